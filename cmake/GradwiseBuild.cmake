@@ -1,0 +1,112 @@
+# How Gradwise's own code is compiled, and the functions that declare its groups, tests and probes.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+# One flag for libraries and programs alike, for they share a precompiled header.
+add_compile_options(-fPIC)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+# -O2: the hot loops ask for vectorisation themselves; asserts stay on, they are cheap beside tensor work.
+set(CMAKE_CXX_FLAGS_RELEASE "-O2")
+# Full debug information of LibTorch's headers makes object files of 100 MB; line tables are enough for sanitizers.
+set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1")
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  # The sloppiness lets ccache serve files that use a precompiled header, the base folder lets clones share.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${CCACHE_PROGRAM})
+endif()
+
+set(GRADWISE_SANITIZE "" CACHE STRING "Value of -fsanitize= for our own code, as address,undefined")
+
+add_library(gradwise_flags INTERFACE)
+# -ffp-contract=off: schedules promise the doubles of the reference, on machines with FMA too.
+target_compile_options(gradwise_flags INTERFACE -Wall -Wextra -Wpedantic -Werror -ffp-contract=off
+                                                -fopenmp-simd)
+if(GRADWISE_SANITIZE)
+  target_compile_options(gradwise_flags INTERFACE -fsanitize=${GRADWISE_SANITIZE} -fno-sanitize-recover=all
+                                                  -fno-sanitize=vptr -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${GRADWISE_SANITIZE})
+endif()
+
+# LibTorch's light headers, parsed once: halves the compile time of a file that uses tensors.
+file(WRITE ${CMAKE_BINARY_DIR}/torch_light.cpp "")
+add_library(gradwise_torch_light OBJECT EXCLUDE_FROM_ALL ${CMAKE_BINARY_DIR}/torch_light.cpp)
+target_link_libraries(gradwise_torch_light PRIVATE gradwise_flags)
+
+function(gradwise_precompile_torch)
+  find_package(nlohmann_json REQUIRED)
+  target_link_libraries(gradwise_torch_light PRIVATE Gradwise::torch nlohmann_json::nlohmann_json)
+  target_precompile_headers(gradwise_torch_light PRIVATE <ATen/core/Tensor.h> <ATen/ops/empty.h>
+                            <torch/optim/optimizer.h> <nlohmann/json.hpp> <filesystem> <functional> <map> <sstream>)
+endfunction()
+
+# Files are compiled six at a time: parsing LibTorch costs more than our own code.
+set(CMAKE_UNITY_BUILD_BATCH_SIZE 6)
+
+# gradwise_group(NAME data SOURCES a.cpp HEADERS a.h DEPENDS core LIBRARIES ZLIB::ZLIB [NO_TORCH])
+function(gradwise_group)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "NO_TORCH" "NAME" "SOURCES;HEADERS;DEPENDS;LIBRARIES")
+  set(target gradwise_${arg_NAME})
+  add_library(${target} STATIC ${arg_SOURCES})
+  add_library(Gradwise::${arg_NAME} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${arg_NAME} UNITY_BUILD ON)
+  target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${arg_HEADERS})
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+                                              $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:gradwise_flags>)
+  foreach(group IN LISTS arg_DEPENDS)
+    target_link_libraries(${target} PUBLIC gradwise_${group})
+  endforeach()
+  if(NOT arg_NO_TORCH)
+    target_link_libraries(${target} PUBLIC Gradwise::torch nlohmann_json::nlohmann_json)
+    target_precompile_headers(${target} REUSE_FROM gradwise_torch_light)
+  endif()
+  target_link_libraries(${target} PRIVATE ${arg_LIBRARIES})
+  set_property(GLOBAL APPEND PROPERTY GRADWISE_GROUPS ${arg_NAME})
+endfunction()
+
+# Links a program with groups, and with the precompiled header where one of them uses LibTorch.
+function(gradwise_use_groups program)
+  set(torch_free events record report)
+  foreach(group IN LISTS ARGN)
+    target_link_libraries(${program} PRIVATE gradwise_${group})
+    if(NOT group IN_LIST torch_free)
+      set(uses_torch TRUE)
+    endif()
+  endforeach()
+  if(uses_torch)
+    target_precompile_headers(${program} REUSE_FROM gradwise_torch_light)
+  endif()
+endfunction()
+
+# gradwise_test(NAME data_test SOURCES x_test.cpp GROUPS data): a GoogleTest program, one ctest entry a program
+function(gradwise_test)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME" "SOURCES;GROUPS;LIBRARIES")
+  add_executable(${arg_NAME} ${arg_SOURCES})
+  set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_link_libraries(${arg_NAME} PRIVATE gradwise_flags ${arg_LIBRARIES} GTest::gtest_main)
+  gradwise_use_groups(${arg_NAME} ${arg_GROUPS})
+  add_test(NAME ${arg_NAME} COMMAND ${arg_NAME})
+endfunction()
+
+# gradwise_probe(NAME scheduler_probe SOURCES p.cpp GROUPS optim): a small program that a Python test drives
+function(gradwise_probe)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME" "SOURCES;GROUPS;LIBRARIES")
+  add_executable(${arg_NAME} ${arg_SOURCES})
+  set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_link_libraries(${arg_NAME} PRIVATE gradwise_flags ${arg_LIBRARIES})
+  gradwise_use_groups(${arg_NAME} ${arg_GROUPS})
+endfunction()
+
+# gradwise_pytest(NAME optim_parity FILE test_parity.py): a pytest file as one ctest entry
+function(gradwise_pytest)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;FILE" "")
+  add_test(NAME ${arg_NAME} COMMAND ${GRADWISE_PYTHON} -m pytest -q -p no:cacheprovider
+                                    ${CMAKE_CURRENT_SOURCE_DIR}/${arg_FILE})
+  set_tests_properties(${arg_NAME} PROPERTIES ENVIRONMENT "GRADWISE_BUILD=${CMAKE_BINARY_DIR}")
+endfunction()

@@ -1,0 +1,39 @@
+#include "gradwise/core/named_parameters.h"
+
+#include <algorithm>
+
+#include "gradwise/core/error.h"
+#include "gradwise/core/nearest_name.h"
+
+namespace gradwise {
+
+std::int64_t NamedParameters::numel() const {
+  std::int64_t total = 0;
+  for (const at::Tensor& tensor : tensors) {
+    total += tensor.numel();
+  }
+  return total;
+}
+
+NamedParameters NamedParameters::trainable() const {
+  NamedParameters kept;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (tensors[i].requires_grad()) {
+      kept.add(names[i], tensors[i]);
+    }
+  }
+  return kept;
+}
+
+std::size_t NamedParameters::index(const std::string& name) const {
+  const auto found = std::ranges::find(names, name);
+  GRADWISE_CHECK(found != names.end(), "parameters", "there is no parameter \"", name, "\"", did_you_mean(name, names));
+  return static_cast<std::size_t>(found - names.begin());
+}
+
+void NamedParameters::add(std::string name, at::Tensor tensor) {
+  names.push_back(std::move(name));
+  tensors.push_back(std::move(tensor));
+}
+
+}  // namespace gradwise

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+namespace gradwise {
+
+/// Parameters (or buffers) of a model with their dotted names, in the model's order; tensors share storage with the
+/// model. Every algorithm of Gradwise works on this, so that any kind of model can be served.
+struct NamedParameters {
+  std::vector<std::string> names;
+  std::vector<at::Tensor> tensors;
+
+  [[nodiscard]] std::size_t size() const { return tensors.size(); }
+  /// Number of elements over all tensors.
+  [[nodiscard]] std::int64_t numel() const;
+  /// Only the parameters that ask for a gradient.
+  [[nodiscard]] NamedParameters trainable() const;
+  /// Position of a name; throws an Error with the nearest known name where there is none.
+  [[nodiscard]] std::size_t index(const std::string& name) const;
+  void add(std::string name, at::Tensor tensor);
+};
+
+}  // namespace gradwise

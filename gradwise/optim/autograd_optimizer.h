@@ -1,0 +1,109 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gradwise/core/model.h"
+#include "gradwise/core/state.h"
+#include "gradwise/core/step_info.h"
+#include "gradwise/optim/clipping.h"
+#include "gradwise/optim/grad_scaler.h"
+#include "gradwise/optim/optimizer_options.h"
+#include "gradwise/optim/scheduler.h"
+
+namespace torch::optim {
+class Optimizer;
+}
+
+namespace gradwise {
+
+struct AutogradOptimizerOptions {
+  ClipOptions clip = {};
+  std::string on_nonfinite = "skip";
+  std::string precision = "float32";
+  GradScalerOptions scaler = {};
+  std::int64_t weight_statistics_every = 1;
+};
+
+template <class Fields>
+void describe(Fields& fields, AutogradOptimizerOptions& o) {
+  fields.group("clip", o.clip, "gradient clipping");
+  fields.add("on_nonfinite", o.on_nonfinite, "what to do when a gradient holds inf or NaN",
+             one_of({"skip", "raise", "ignore"}));
+  fields.add("precision", o.precision, "type of the forward pass; not float32: autocast",
+             one_of({"float32", "bfloat16", "float16"}));
+  fields.group("scaler", o.scaler, "loss scaling, used with float16");
+  fields.add("weight_statistics_every", o.weight_statistics_every,
+             "steps between measurements of parameter norm and update ratio; 0: never", at_least(0));
+}
+
+/// Clipping of one step where it differs from the options.
+struct ClipRequest {
+  bool clip_gradients = true;
+  double max_grad_norm = 1.0;
+};
+
+/// Forward, backward, clipping and update in one call, over any `torch::optim::Optimizer`.
+///
+///   AutogradOptimizer optimizer(adapt(net), {.name = "adamw", .lr = 1e-3, .decay_vectors = false});
+///   StepInfo done = optimizer.step(cross_entropy, images, labels);
+///
+/// A step whose gradients are not finite is skipped, counted and reported; no NaN reaches weights, optimizer state or
+/// floating-point buffers (`on_nonfinite` = "skip"). Several micro-batches make one step:
+///
+///   for (const Batch& batch : window) optimizer.accumulate(loss, batch, window_size);
+///   StepInfo done = optimizer.finish_step();
+///
+/// which equals one step on the joined batch within rounding, also where the window is shorter than announced.
+class AutogradOptimizer {
+ public:
+  explicit AutogradOptimizer(Model model, OptimizerOptions optimizer = {}, AutogradOptimizerOptions options = {});
+  /// Over an optimizer of the caller's, which holds some or all of the model's parameters.
+  AutogradOptimizer(Model model, std::unique_ptr<torch::optim::Optimizer> optimizer,
+                    AutogradOptimizerOptions options = {});
+  /// By type: `AutogradOptimizer::of<torch::optim::SGD>(model, torch::optim::SGDOptions(0.1).momentum(0.9))`.
+  template <class TorchOptimizer, class TorchOptions>
+  [[nodiscard]] static AutogradOptimizer of(Model model, TorchOptions torch_options,
+                                            AutogradOptimizerOptions options = {}) {
+    auto optimizer = std::make_unique<TorchOptimizer>(model.parameters.trainable().tensors, std::move(torch_options));
+    return AutogradOptimizer(std::move(model), std::move(optimizer), std::move(options));
+  }
+  ~AutogradOptimizer();
+  AutogradOptimizer(AutogradOptimizer&&) noexcept;
+  AutogradOptimizer& operator=(AutogradOptimizer&&) = delete;
+
+  StepInfo step(const LossFunction& loss_function, const at::Tensor& input_data, const at::Tensor& target_data,
+                std::optional<ClipRequest> clip = std::nullopt);
+
+  /// Forward and backward of one of `window` micro-batches.
+  void accumulate(const LossFunction& loss_function, const Batch& batch, std::int64_t window = 1);
+  /// Unscales, checks, clips and updates with what was accumulated; then clears the gradients.
+  StepInfo finish_step(std::optional<ClipRequest> clip = std::nullopt);
+  /// Drops what was accumulated; counts as a skipped step.
+  StepInfo abandon_step();
+
+  /// Learning rate and momentum of each parameter group, for schedulers.
+  [[nodiscard]] std::vector<Rate> rates() const;
+  void set_rates(const std::vector<Rate>& rates);
+
+  [[nodiscard]] const Model& model() const;
+  [[nodiscard]] torch::optim::Optimizer& torch_optimizer();
+  [[nodiscard]] std::int64_t steps() const;
+  [[nodiscard]] std::int64_t skipped_steps() const;
+  /// Parameters that ask for a gradient and had none in the last step, as Issues, each told once.
+  [[nodiscard]] const std::vector<std::string>& parameters_without_gradient() const;
+
+  /// Moments by parameter name, counters, scaler. Errors of `load_state` name what differs.
+  [[nodiscard]] State state() const;
+  void load_state(const State& state);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gradwise

@@ -1,0 +1,171 @@
+#include "gradwise/optim/ema.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_copy.h>
+#include <ATen/ops/_foreach_lerp.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "gradwise/core/error.h"
+
+namespace gradwise {
+namespace {
+
+std::vector<at::Tensor> clones(const std::vector<at::Tensor>& tensors) {
+  std::vector<at::Tensor> copies;
+  copies.reserve(tensors.size());
+  for (const at::Tensor& tensor : tensors) {
+    copies.push_back(tensor.detach().clone());
+  }
+  return copies;
+}
+
+void write_into(const std::vector<at::Tensor>& targets, const std::vector<at::Tensor>& values) {
+  const at::NoGradGuard no_grad;
+  if (!targets.empty()) {
+    at::_foreach_copy_(targets, values);
+  }
+}
+
+void load_tensors(const State& state, const std::vector<std::string>& names, std::vector<at::Tensor>& into) {
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const auto found = state.tensors.find(names[i]);
+    GRADWISE_CHECK(found != state.tensors.end(), "ema", "the saved average has no \"", names[i], "\"");
+    GRADWISE_CHECK(found->second.sizes() == into[i].sizes(), "ema", "the saved average of \"", names[i], "\" has shape ",
+                   found->second.sizes(), ", the model's ", into[i].sizes());
+    into[i].copy_(found->second);
+  }
+}
+
+}  // namespace
+
+ExponentialMovingAverage::ExponentialMovingAverage(const NamedParameters& parameters, EmaOptions options,
+                                                   const NamedParameters& buffers)
+    : options_(options), sources_(parameters.trainable()) {
+  check_fields("ema", options_);
+  GRADWISE_CHECK(sources_.size() > 0, "ema", "none of the ", parameters.size(), " parameters asks for a gradient");
+  for (std::size_t i = 0; i < buffers.size(); ++i) {
+    (buffers.tensors[i].is_floating_point() ? sources_ : counters_).add(buffers.names[i], buffers.tensors[i]);
+  }
+  shadow_ = clones(sources_.tensors);
+  counter_shadow_ = clones(counters_.tensors);
+  if (options_.bias_correction) {
+    for (at::Tensor& average : shadow_) {
+      average.zero_();
+    }
+  }
+}
+
+double ExponentialMovingAverage::current_decay() const {
+  if (!options_.warmup) {
+    return options_.decay;
+  }
+  const auto n = static_cast<double>(num_updates_);
+  return std::min(options_.decay, (1.0 + n) / (10.0 + n));
+}
+
+void ExponentialMovingAverage::update() {
+  const at::NoGradGuard no_grad;
+  ++num_updates_;
+  const double decay = current_decay();
+  decay_product_ *= decay;
+  at::_foreach_lerp_(shadow_, sources_.tensors, 1.0 - decay);
+  write_into(counter_shadow_, counters_.tensors);
+}
+
+NamedParameters ExponentialMovingAverage::averages() const {
+  const at::NoGradGuard no_grad;
+  NamedParameters result{sources_.names, shadow_};
+  if (options_.bias_correction) {
+    GRADWISE_CHECK(num_updates_ > 0, "ema", "a bias-corrected average needs at least one update");
+    for (at::Tensor& average : result.tensors) {
+      average = average.div(1.0 - decay_product_);
+    }
+  }
+  for (std::size_t i = 0; i < counters_.size(); ++i) {
+    result.add(counters_.names[i], counter_shadow_[i]);
+  }
+  return result;
+}
+
+void ExponentialMovingAverage::copy_to() const {
+  const NamedParameters values = averages();
+  const auto split = values.tensors.begin() + static_cast<std::ptrdiff_t>(sources_.size());
+  write_into(sources_.tensors, {values.tensors.begin(), split});
+  write_into(counters_.tensors, {split, values.tensors.end()});
+}
+
+void ExponentialMovingAverage::store() {
+  stored_ = clones(sources_.tensors);
+  const std::vector<at::Tensor> counters = clones(counters_.tensors);
+  stored_.insert(stored_.end(), counters.begin(), counters.end());
+}
+
+void ExponentialMovingAverage::restore() {
+  GRADWISE_CHECK(!stored_.empty(), "ema", "restore was called without store");
+  const auto split = stored_.begin() + static_cast<std::ptrdiff_t>(sources_.size());
+  write_into(sources_.tensors, {stored_.begin(), split});
+  write_into(counters_.tensors, {split, stored_.end()});
+  stored_.clear();
+}
+
+ExponentialMovingAverage::Scope::Scope(ExponentialMovingAverage& ema) : ema_(&ema) {
+  // A `store` of the caller's own must survive the scope.
+  std::vector<at::Tensor> callers = std::exchange(ema.stored_, {});
+  ema.store();
+  kept_ = std::exchange(ema.stored_, std::move(callers));
+  ema.copy_to();
+}
+
+ExponentialMovingAverage::Scope::~Scope() {
+  if (ema_ != nullptr) {
+    std::swap(ema_->stored_, kept_);
+    ema_->restore();
+    ema_->stored_ = std::move(kept_);
+  }
+}
+
+State ExponentialMovingAverage::state() const {
+  State saved;
+  saved.values = {{"decay", options_.decay},
+                  {"warmup", options_.warmup},
+                  {"bias_correction", options_.bias_correction},
+                  {"num_updates", num_updates_},
+                  {"decay_product", decay_product_}};
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    saved.tensors[sources_.names[i]] = shadow_[i];
+  }
+  for (std::size_t i = 0; i < counters_.size(); ++i) {
+    saved.tensors[counters_.names[i]] = counter_shadow_[i];
+  }
+  return saved;
+}
+
+void ExponentialMovingAverage::load_state(const State& state) {
+  const at::NoGradGuard no_grad;
+  load_tensors(state, sources_.names, shadow_);
+  load_tensors(state, counters_.names, counter_shadow_);
+  options_.decay = state.values.at("decay").get<double>();
+  options_.warmup = state.values.at("warmup").get<bool>();
+  options_.bias_correction = state.values.at("bias_correction").get<bool>();
+  num_updates_ = state.values.at("num_updates").get<std::int64_t>();
+  decay_product_ = state.values.at("decay_product").get<double>();
+}
+
+void ExponentialMovingAverage::to(at::Device device) {
+  for (at::Tensor& average : shadow_) {
+    average = average.to(device);
+  }
+  for (at::Tensor& counter : counter_shadow_) {
+    counter = counter.to(device);
+  }
+}
+
+void ExponentialMovingAverage::to(at::ScalarType dtype) {
+  for (at::Tensor& average : shadow_) {
+    average = average.to(dtype);
+  }
+}
+
+}  // namespace gradwise

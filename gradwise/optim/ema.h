@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "gradwise/core/fields.h"
+#include "gradwise/core/named_parameters.h"
+#include "gradwise/core/state.h"
+
+namespace gradwise {
+
+struct EmaOptions {
+  double decay = 0.999;
+  bool warmup = true;
+  bool bias_correction = false;
+};
+
+template <class Fields>
+void describe(Fields& fields, EmaOptions& o) {
+  fields.add("decay", o.decay, "weight of the old average in an update", between(0, 1));
+  fields.add("warmup", o.warmup, "use min(decay, (1 + n) / (10 + n)) in update n", anything());
+  fields.add("bias_correction", o.bias_correction, "start at zero and divide by one minus the product of the decays",
+             anything());
+}
+
+/// Exponential moving average of parameters and, if given, buffers:
+/// shadow <- decay · shadow + (1 - decay) · parameter, after every optimizer step.
+///
+///   ExponentialMovingAverage ema(model.parameters, {.decay = 0.999}, model.buffers);
+///   ... optimizer step ...; ema.update();
+///   { auto averaged = ema.average_parameters(); validate(); }   // the weights are back here, whatever happened
+///
+/// Same results as the Python package torch_ema (warm-up is its `use_num_updates`). Only parameters that ask for a
+/// gradient are averaged; buffers that are not floating point (counters) are copied. The shadow lives on the
+/// parameters' device in their dtype. Errors: shapes that changed, `restore` without `store`.
+class ExponentialMovingAverage {
+ public:
+  explicit ExponentialMovingAverage(const NamedParameters& parameters, EmaOptions options = {},
+                                    const NamedParameters& buffers = {});
+
+  void update();
+  /// Writes the averages into the parameters.
+  void copy_to() const;
+  /// Keeps a copy of the parameters as they are, for `restore`.
+  void store();
+  void restore();
+
+  /// Holds the averages in the parameters for its lifetime.
+  class Scope {
+   public:
+    explicit Scope(ExponentialMovingAverage& ema);
+    ~Scope();
+    Scope(Scope&& other) noexcept : ema_(std::exchange(other.ema_, nullptr)), kept_(std::move(other.kept_)) {}
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+    Scope& operator=(Scope&&) = delete;
+
+   private:
+    ExponentialMovingAverage* ema_;
+    std::vector<at::Tensor> kept_;
+  };
+  [[nodiscard]] Scope average_parameters() { return Scope(*this); }
+
+  /// The averages by name, bias-corrected where that is on; buffers among them.
+  [[nodiscard]] NamedParameters averages() const;
+  [[nodiscard]] std::int64_t num_updates() const { return num_updates_; }
+  [[nodiscard]] double decay() const { return options_.decay; }
+
+  [[nodiscard]] State state() const;
+  void load_state(const State& state);
+  /// Moves the averages.
+  void to(at::Device device);
+  void to(at::ScalarType dtype);
+
+ private:
+  [[nodiscard]] double current_decay() const;
+
+  EmaOptions options_;
+  NamedParameters sources_;   // averaged: parameters, then floating-point buffers
+  NamedParameters counters_;  // buffers that are copied
+  std::vector<at::Tensor> shadow_;
+  std::vector<at::Tensor> counter_shadow_;
+  std::vector<at::Tensor> stored_;
+  std::int64_t num_updates_ = 0;
+  double decay_product_ = 1;
+};
+
+}  // namespace gradwise

@@ -1,0 +1,359 @@
+#include "gradwise/optim/torch_optimizers.h"
+
+#include <torch/optim/adagrad.h>
+#include <torch/optim/adam.h>
+#include <torch/optim/adamw.h>
+#include <torch/optim/lbfgs.h>
+#include <torch/optim/rmsprop.h>
+#include <torch/optim/sgd.h>
+#include <torch/serialize.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <sstream>
+#include <utility>
+
+#include "gradwise/core/nearest_name.h"
+#include "gradwise/optim/fused_adam.h"
+#include "gradwise/optim/scheduler.h"
+
+namespace gradwise {
+namespace {
+
+using torch::optim::OptimizerParamGroup;
+using torch::optim::OptimizerParamState;
+
+struct GroupSetting {
+  double lr;
+  double weight_decay;
+  auto operator<=>(const GroupSetting&) const = default;
+};
+
+GroupSetting setting_of(const OptimizerOptions& options, const std::vector<GroupRule>& rules, const std::string& name,
+                        const at::Tensor& parameter) {
+  GroupSetting setting{options.lr, options.weight_decay};
+  if (!options.decay_vectors && parameter.dim() <= 1) {
+    setting.weight_decay = 0;
+  }
+  for (const GroupRule& rule : rules) {
+    if (matches_pattern(name, rule.pattern)) {
+      return {rule.lr.value_or(setting.lr), rule.weight_decay.value_or(setting.weight_decay)};
+    }
+  }
+  return setting;
+}
+
+// Parameters of equal settings together, groups in the order of their first parameter.
+std::vector<std::pair<GroupSetting, std::vector<at::Tensor>>> group_parameters(const OptimizerOptions& options,
+                                                                               const NamedParameters& parameters) {
+  std::vector<GroupRule> rules;
+  for (const std::string& text : options.groups) {
+    rules.push_back(parse_group_rule(text));
+    const auto& pattern = rules.back().pattern;
+    const bool used = std::ranges::any_of(parameters.names, [&pattern](const auto& n) { return matches_pattern(n, pattern); });
+    GRADWISE_CHECK(used, "optimizer", "groups: no parameter's name matches \"", pattern, "\"",
+                   did_you_mean(pattern, parameters.names));
+  }
+  std::vector<std::pair<GroupSetting, std::vector<at::Tensor>>> groups;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const GroupSetting setting = setting_of(options, rules, parameters.names[i], parameters.tensors[i]);
+    auto found = std::ranges::find(groups, setting, [](const auto& group) { return group.first; });
+    if (found == groups.end()) {
+      found = groups.insert(found, {setting, {}});
+    }
+    found->second.push_back(parameters.tensors[i]);
+  }
+  return groups;
+}
+
+FusedAdamOptions adam_options(const OptimizerOptions& o, const GroupSetting& s) {
+  FusedAdamOptions options;
+  options.lr = s.lr;
+  options.weight_decay = s.weight_decay;
+  options.beta1 = o.beta1;
+  options.beta2 = o.beta2;
+  options.eps = o.eps;
+  options.amsgrad = o.amsgrad;
+  options.decoupled = o.name == "adamw";
+  return options;
+}
+
+torch::optim::SGDOptions sgd_options(const OptimizerOptions& o, const GroupSetting& s) {
+  return torch::optim::SGDOptions(s.lr)
+      .momentum(o.momentum)
+      .dampening(o.dampening)
+      .nesterov(o.nesterov)
+      .weight_decay(s.weight_decay);
+}
+
+torch::optim::RMSpropOptions rmsprop_options(const OptimizerOptions& o, const GroupSetting& s) {
+  return torch::optim::RMSpropOptions(s.lr).alpha(o.alpha).eps(o.eps).momentum(o.momentum).centered(o.centered).weight_decay(
+      s.weight_decay);
+}
+
+torch::optim::AdagradOptions adagrad_options(const OptimizerOptions& o, const GroupSetting& s) {
+  return torch::optim::AdagradOptions(s.lr)
+      .lr_decay(o.lr_decay)
+      .eps(o.eps)
+      .initial_accumulator_value(o.initial_accumulator)
+      .weight_decay(s.weight_decay);
+}
+
+template <class TorchOptimizer, class MakeOptions>
+std::unique_ptr<torch::optim::Optimizer> make_grouped(const OptimizerOptions& options, const NamedParameters& parameters,
+                                                      MakeOptions make_options) {
+  using Options = decltype(make_options(options, GroupSetting{}));
+  const auto settings = group_parameters(options, parameters);
+  std::vector<OptimizerParamGroup> groups;
+  for (const auto& [setting, tensors] : settings) {
+    groups.emplace_back(tensors, std::make_unique<Options>(make_options(options, setting)));
+  }
+  auto optimizer = std::make_unique<TorchOptimizer>(groups, make_options(options, {options.lr, options.weight_decay}));
+  // LibTorch takes a group's option that equals the type's default for unset and replaces it by the optimizer's.
+  for (std::size_t i = 0; i < settings.size(); ++i) {
+    static_cast<Options&>(optimizer->param_groups()[i].options()) = make_options(options, settings[i].first);
+  }
+  return optimizer;
+}
+
+// Lists a state's members to a visitor, by the names of torch's state_dict.
+template <class Visitor>
+void members(Visitor& visit, FusedAdamState& s) {
+  visit("step", s.step);
+  visit("exp_avg", s.exp_avg);
+  visit("exp_avg_sq", s.exp_avg_sq);
+  visit("max_exp_avg_sq", s.max_exp_avg_sq);
+}
+template <class Visitor, class AdamState>
+  requires std::same_as<AdamState, torch::optim::AdamParamState> || std::same_as<AdamState, torch::optim::AdamWParamState>
+void members(Visitor& visit, AdamState& s) {
+  visit("step", s.step());
+  visit("exp_avg", s.exp_avg());
+  visit("exp_avg_sq", s.exp_avg_sq());
+  visit("max_exp_avg_sq", s.max_exp_avg_sq());
+}
+template <class Visitor>
+void members(Visitor& visit, torch::optim::SGDParamState& s) {
+  visit("momentum_buffer", s.momentum_buffer());
+}
+template <class Visitor>
+void members(Visitor& visit, torch::optim::RMSpropParamState& s) {
+  visit("step", s.step());
+  visit("square_avg", s.square_avg());
+  visit("momentum_buffer", s.momentum_buffer());
+  visit("grad_avg", s.grad_avg());
+}
+template <class Visitor>
+void members(Visitor& visit, torch::optim::AdagradParamState& s) {
+  visit("step", s.step());
+  visit("sum", s.sum());
+}
+
+struct SaveMembers {
+  State& into;
+  const std::string& name;
+  void operator()(const char* member, const at::Tensor& tensor) const {
+    if (tensor.defined()) {
+      into.tensors[name + "/" + member] = tensor;
+    }
+  }
+  void operator()(const char* member, std::int64_t count) const { into.values["state"][name][member] = count; }
+};
+
+struct LoadMembers {
+  const State& from;
+  const std::string& name;
+  const at::Tensor& parameter;
+  void operator()(const char* member, at::Tensor& tensor) const {
+    const auto found = from.tensors.find(name + "/" + member);
+    if (found == from.tensors.end()) {
+      return;
+    }
+    const bool fits = found->second.dim() == 0 || found->second.sizes() == parameter.sizes();
+    GRADWISE_CHECK(fits, "optimizer", "the saved ", member, " of \"", name, "\" has shape ", found->second.sizes(),
+                   ", the parameter ", parameter.sizes());
+    tensor = found->second.to(parameter.device()).clone();
+  }
+  void operator()(const char* member, std::int64_t& count) const {
+    count = from.values.at("state").at(name).at(member).get<std::int64_t>();
+  }
+};
+
+template <class ParamState>
+bool save_as(OptimizerParamState& state, State& into, const std::string& name) {
+  auto* known = dynamic_cast<ParamState*>(&state);
+  if (known != nullptr) {
+    SaveMembers save{into, name};
+    members(save, *known);
+  }
+  return known != nullptr;
+}
+
+template <class ParamState>
+std::unique_ptr<OptimizerParamState> load_as(const State& from, const std::string& name, const at::Tensor& parameter) {
+  auto fresh = std::make_unique<ParamState>();
+  LoadMembers load{from, name, parameter};
+  members(load, *fresh);
+  return fresh;
+}
+
+// One row a known optimizer: how its parameters' states are saved and loaded.
+struct KnownState {
+  const char* name;
+  bool (*matches)(const torch::optim::Optimizer&);
+  bool (*save)(OptimizerParamState&, State&, const std::string&);
+  std::unique_ptr<OptimizerParamState> (*load)(const State&, const std::string&, const at::Tensor&);
+};
+
+template <class TorchOptimizer, class ParamState>
+constexpr KnownState known_state(const char* name) {
+  return {name,
+          [](const torch::optim::Optimizer& optimizer) { return dynamic_cast<const TorchOptimizer*>(&optimizer) != nullptr; },
+          &save_as<ParamState>, &load_as<ParamState>};
+}
+
+const KnownState* known_state_of(const torch::optim::Optimizer& optimizer) {
+  static constexpr KnownState kKnown[] = {
+      known_state<FusedAdam, FusedAdamState>("fused_adam"),
+      known_state<torch::optim::AdamW, torch::optim::AdamWParamState>("AdamW"),
+      known_state<torch::optim::Adam, torch::optim::AdamParamState>("Adam"),
+      known_state<torch::optim::SGD, torch::optim::SGDParamState>("SGD"),
+      known_state<torch::optim::RMSprop, torch::optim::RMSpropParamState>("RMSprop"),
+      known_state<torch::optim::Adagrad, torch::optim::AdagradParamState>("Adagrad"),
+  };
+  const auto* found = std::ranges::find_if(kKnown, [&optimizer](const KnownState& k) { return k.matches(optimizer); });
+  return found == std::end(kKnown) ? nullptr : found;
+}
+
+constexpr const char* kArchive = "archive";
+
+at::Tensor to_archive(torch::optim::Optimizer& optimizer) {
+  std::ostringstream stream;
+  torch::save(optimizer, stream);
+  const std::string bytes = std::move(stream).str();
+  at::Tensor tensor = at::empty({static_cast<std::int64_t>(bytes.size())}, at::kByte);
+  std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
+  return tensor;
+}
+
+void from_archive(torch::optim::Optimizer& optimizer, const at::Tensor& tensor) {
+  const at::Tensor bytes = tensor.contiguous();
+  std::istringstream stream(std::string(static_cast<const char*>(bytes.data_ptr()), static_cast<std::size_t>(bytes.numel())));
+  torch::load(optimizer, stream);
+}
+
+// Calls `act` with the typed options where they have a momentum.
+template <class Options, class Act>
+void with_momentum(Options& options, Act act) {
+  if (auto* fused = dynamic_cast<FusedAdamOptions*>(&options)) {
+    act(fused->beta1);
+  } else if (auto* adamw = dynamic_cast<torch::optim::AdamWOptions*>(&options)) {
+    act(std::get<0>(adamw->betas()));
+  } else if (auto* adam = dynamic_cast<torch::optim::AdamOptions*>(&options)) {
+    act(std::get<0>(adam->betas()));
+  } else if (auto* sgd = dynamic_cast<torch::optim::SGDOptions*>(&options)) {
+    act(sgd->momentum());
+  } else if (auto* rmsprop = dynamic_cast<torch::optim::RMSpropOptions*>(&options)) {
+    act(rmsprop->momentum());
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& options,
+                                                        const NamedParameters& parameters) {
+  check_fields("optimizer", options);
+  const NamedParameters trainable = parameters.trainable();
+  GRADWISE_CHECK(trainable.size() > 0, "optimizer", "none of the ", parameters.size(), " parameters asks for a gradient");
+  if (options.name == "adamw" || options.name == "adam") {
+    return make_grouped<FusedAdam>(options, trainable, adam_options);
+  }
+  if (options.name == "sgd") {
+    GRADWISE_CHECK(!options.nesterov || (options.momentum > 0 && options.dampening == 0), "optimizer",
+                   "nesterov needs momentum > 0 and dampening 0, momentum is ", options.momentum, ", dampening ",
+                   options.dampening);
+    return make_grouped<torch::optim::SGD>(options, trainable, sgd_options);
+  }
+  if (options.name == "rmsprop") {
+    return make_grouped<torch::optim::RMSprop>(options, trainable, rmsprop_options);
+  }
+  if (options.name == "adagrad") {
+    return make_grouped<torch::optim::Adagrad>(options, trainable, adagrad_options);
+  }
+  GRADWISE_CHECK(options.groups.empty(), "optimizer", "lbfgs takes no parameter groups, groups has ", options.groups.size());
+  torch::optim::LBFGSOptions lbfgs(options.lr);
+  lbfgs.max_iter(options.max_iter).history_size(options.history_size);
+  if (options.line_search) {
+    lbfgs.line_search_fn("strong_wolfe");
+  }
+  return std::make_unique<torch::optim::LBFGS>(trainable.tensors, lbfgs);
+}
+
+bool needs_closure(const torch::optim::Optimizer& optimizer) {
+  return dynamic_cast<const torch::optim::LBFGS*>(&optimizer) != nullptr;
+}
+
+double momentum_of(const torch::optim::OptimizerOptions& group_options) {
+  double momentum = kUnset;
+  with_momentum(const_cast<torch::optim::OptimizerOptions&>(group_options), [&momentum](double& m) { momentum = m; });
+  return momentum;
+}
+
+void set_momentum(torch::optim::OptimizerOptions& group_options, double momentum) {
+  with_momentum(group_options, [momentum](double& m) { m = momentum; });
+}
+
+State optimizer_state(torch::optim::Optimizer& optimizer, const NamedParameters& parameters) {
+  State saved;
+  const KnownState* known = known_state_of(optimizer);
+  saved.values["kind"] = known != nullptr ? known->name : kArchive;
+  if (known == nullptr) {
+    saved.tensors[kArchive] = to_archive(optimizer);
+    return saved;
+  }
+  saved.values["state"] = nlohmann::json::object();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const auto found = optimizer.state().find(parameters.tensors[i].unsafeGetTensorImpl());
+    if (found != optimizer.state().end()) {
+      saved.values["state"][parameters.names[i]] = nlohmann::json::object();
+      known->save(*found->second, saved, parameters.names[i]);
+    }
+  }
+  for (OptimizerParamGroup& group : optimizer.param_groups()) {
+    saved.values["groups"].push_back({{"lr", group.options().get_lr()}, {"momentum", to_json_number(momentum_of(group.options()))}});
+  }
+  return saved;
+}
+
+void load_optimizer_state(torch::optim::Optimizer& optimizer, const NamedParameters& parameters, const State& state) {
+  const KnownState* known = known_state_of(optimizer);
+  const std::string kind = known != nullptr ? known->name : kArchive;
+  const auto saved_kind = state.values.value("kind", std::string());
+  GRADWISE_CHECK(saved_kind == kind, "optimizer", "the saved state is of \"", saved_kind, "\", this optimizer is \"", kind,
+                 "\"");
+  if (known == nullptr) {
+    from_archive(optimizer, state.tensors.at(kArchive));
+    return;
+  }
+  const nlohmann::json& groups = state.values.at("groups");
+  GRADWISE_CHECK(groups.size() == optimizer.param_groups().size(), "optimizer", "the saved state has ", groups.size(),
+                 " parameter groups, this optimizer ", optimizer.param_groups().size());
+  std::map<std::size_t, std::unique_ptr<OptimizerParamState>> loaded;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (state.values.at("state").contains(parameters.names[i])) {
+      loaded[i] = known->load(state, parameters.names[i], parameters.tensors[i]);
+    }
+  }
+  optimizer.state().clear();
+  for (auto& [i, parameter_state] : loaded) {
+    optimizer.state()[parameters.tensors[i].unsafeGetTensorImpl()] = std::move(parameter_state);
+  }
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    torch::optim::OptimizerOptions& options = optimizer.param_groups()[i].options();
+    options.set_lr(groups[i].at("lr").get<double>());
+    set_momentum(options, from_json_number(groups[i].at("momentum")));
+  }
+}
+
+}  // namespace gradwise

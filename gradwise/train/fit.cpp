@@ -1,0 +1,102 @@
+#include <numeric>
+#include <utility>
+
+#include "gradwise/core/error.h"
+#include "gradwise/train/loop_impl.h"
+
+namespace gradwise {
+namespace {
+
+double mean_of(const std::vector<double>& values) {
+  return values.empty() ? kNotMeasured
+                        : std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+EpochFinished summary_of(const EpochStats& stats) {
+  EpochFinished done;
+  done.epoch = stats.epoch;
+  done.mean_loss = mean_of(stats.losses);
+  done.mean_grad_norm = mean_of(stats.grad_norms);
+  done.samples_per_second = stats.samples_per_second;
+  done.seconds = stats.seconds;
+  return done;
+}
+
+}  // namespace
+
+// Returns whether the monitored figure is the best so far.
+bool AutogradTrainingLoop::Impl::validate_epoch(BatchSource& validation, const LossFunction& loss, at::Device device) {
+  const ValidationStats stats = validate(validation, loss, device);
+  const double figure = monitored(stats);
+  const bool best = early_stopping.update(figure, optimizer.steps());
+  Validated seen;
+  seen.epoch = epoch - (epoch_under_way ? 0 : 1);
+  seen.data = "validation";
+  seen.loss = stats.validation_loss;
+  seen.metrics = stats.metrics;
+  seen.seconds = stats.seconds;
+  seen.averaged = average.has_value();
+  seen.best = best;
+  tell(Point::validation_end, std::move(seen));
+  step_schedule("epoch", figure);
+  if (early_stopping.should_stop() && stop.status.empty()) {
+    stop = {"stopped", options.monitor + " did not improve in " + std::to_string(early_stopping.waited()) + " validations"};
+  }
+  return best;
+}
+
+void AutogradTrainingLoop::Impl::fit_epochs(BatchSource& training, BatchSource* validation, const LossFunction& loss,
+                                            at::Device device, FitResult& result) {
+  while (epoch < options.epochs && stop.status.empty()) {
+    if (position == 0) {
+      notify(Point::epoch_start);
+    }
+    EpochStats stats = run_epoch(training, loss, device, std::nullopt);
+    const bool complete = stats.complete;
+    if (complete) {
+      tell(Point::epoch_end, summary_of(stats));
+    }
+    result.history.push_back(std::move(stats));
+    const bool last = epoch >= options.epochs || stop.status == "stopped";
+    const bool due = complete && epoch % options.validate_every == 0;
+    const bool best = validation != nullptr && (due || last) && validate_epoch(*validation, loss, device);
+    if (complete) {
+      step_schedule("epoch");
+    }
+    // Last, so that a checkpoint holds all that the end of an epoch changes.
+    check_budgets();
+    const bool keep = best && options.checkpoint.keep_best;
+    if (writer && (keep || last || !stop.status.empty() || (complete && options.checkpoint.every_epoch))) {
+      save_checkpoint(keep);
+    }
+  }
+}
+
+FitResult AutogradTrainingLoop::Impl::fit(BatchSource& training, BatchSource* validation, const LossFunction& loss,
+                                          at::Device device) {
+  GRADWISE_CHECK(training.batches_per_epoch() != 0, "train", "the training data has no batch");
+  FitResult result;
+  stop = {};
+  started = std::chrono::steady_clock::now();
+  notify(Point::train_start);
+  try {
+    fit_epochs(training, validation, loss, device, result);
+    if (writer) {
+      writer->wait();
+      tell_finished_checkpoints();
+    }
+  } catch (const std::exception& error) {
+    tell(Point::exception, Message{Message::Level::error, error.what()});
+    throw;
+  }
+  result.status = stop.status.empty() ? "finished" : stop.status;
+  result.reason = stop.reason.empty() ? "all epochs are done" : stop.reason;
+  result.steps = optimizer.steps();
+  result.epochs = epoch;
+  result.best = early_stopping.best();
+  result.best_step = early_stopping.best_step();
+  notify(Point::train_end);
+  return result;
+}
+
+}  // namespace gradwise

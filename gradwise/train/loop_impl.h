@@ -1,0 +1,91 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gradwise/core/observer.h"
+#include "gradwise/optim/ema.h"
+#include "gradwise/train/checkpoint_writer.h"
+#include "gradwise/train/early_stopping.h"
+#include "gradwise/train/loop.h"
+
+/// The inside of AutogradTrainingLoop, shared by the sources that hold its parts: loop.cpp (epochs and steps),
+/// fit.cpp (a whole training), validation.cpp, and resume.cpp (state and checkpoints).
+namespace gradwise {
+
+/// What was asked of the training while it ran.
+struct StopReason {
+  std::string status;  ///< as in FitResult; empty: go on
+  std::string reason;
+};
+
+struct AutogradTrainingLoop::Impl {
+  Impl(Model model, std::unique_ptr<torch::optim::Optimizer> optimizer, LoopOptions options);
+
+  // loop.cpp
+  Action notify(Point point, const Event* event = nullptr, const Batch* batch = nullptr);
+  void tell(Point point, Payload payload);
+  EpochStats run_epoch(BatchSource& source, const LossFunction& loss, at::Device device,
+                       std::optional<ClipRequest> clip);
+  bool fill_window(BatchSource& source, const LossFunction& loss, at::Device device, double& data_seconds);
+  void finish_window(std::optional<ClipRequest> clip, double data_seconds, EpochStats& stats);
+  void after_step(StepInfo& info, EpochStats& stats);
+  void check_loss(StepInfo& info) const;
+  void check_budgets();
+  void place_on(at::Device device);
+  void make_schedule(const BatchSource& source);
+  /// One scheduler step where its unit ("step" or "epoch") has passed; a schedule that follows a metric moves only
+  /// when one is given.
+  void step_schedule(const char* unit, std::optional<double> metric = std::nullopt);
+
+  // fit.cpp
+  FitResult fit(BatchSource& training, BatchSource* validation, const LossFunction& loss, at::Device device);
+  void fit_epochs(BatchSource& training, BatchSource* validation, const LossFunction& loss, at::Device device,
+                  FitResult& result);
+  [[nodiscard]] bool validate_epoch(BatchSource& validation, const LossFunction& loss, at::Device device);
+
+  // validation.cpp
+  ValidationStats validate(BatchSource& source, const LossFunction& loss, at::Device device);
+  [[nodiscard]] double monitored(const ValidationStats& stats) const;
+
+  // resume.cpp
+  [[nodiscard]] Checkpoint live_state();
+  void save_checkpoint(bool best);
+  void save_checkpoint_if_due();
+  void tell_finished_checkpoints();
+  void resume(const std::filesystem::path& path);
+
+  [[nodiscard]] double elapsed() const;
+
+  LoopOptions options;
+  AutogradOptimizer optimizer;
+  std::optional<ExponentialMovingAverage> average;
+  std::vector<Rate> rates;  // the scheduler holds a reference
+  std::unique_ptr<Scheduler> schedule;
+  nlohmann::json resumed_schedule;  // taken up when the schedule is made
+  EarlyStopping early_stopping;
+  std::unique_ptr<CheckpointWriter> writer;
+  std::vector<Observer*> observers;
+  std::array<std::vector<std::function<Action(const Moment&)>>, static_cast<std::size_t>(Point::train_end) + 1> callbacks;
+  bool watched = false;  // an observer or a callback is there
+
+  std::int64_t epoch = 0;
+  std::int64_t position = 0;  // batches of the epoch that were taken
+  EpochStats partial;         // of the epoch under way
+  bool epoch_under_way = false;
+  double seconds_before = 0;  // of earlier processes of this training
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  double last_checkpoint = 0;  // in elapsed seconds
+  std::int64_t last_checkpoint_step = -1;
+  StopReason stop;
+  std::atomic<bool> stop_requested{false};
+};
+
+}  // namespace gradwise

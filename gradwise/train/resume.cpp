@@ -1,0 +1,149 @@
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "gradwise/core/error.h"
+#include "gradwise/core/random_state.h"
+#include "gradwise/train/loop_impl.h"
+
+namespace gradwise {
+namespace {
+
+at::Tensor to_tensor(const std::vector<double>& values) {
+  at::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())}, at::kDouble);
+  std::ranges::copy(values, tensor.data_ptr<double>());
+  return tensor;
+}
+
+std::vector<double> to_vector(const at::Tensor& tensor) {
+  const double* data = tensor.const_data_ptr<double>();
+  return {data, data + tensor.numel()};
+}
+
+State epoch_state(const EpochStats& stats) {
+  State saved;
+  saved.values = {{"epoch", stats.epoch},
+                  {"samples", stats.samples},
+                  {"clipped_steps", stats.clipped_steps},
+                  {"skipped_steps", stats.skipped_steps},
+                  {"seconds", stats.seconds}};
+  saved.tensors = {{"losses", to_tensor(stats.losses)},
+                   {"grad_norms", to_tensor(stats.grad_norms)},
+                   {"learning_rates", to_tensor(stats.learning_rates)}};
+  return saved;
+}
+
+EpochStats epoch_from(const State& saved) {
+  EpochStats stats;
+  stats.epoch = saved.values.at("epoch").get<std::int64_t>();
+  stats.samples = saved.values.at("samples").get<std::int64_t>();
+  stats.clipped_steps = saved.values.at("clipped_steps").get<std::int64_t>();
+  stats.skipped_steps = saved.values.at("skipped_steps").get<std::int64_t>();
+  stats.seconds = saved.values.at("seconds").get<double>();
+  stats.losses = to_vector(saved.tensors.at("losses"));
+  stats.grad_norms = to_vector(saved.tensors.at("grad_norms"));
+  stats.learning_rates = to_vector(saved.tensors.at("learning_rates"));
+  return stats;
+}
+
+NamedParameters all_tensors(const Model& model) {
+  NamedParameters all = model.parameters;
+  for (std::size_t i = 0; i < model.buffers.size(); ++i) {
+    all.add(model.buffers.names[i], model.buffers.tensors[i]);
+  }
+  return all;
+}
+
+}  // namespace
+
+Checkpoint AutogradTrainingLoop::Impl::live_state() {
+  Checkpoint live;
+  const NamedParameters all = all_tensors(optimizer.model());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    live.model.tensors[all.names[i]] = all.tensors[i];
+  }
+  live.training.nest("optimizer", optimizer.state());
+  if (average) {
+    live.training.nest("ema", average->state());
+  }
+  live.training.nest("random", random_state(optimizer.model().parameters.tensors.front().device()));
+  live.training.nest("early_stopping", early_stopping.state());
+  live.training.nest("epoch_under_way", epoch_state(partial));
+  live.training.values["loop"] = {{"epoch", epoch},
+                                  {"position", position},
+                                  {"epoch_under_way", epoch_under_way},
+                                  {"seconds", elapsed()},
+                                  {"schedule", schedule ? schedule->state() : nlohmann::json()}};
+  return live;
+}
+
+void AutogradTrainingLoop::Impl::save_checkpoint(bool best) {
+  if (last_checkpoint_step == optimizer.steps() && !best) {
+    return;  // this step is safe already
+  }
+  writer->save(optimizer.steps(), live_state(), best);
+  last_checkpoint = elapsed();
+  last_checkpoint_step = optimizer.steps();
+}
+
+void AutogradTrainingLoop::Impl::save_checkpoint_if_due() {
+  if (!writer) {
+    return;
+  }
+  const CheckpointOptions& when = options.checkpoint;
+  const bool by_steps = when.every_steps > 0 && optimizer.steps() % when.every_steps == 0;
+  const bool by_time = when.every_seconds > 0 && elapsed() - last_checkpoint >= when.every_seconds;
+  if (by_steps || by_time) {
+    save_checkpoint(/*best=*/false);
+  }
+  tell_finished_checkpoints();
+}
+
+void AutogradTrainingLoop::Impl::tell_finished_checkpoints() {
+  for (CheckpointSaved& saved : writer->take_finished()) {
+    tell(Point::checkpoint, std::move(saved));
+  }
+}
+
+void AutogradTrainingLoop::Impl::resume(const std::filesystem::path& path) {
+  const Checkpoint saved = read_checkpoint(path);
+  const NamedParameters all = all_tensors(optimizer.model());
+  check_architecture(saved.model, all, path.string());
+  const nlohmann::json& loop = saved.training.values.at("loop");
+  const State ema_state = saved.training.nested("ema");
+  GRADWISE_CHECK(!average || !ema_state.tensors.empty(), "resume", path.string(),
+                 " has no averaged weights, but use_ema is on");
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    at::Tensor(all.tensors[i]).copy_(saved.model.tensors.at(all.names[i]));
+  }
+  optimizer.load_state(saved.training.nested("optimizer"));
+  if (average) {
+    average->load_state(ema_state);
+  }
+  early_stopping.load_state(saved.training.nested("early_stopping"));
+  partial = epoch_from(saved.training.nested("epoch_under_way"));
+  epoch = loop.at("epoch").get<std::int64_t>();
+  position = loop.at("position").get<std::int64_t>();
+  epoch_under_way = loop.at("epoch_under_way").get<bool>();
+  seconds_before = loop.at("seconds").get<double>();
+  last_checkpoint = seconds_before;
+  last_checkpoint_step = optimizer.steps();
+  started = std::chrono::steady_clock::now();
+  resumed_schedule = loop.at("schedule");
+  set_random_state(saved.training.nested("random"), all.tensors.front().device());
+}
+
+std::filesystem::path AutogradTrainingLoop::save_checkpoint() {
+  GRADWISE_CHECK(impl_->writer != nullptr, "checkpoint", "checkpoint.folder is empty, allowed: a folder to save in");
+  impl_->save_checkpoint(/*best=*/false);
+  impl_->writer->wait();
+  impl_->tell_finished_checkpoints();
+  return std::filesystem::path(impl_->options.checkpoint.folder) / ("checkpoint-" + std::to_string(steps()));
+}
+
+void AutogradTrainingLoop::resume(const std::filesystem::path& checkpoint) { impl_->resume(checkpoint); }
+
+}  // namespace gradwise
