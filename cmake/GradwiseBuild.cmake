@@ -108,5 +108,5 @@ function(gradwise_pytest)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;FILE" "")
   add_test(NAME ${arg_NAME} COMMAND ${GRADWISE_PYTHON} -m pytest -q -p no:cacheprovider
                                     ${CMAKE_CURRENT_SOURCE_DIR}/${arg_FILE})
-  set_tests_properties(${arg_NAME} PROPERTIES ENVIRONMENT "GRADWISE_BUILD=${CMAKE_BINARY_DIR}")
+  set_tests_properties(${arg_NAME} PROPERTIES ENVIRONMENT "GRADWISE_BUILD=${CMAKE_BINARY_DIR}" LABELS python)
 endfunction()

@@ -173,7 +173,9 @@ struct LoadMembers {
     const bool fits = found->second.dim() == 0 || found->second.sizes() == parameter.sizes();
     GRADWISE_CHECK(fits, "optimizer", "the saved ", member, " of \"", name, "\" has shape ", found->second.sizes(),
                    ", the parameter ", parameter.sizes());
-    tensor = found->second.to(parameter.device()).clone();
+    // In the parameter's memory layout, which the fused kernels take for granted.
+    tensor = found->second.dim() == 0 ? found->second.to(parameter.device()).clone()
+                                      : at::empty_like(parameter, found->second.scalar_type()).copy_(found->second);
   }
   void operator()(const char* member, std::int64_t& count) const {
     count = from.values.at("state").at(name).at(member).get<std::int64_t>();

@@ -28,9 +28,6 @@ LossFunction element_loss(ElementLoss loss) {
 
 LossFunction cross_entropy(double label_smoothing) {
   return [label_smoothing](const at::Tensor& output, const at::Tensor& target) {
-    if (output.dim() == 3 && target.dim() == 2 && output.size(1) == target.size(1) && output.size(2) != target.size(1)) {
-      return at::cross_entropy_loss(output.flatten(0, 1), target.flatten().to(at::kLong), {}, 1, -100, label_smoothing);
-    }
     const at::Tensor classes = target.is_floating_point() ? target : target.to(at::kLong);
     return at::cross_entropy_loss(output, classes, {}, /*reduction=*/1, /*ignore_index=*/-100, label_smoothing);
   };

@@ -11,12 +11,11 @@
 namespace gradwise {
 namespace {
 
-// Class scores as rows (N, C) and classes as (N), from (B, C, ...) with (B, ...) or (B, T, C) with (B, T).
+// Class scores as rows (N, C) and classes as (N), from (B, C, ...) with (B, ...).
 std::pair<at::Tensor, at::Tensor> as_rows(const at::Tensor& output, const at::Tensor& target) {
   GRADWISE_CHECK(output.dim() == target.dim() + 1, "metric", "the output has shape ", output.sizes(), ", the classes ",
                  target.sizes(), ", allowed: (B, C, ...) with (B, ...)");
-  const bool classes_last = output.dim() == 3 && output.size(1) == target.size(1) && output.size(2) != target.size(1);
-  const at::Tensor last = classes_last ? output : output.movedim(1, -1);
+  const at::Tensor last = output.movedim(1, -1);
   return {last.reshape({-1, last.size(-1)}), target.reshape({-1})};
 }
 

@@ -1,0 +1,37 @@
+#include "cli/config/run_config.h"
+
+#include <algorithm>
+#include <filesystem>
+
+namespace gradwise {
+namespace {
+
+void require_file(const char* key, const std::string& path, bool optional) {
+  if (path.empty()) {
+    GRADWISE_CHECK(optional, "config", key, " is empty, allowed: a file");
+    return;
+  }
+  if (!std::filesystem::is_regular_file(path)) {
+    fail("config", key, ": there is no file ", path);
+  }
+}
+
+}  // namespace
+
+void check_config(const RunConfig& config) {
+  const DataOptions& data = config.data;
+  if (data.kind == "idx") {
+    require_file("data.train_images", data.train_images, false);
+    require_file("data.train_labels", data.train_labels, false);
+    require_file("data.test_images", data.test_images, true);
+    require_file("data.test_labels", data.test_labels, data.test_images.empty());
+  } else {
+    require_file("data.file", data.file, false);
+    require_file("data.test_file", data.test_file, true);
+  }
+  const LoopOptions& train = config.train;
+  const bool known = train.monitor == "loss" || std::ranges::find(train.metrics, train.monitor) != train.metrics.end();
+  GRADWISE_CHECK(known, "config", "train.monitor is \"", train.monitor, "\", allowed: loss or one of train.metrics");
+}
+
+}  // namespace gradwise

@@ -1,0 +1,140 @@
+#include "cli/data/datasets.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "gradwise/core/error.h"
+#include "gradwise/data/csv.h"
+#include "gradwise/data/idx.h"
+#include "gradwise/data/npz.h"
+#include "gradwise/data/safetensors.h"
+#include "gradwise/data/text.h"
+
+namespace gradwise {
+namespace {
+
+constexpr std::int64_t kTestBatch = 500;
+
+const at::Tensor& array_of(const std::map<std::string, at::Tensor>& arrays, const std::string& name,
+                           const std::string& file) {
+  const auto found = arrays.find(name);
+  if (found == arrays.end()) {
+    std::string known;
+    for (const auto& [key, tensor] : arrays) {
+      known += (known.empty() ? "" : ", ") + key;
+    }
+    fail("data", file, " has no array \"", name, "\", it has: ", known);
+  }
+  return found->second;
+}
+
+Dataset read_file(const DataOptions& data, const std::string& file) {
+  if (data.kind == "csv") {
+    return read_csv(file, data.csv);
+  }
+  const auto arrays = data.kind == "npz" ? read_npz(file) : read_safetensors(file).tensors;
+  return make_dataset(array_of(arrays, data.inputs, file), array_of(arrays, data.targets, file));
+}
+
+Dataset first_samples(Dataset dataset, std::int64_t limit) {
+  if (limit > 0 && limit < dataset.size()) {
+    dataset.inputs = dataset.inputs.narrow(0, 0, limit);
+    dataset.targets = dataset.targets.narrow(0, 0, limit);
+  }
+  return dataset;
+}
+
+// Classes: one more than the largest label; for numbers to predict, their count.
+std::int64_t outputs_of(const Dataset& train, const LossOptions& loss) {
+  if (!train.class_names.empty()) {
+    return static_cast<std::int64_t>(train.class_names.size());
+  }
+  if (loss.name == "cross_entropy") {
+    const bool whole = train.targets.defined() && !train.targets.is_floating_point();
+    GRADWISE_CHECK(whole, "data", "the loss cross_entropy needs class indices as targets, these are ",
+                   train.targets.defined() ? "numbers" : "missing");
+    return train.targets.max().item<std::int64_t>() + 1;
+  }
+  return train.targets.dim() > 1 ? train.targets.size(1) : 1;
+}
+
+LoaderOptions train_options(const RunConfig& config) {
+  LoaderOptions options = config.loader;
+  options.seed = config.loader.seed != 0 ? config.loader.seed : config.train.seed;
+  return options;
+}
+
+LoaderOptions test_options(const RunConfig& config, std::int64_t samples) {
+  LoaderOptions options = config.loader;
+  options.batch_size = std::min(samples, kTestBatch);
+  options.shuffle = options.flip = options.drop_last = false;
+  options.crop_padding = 0;
+  return options;
+}
+
+RunData load_text(const RunConfig& config) {
+  const DataOptions& data = config.data;
+  Text train = read_text(data.file);
+  std::optional<Text> test;
+  if (!data.test_file.empty()) {
+    test = read_text(data.test_file, train.vocabulary);
+  } else if (data.validation_split > 0) {
+    TextSplit parts = split(train, 1 - data.validation_split);
+    train = std::move(parts.first);
+    test = std::move(parts.second);
+  }
+  RunData loaded;
+  loaded.shape = {{data.text.block_size}, static_cast<std::int64_t>(train.vocabulary.size())};
+  loaded.train = std::make_unique<DataLoader>(std::make_shared<TextWindowStore>(train.tokens, data.text), train_options(config));
+  if (test) {
+    auto store = std::make_shared<TextWindowStore>(test->tokens, WindowOptions{data.text.block_size, 0});
+    LoaderOptions options = test_options(config, store->size());
+    loaded.test = std::make_unique<DataLoader>(std::move(store), options);
+  }
+  return loaded;
+}
+
+std::pair<Dataset, Dataset> read_sets(const DataOptions& data, std::int64_t seed) {
+  Dataset train = data.kind == "idx" ? read_idx_dataset(data.train_images, data.train_labels) : read_file(data, data.file);
+  train = first_samples(std::move(train), data.limit);
+  if (!data.test_images.empty()) {
+    return {std::move(train), read_idx_dataset(data.test_images, data.test_labels)};
+  }
+  if (!data.test_file.empty()) {
+    return {std::move(train), read_file(data, data.test_file)};
+  }
+  if (data.validation_split > 0) {
+    DatasetSplit parts = split(train, 1 - data.validation_split, seed);
+    return {std::move(parts.first), std::move(parts.second)};
+  }
+  return {std::move(train), Dataset{}};
+}
+
+}  // namespace
+
+RunData load_data(const RunConfig& config) {
+  if (config.data.kind == "text") {
+    return load_text(config);
+  }
+  auto [train, test] = read_sets(config.data, config.train.seed);
+  GRADWISE_CHECK(train.size() > 0, "data", "the training data are empty");
+  RunData loaded;
+  loaded.shape.sample.assign(train.inputs.sizes().begin() + 1, train.inputs.sizes().end());
+  loaded.shape.outputs = outputs_of(train, config.loss);
+  if (config.loss.name == "cross_entropy") {
+    check_labels(train, loaded.shape.outputs);
+  }
+  loaded.train = std::make_unique<DataLoader>(std::move(train), train_options(config));
+  if (test.size() > 0) {
+    if (config.loss.name == "cross_entropy") {
+      check_labels(test, loaded.shape.outputs);
+    }
+    const LoaderOptions options = test_options(config, test.size());
+    loaded.test = std::make_unique<DataLoader>(std::move(test), options);
+  }
+  return loaded;
+}
+
+}  // namespace gradwise

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <memory>
+
+#include "cli/config/run_config.h"
+#include "gradwise/data/loader.h"
+
+namespace gradwise {
+
+/// The loaders of a configuration and what its model needs to know of the data.
+struct RunData {
+  std::unique_ptr<DataLoader> train;
+  std::unique_ptr<DataLoader> test;  ///< null where there is nothing to test on
+  ModelShape shape;
+};
+
+/// Reads the files of a configuration. Errors name file and fact.
+[[nodiscard]] RunData load_data(const RunConfig& config);
+
+}  // namespace gradwise

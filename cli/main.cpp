@@ -1,0 +1,54 @@
+#include <c10/util/Exception.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <csignal>
+#include <cstdio>
+#include <string>
+
+#include "cli/commands/commands.h"
+#include "gradwise/core/error.h"
+
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+
+int complain(const std::string& text, int status) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "gradwise: error: %s\n", text.c_str());
+  return status;
+}
+
+int run(CLI::App& program, gradwise::CommandResult& result, int argc, char** argv) {
+  try {
+    program.parse(argc, argv);
+    return result.exit_status;
+  } catch (const CLI::ParseError& error) {
+    return program.exit(error) == 0 ? 0 : kUsage;
+  } catch (const gradwise::Error& error) {
+    return complain(error.what(), error.kind() == gradwise::ErrorKind::usage ? kUsage : kFailed);
+  } catch (const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    return complain(text.substr(0, text.find('\n')), kFailed);
+  } catch (const std::exception& error) {
+    return complain(error.what(), kFailed);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of the write, not the end of the process
+  CLI::App program("Gradwise: trains networks in C++ on LibTorch, watches them, and loses nothing", "gradwise");
+  program.set_version_flag("--version", "gradwise " GRADWISE_VERSION);
+  program.require_subcommand(1);
+  gradwise::CommandResult result;
+  gradwise::add_train_command(program, result);
+  gradwise::add_runs_command(program);
+  gradwise::add_report_command(program);
+  gradwise::add_config_command(program);
+  gradwise::add_completion_command(program);
+  return run(program, result, argc, argv);
+}

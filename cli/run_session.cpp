@@ -1,0 +1,232 @@
+#include "cli/run_session.h"
+
+#include <ATen/Parallel.h>
+#include <malloc.h>
+
+#include <cstdio>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "cli/config/load_config.h"
+#include "cli/config/toml_writer.h"
+#include "cli/models/model_factory.h"
+#include "cli/stop_signals.h"
+#include "gradwise/core/atomic_file.h"
+#include "gradwise/core/error.h"
+#include "gradwise/core/random_state.h"
+#include "gradwise/data/safetensors.h"
+#include "gradwise/record/jsonl.h"
+#include "gradwise/record/run_store.h"
+#include "gradwise/record/tensorboard.h"
+#include "gradwise/record/terminal.h"
+#include "gradwise/report/curves.h"
+#include "gradwise/report/text_report.h"
+#include "gradwise/train/checkpoint.h"
+
+namespace gradwise {
+namespace {
+
+// Activations and gradients of a step come back in the next one: giving their pages to the system in between costs a
+// page fault for each 4 KiB, more than the arithmetic of a small network.
+void keep_freed_memory() {
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  ::mallopt(M_TRIM_THRESHOLD, 2'000'000'000);
+  ::mallopt(M_TOP_PAD, 64 << 20);
+}
+
+at::Device parse_device(const std::string& name) {
+  try {
+    return at::Device(name);
+  } catch (const std::exception&) {
+    fail_usage("config", "run.device is \"", name, "\", allowed: cpu, cuda, cuda:0, ...");
+  }
+}
+
+void set_threads(const RunConfig& config) {
+  if (config.run.threads > 0) {
+    at::set_num_threads(static_cast<int>(config.run.threads));
+  }
+}
+
+std::string describe_model(const ModelOptions& model) {
+  return model.name == "script" ? "script " + model.file : model.name;
+}
+
+std::int64_t steps_per_epoch(const RunConfig& config, const DataLoader& loader) {
+  return (loader.batches_per_epoch() + config.train.accumulate - 1) / config.train.accumulate;
+}
+
+}  // namespace
+
+RunSession::RunSession(RunConfig config, RunData data)
+    : config_(std::move(config)), data_(std::move(data)), device_(parse_device(config_.run.device)) {}
+
+int RunSession::start(const RunConfig& config, const std::string& name) {
+  keep_freed_memory();
+  set_threads(config);
+  check_config(config);
+  RunConfig resolved = config;
+  if (resolved.run.dir.empty()) {
+    resolved.run.dir = "runs/" + name;
+  }
+  resolved.run.threads = at::get_num_threads();  // a resumed run must sum in the same order
+  RunSession session(std::move(resolved), load_data(config));
+  seed_everything(static_cast<std::uint64_t>(session.config_.train.seed));
+  Model model = build_model(session.config_.model, session.data_.shape);
+  session.config_.train.checkpoint.folder = (std::filesystem::path(session.config_.run.dir) / "checkpoints").string();
+  session.loop_ = std::make_unique<AutogradTrainingLoop>(std::move(model), session.config_.optimizer, session.config_.train);
+  session.enter(RunFolder::create(session.config_.run.dir));
+  write_file_atomically(session.folder_->file("config.toml"), to_toml(session.config_));
+  session.open_records(-1);
+  return session.run(-1);
+}
+
+int RunSession::resume(const std::filesystem::path& run, const std::vector<std::string>& overrides) {
+  keep_freed_memory();
+  RunFolder folder = RunFolder::open(run);
+  RunConfig config = load_config(folder.file("config.toml"), overrides);
+  config.run.dir = run.string();
+  set_threads(config);
+  check_config(config);
+  RunData data = load_data(config);
+  RunSession session(std::move(config), std::move(data));
+  seed_everything(static_cast<std::uint64_t>(session.config_.train.seed));
+  Model model = build_model(session.config_.model, session.data_.shape);
+  session.config_.train.checkpoint.folder = folder.checkpoints().string();
+  session.loop_ = std::make_unique<AutogradTrainingLoop>(std::move(model), session.config_.optimizer, session.config_.train);
+  session.enter(std::move(folder));
+  const std::int64_t step = session.load_checkpoint();
+  if (!overrides.empty()) {
+    write_file_atomically(session.folder_->file("config.toml"), to_toml(session.config_));
+  }
+  session.open_records(step);
+  return session.run(step);
+}
+
+void RunSession::enter(RunFolder folder) { folder_ = std::make_unique<RunFolder>(std::move(folder)); }
+
+std::int64_t RunSession::load_checkpoint() {
+  const std::filesystem::path checkpoints = folder_->checkpoints();
+  if (list_checkpoints(checkpoints).empty()) {
+    std::printf("the run has no checkpoint yet: it starts from the beginning\n");
+    return 0;
+  }
+  std::vector<std::string> complaints;
+  const CheckpointPlace place = newest_checkpoint(checkpoints, complaints).first;
+  for (const std::string& complaint : complaints) {
+    std::fprintf(stderr, "gradwise: warning: %s\n", complaint.c_str());
+  }
+  loop_->resume(place.path);
+  std::printf("going on from %s\n", place.path.c_str());
+  return place.step;
+}
+
+void RunSession::open_records(std::int64_t resumed_at) {
+  std::vector<std::unique_ptr<Sink>> sinks;
+  auto store = std::make_unique<RunStoreSink>(folder_->file("run.sqlite"));
+  if (resumed_at >= 0) {
+    store->forget_after(resumed_at);
+  }
+  sinks.push_back(std::move(store));
+  if (config_.run.jsonl) {
+    if (resumed_at >= 0) {
+      forget_jsonl_after(folder_->file("events.jsonl"), resumed_at);
+    }
+    sinks.push_back(std::make_unique<JsonlSink>(folder_->file("events.jsonl")));
+  }
+  if (config_.run.tensorboard) {
+    sinks.push_back(std::make_unique<TensorBoardSink>(folder_->path()));
+  }
+  sinks.push_back(std::make_unique<TerminalSink>(stdout));
+  recorder_ = std::make_unique<Recorder>(std::move(sinks), config_.run.recorder);
+  loop_->add_observer(*recorder_);
+}
+
+void RunSession::tell(Payload payload) { recorder_->record(make_event(loop_->steps(), std::move(payload))); }
+
+int RunSession::run(std::int64_t resumed_at) {
+  RunStarted started;
+  started.name = folder_->path().filename().string();
+  started.model = describe_model(config_.model);
+  started.device = config_.run.device;
+  started.parameters = loop_->model().parameters.numel();
+  started.threads = at::get_num_threads();
+  started.epochs = config_.train.epochs;
+  started.steps_per_epoch = steps_per_epoch(config_, *data_.train);
+  started.resumed_at = resumed_at;
+  tell(std::move(started));
+  const LossFunction loss = make_loss(config_.loss.name, config_.loss.label_smoothing);
+  try {
+    FitResult result;
+    {
+      const StopSignals signals(*loop_);
+      result = loop_->fit(*data_.train, data_.test.get(), loss, device_);
+    }
+    tell(RunFinished{result.status, result.reason});
+    if (result.status == "interrupted") {
+      return interrupted(StopSignals::received());
+    }
+    finish(result);
+  } catch (const std::exception& error) {
+    tell(RunFinished{"failed", error.what()});
+    recorder_->drain();
+    throw;
+  }
+  return 0;
+}
+
+int RunSession::interrupted(int signal) {
+  recorder_->drain();
+  std::printf("saved at step %lld; go on with: gradwise train --resume %s\n", static_cast<long long>(loop_->steps()),
+              folder_->path().c_str());
+  return 128 + signal;
+}
+
+void RunSession::save_weights() {
+  std::map<std::string, at::Tensor> tensors;
+  const Model& model = loop_->model();
+  for (const NamedParameters* group : {&model.parameters, &model.buffers}) {
+    for (std::size_t i = 0; i < group->size(); ++i) {
+      tensors[group->names[i]] = group->tensors[i].detach().cpu().contiguous();
+    }
+  }
+  if (ExponentialMovingAverage* average = loop_->ema()) {
+    const NamedParameters averages = average->averages();
+    for (std::size_t i = 0; i < averages.size(); ++i) {
+      tensors[averages.names[i]] = averages.tensors[i].detach().cpu().contiguous();
+    }
+  }
+  write_safetensors(folder_->file("model.safetensors"), tensors, {{"format", "pt"}});
+}
+
+void RunSession::finish(const FitResult& result) {
+  const LossFunction loss = make_loss(config_.loss.name, config_.loss.label_smoothing);
+  std::optional<ValidationStats> test;
+  if (data_.test) {
+    test = loop_->validate(*data_.test, loss, device_);
+    tell(Validated{.epoch = result.epochs - 1, .data = "test", .loss = test->validation_loss, .metrics = test->metrics,
+                   .seconds = test->seconds, .averaged = loop_->ema() != nullptr, .best = false});
+  }
+  save_weights();
+  recorder_->drain();
+  const RunReader reader(folder_->path());
+  write_report(reader, folder_->file("report.txt"));
+  const PlotStatus plot = plot_training(reader, folder_->file("training.png"));
+  const std::string run = folder_->path().string();
+  std::printf("\nrun      %s\nweights  %s/model.safetensors%s\nreport   %s/report.txt\n", run.c_str(), run.c_str(),
+              loop_->ema() != nullptr ? " (averaged)" : "", run.c_str());
+  std::printf(plot.drawn ? "picture  %s/training.png\n" : "picture  none: %s\n", plot.drawn ? run.c_str() : plot.reason.c_str());
+  if (test) {
+    std::printf("test loss: %.4f\n", test->validation_loss);
+    for (const auto& [name, value] : test->metrics) {
+      const bool share = name == "accuracy" || name.starts_with("top_");
+      std::printf(share ? "test %s: %.2f %%\n" : "test %s: %.4f\n", name.c_str(), share ? 100 * value : value);
+    }
+  }
+  std::printf("next     gradwise report %s\n         gradwise train --resume %s --set train.epochs=%lld\n"
+              "         tensorboard --logdir %s\n",
+              run.c_str(), run.c_str(), static_cast<long long>(config_.train.epochs * 2), run.c_str());
+}
+
+}  // namespace gradwise

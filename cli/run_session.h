@@ -1,0 +1,46 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/config/run_config.h"
+#include "cli/data/datasets.h"
+#include "gradwise/record/recorder.h"
+#include "gradwise/record/run_folder.h"
+#include "gradwise/train/loop.h"
+
+namespace gradwise {
+
+/// One training from the command line: the run's folder, its records, data, model and loop wired together.
+class RunSession {
+ public:
+  /// A new run. Data and model are made before the folder, so that bad input leaves nothing behind.
+  static int start(const RunConfig& config, const std::string& name);
+  /// Goes on with the run in a folder.
+  static int resume(const std::filesystem::path& run, const std::vector<std::string>& overrides);
+
+ private:
+  RunSession(RunConfig config, RunData data);
+
+  void enter(RunFolder folder);
+  void open_records(std::int64_t resumed_at);
+  /// The step that the run goes on from; 0 where it has no checkpoint yet.
+  [[nodiscard]] std::int64_t load_checkpoint();
+  [[nodiscard]] int run(std::int64_t resumed_at);
+  void tell(Payload payload);
+  void finish(const FitResult& result);
+  void save_weights();
+  [[nodiscard]] int interrupted(int signal);
+
+  RunConfig config_;
+  RunData data_;
+  at::Device device_;
+  std::unique_ptr<RunFolder> folder_;
+  std::unique_ptr<Recorder> recorder_;
+  std::unique_ptr<AutogradTrainingLoop> loop_;
+  std::string model_line_;
+};
+
+}  // namespace gradwise

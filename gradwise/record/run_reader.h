@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "gradwise/core/event.h"
+#include "gradwise/record/sqlite.h"
+
+namespace gradwise {
+
+struct EpochRow {
+  std::int64_t step;
+  EpochFinished epoch;
+};
+
+struct ValidationRow {
+  std::int64_t step;
+  std::int64_t epoch;
+  std::string data;
+  std::string metric;  ///< "loss" or a metric's name
+  double value;
+  bool averaged;
+  bool best;
+};
+
+struct CheckpointRow {
+  std::int64_t step;
+  CheckpointSaved checkpoint;
+};
+
+/// Reads a run's store, also while it is being written. Errors: no such file, a file of another version.
+class RunReader {
+ public:
+  /// `run` is the run's folder.
+  explicit RunReader(const std::filesystem::path& run);
+
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+  /// A value of the table `run`, or "": name, model, device, parameters, threads, epochs, steps_per_epoch, status,
+  /// reason, and started, resumed, ended in seconds since the Unix epoch.
+  [[nodiscard]] std::string info(const std::string& key) const;
+  /// Steps after `after`, in order.
+  [[nodiscard]] std::vector<StepInfo> steps(std::int64_t after = 0) const;
+  [[nodiscard]] std::int64_t last_step() const;
+  /// Wall time of the last step in seconds since the Unix epoch; NaN where there is none.
+  [[nodiscard]] double last_time() const;
+  [[nodiscard]] std::vector<EpochRow> epochs() const;
+  [[nodiscard]] std::vector<ValidationRow> validations() const;
+  [[nodiscard]] std::vector<CheckpointRow> checkpoints() const;
+  [[nodiscard]] std::vector<Issue> issues() const;
+  [[nodiscard]] std::vector<Message> messages() const;
+
+ private:
+  std::filesystem::path folder_;
+  Database database_;
+};
+
+}  // namespace gradwise

@@ -1,0 +1,188 @@
+#include "gradwise/record/terminal.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+namespace gradwise {
+namespace {
+
+constexpr int kBarWidth = 20;
+constexpr double kRedrawInterval = 0.1;  // seconds
+constexpr double kMebibyte = 1024.0 * 1024.0;
+
+constexpr const char* kRed = "\033[31m";
+constexpr const char* kGreen = "\033[32m";
+constexpr const char* kYellow = "\033[33m";
+constexpr const char* kPlain = "\033[0m";
+
+template <class... Values>
+std::string format(const char* pattern, Values... values) {
+  char text[256];
+  std::snprintf(text, sizeof(text), pattern, values...);
+  return text;
+}
+
+std::string count(std::int64_t value) { return std::to_string(value); }
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<long long>(std::llround(std::max(0.0, seconds)));
+  return whole >= 3600 ? format("%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60)
+                       : format("%lld:%02lld", whole / 60, whole % 60);
+}
+
+std::size_t width_of(std::FILE* out) {
+  winsize size{};
+  return ::ioctl(::fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+// As https://no-color.org asks: set and not empty.
+bool colours_refused() {
+  const char* value = std::getenv("NO_COLOR");
+  return value != nullptr && *value != '\0';
+}
+
+}  // namespace
+
+TerminalSink::TerminalSink(std::FILE* out, TerminalOptions options)
+    : out_(out),
+      is_terminal_(::isatty(::fileno(out)) == 1),
+      coloured_(is_terminal_ && !colours_refused()),
+      interval_(is_terminal_ ? kRedrawInterval : options.plain_interval) {
+  check_fields("terminal", options);
+}
+
+TerminalSink::~TerminalSink() {
+  clear_bar();
+  std::fflush(out_);
+}
+
+void TerminalSink::clear_bar() {
+  if (bar_shown_) {
+    std::fputs("\r\033[K", out_);
+    bar_shown_ = false;
+  }
+}
+
+void TerminalSink::line(const std::string& text, const char* colour) {
+  clear_bar();
+  if (coloured_ && *colour != '\0') {
+    std::fprintf(out_, "%s%s%s\n", colour, text.c_str(), kPlain);
+  } else {
+    std::fprintf(out_, "%s\n", text.c_str());
+  }
+}
+
+std::string TerminalSink::progress_text(const Event& event, const StepInfo& info) const {
+  std::string text = "epoch " + count(info.epoch + 1) + "/" + count(epochs_);
+  if (steps_per_epoch_ > 0) {
+    text += "  step " + count(info.step - info.epoch * steps_per_epoch_) + "/" + count(steps_per_epoch_);
+    const auto left = static_cast<double>(epochs_ * steps_per_epoch_ - info.step);
+    const auto done = static_cast<double>(std::max<std::int64_t>(1, info.step - first_step_));
+    text += "  ETA " + duration(left * (event.time - started_) / done);
+  } else {
+    text += "  step " + count(info.step);
+  }
+  text += format("  loss %.4f", info.loss);
+  if (!std::isnan(info.grad_norm)) {
+    text += format("  grad norm %.3g", info.grad_norm);
+  }
+  return text + format("  %.0f samples/s  lr %.3g", speed_, info.lr);
+}
+
+std::string TerminalSink::bar(const StepInfo& info) const {
+  if (steps_per_epoch_ <= 0 || epochs_ <= 0) {
+    return {};
+  }
+  const double done =
+      std::clamp(static_cast<double>(info.step) / static_cast<double>(epochs_ * steps_per_epoch_), 0.0, 1.0);
+  const auto filled = static_cast<std::size_t>(done * kBarWidth);
+  return "[" + std::string(filled, '#') + std::string(kBarWidth - filled, '.') + format("] %3.0f %%  ", 100 * done);
+}
+
+void TerminalSink::progress(const Event& event) {
+  if (event.time - last_progress_ < interval_) {
+    return;
+  }
+  const auto& info = std::get<StepInfo>(event.payload);
+  if (is_terminal_) {
+    clear_bar();
+    const std::string text = bar(info) + progress_text(event, info);
+    std::fputs(text.substr(0, width_of(out_) - 1).c_str(), out_);
+    bar_shown_ = true;
+  } else {
+    line(progress_text(event, info));
+  }
+  last_progress_ = event.time;
+}
+
+void TerminalSink::show(const Issue& issue) {
+  line("  ! step " + count(issue.step) + ": " + issue.message + (issue.advice.empty() ? "" : "; " + issue.advice),
+       issue.severity == Issue::Severity::error ? kRed : kYellow);
+}
+
+void TerminalSink::show(const Event& event) {
+  if (const auto* started = std::get_if<RunStarted>(&event.payload)) {
+    epochs_ = started->epochs;
+    steps_per_epoch_ = started->steps_per_epoch;
+    first_step_ = std::max<std::int64_t>(0, started->resumed_at);
+    started_ = event.time;
+    line(started->name + ": " + started->model + ", " + count(started->parameters) + " parameters, on " +
+         started->device + ", " + count(started->threads) + " threads" +
+         (started->resumed_at >= 0 ? ", resumed at step " + count(started->resumed_at) : ""));
+  } else if (const auto* done = std::get_if<EpochFinished>(&event.payload)) {
+    line("epoch " + count(done->epoch + 1) + "/" + count(epochs_) +
+         format("  train loss %.4f  grad norm %.3g  %.0f samples/s  ", done->mean_loss, done->mean_grad_norm,
+                done->samples_per_second) +
+         duration(done->seconds));
+  } else if (const auto* seen = std::get_if<Validated>(&event.payload)) {
+    std::string text = "  " + seen->data + format(" loss %.4f", seen->loss);
+    for (const auto& [name, value] : seen->metrics) {
+      text += "  " + name + format(" %.4f", value);
+    }
+    line(text + (seen->best ? "  (best so far)" : ""), seen->best ? kGreen : "");
+  } else if (const auto* saved = std::get_if<CheckpointSaved>(&event.payload)) {
+    line("  saved " + saved->path +
+         format("  %.1f MiB, training waited %.1f ms", static_cast<double>(saved->bytes) / kMebibyte,
+                saved->blocked_seconds * 1e3));
+  } else if (const auto* issue = std::get_if<Issue>(&event.payload)) {
+    show(*issue);
+  } else if (const auto* message = std::get_if<Message>(&event.payload)) {
+    const bool info = message->level == Message::Level::info;
+    line((info ? "" : "  ! ") + message->text, info ? "" : message->level == Message::Level::error ? kRed : kYellow);
+  } else if (const auto* finished = std::get_if<RunFinished>(&event.payload)) {
+    line(finished->status + (finished->reason.empty() ? "" : ": " + finished->reason));
+  }
+}
+
+void TerminalSink::write(std::span<const Event> events) {
+  const Event* last_step = nullptr;
+  for (const Event& event : events) {
+    if (const auto* info = std::get_if<StepInfo>(&event.payload)) {
+      last_step = &event;
+      if (info->seconds.total > 0) {
+        const double now = static_cast<double>(info->samples) / info->seconds.total;
+        speed_ = speed_ == 0 ? now : 0.95 * speed_ + 0.05 * now;
+      }
+      for (const Issue& issue : info->issues) {
+        show(issue);
+      }
+    } else {
+      if (last_step != nullptr) {
+        progress(*last_step);  // before what came after it
+        last_step = nullptr;
+      }
+      show(event);
+    }
+  }
+  if (last_step != nullptr) {
+    progress(*last_step);
+  }
+}
+
+void TerminalSink::flush() { std::fflush(out_); }
+
+}  // namespace gradwise

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <span>
+#include <string>
+
+#include "gradwise/core/event.h"
+#include "gradwise/core/fields.h"
+
+namespace gradwise {
+
+struct TerminalOptions {
+  double plain_interval = 10;
+};
+
+template <class Fields>
+void describe(Fields& fields, TerminalOptions& o) {
+  fields.add("plain_interval", o.plain_interval, "seconds between progress lines where the output is no terminal",
+             at_least(0));
+}
+
+/// Shows a training to a person: on a terminal a progress bar (epoch, time left, loss, gradient norm, samples per
+/// second, learning rate) with finished epochs, validations, checkpoints, issues and messages above it; elsewhere the
+/// same as plain lines, progress only once a while. Colours on a terminal, unless the environment's NO_COLOR is set.
+class TerminalSink : public Sink {
+ public:
+  /// `out` must outlive the sink.
+  explicit TerminalSink(std::FILE* out, TerminalOptions options = {});
+  /// Takes the progress bar away.
+  ~TerminalSink() override;
+  TerminalSink(const TerminalSink&) = delete;
+  TerminalSink& operator=(const TerminalSink&) = delete;
+
+  void write(std::span<const Event> events) override;
+  void flush() override;
+
+ private:
+  void show(const Event& event);
+  void show(const Issue& issue);
+  void line(const std::string& text, const char* colour = "");
+  void progress(const Event& event);
+  [[nodiscard]] std::string progress_text(const Event& event, const StepInfo& info) const;
+  [[nodiscard]] std::string bar(const StepInfo& info) const;
+  void clear_bar();
+
+  std::FILE* out_;
+  bool is_terminal_;
+  bool coloured_;
+  double interval_;  // least seconds between two progress lines or redrawn bars
+  bool bar_shown_ = false;
+  std::int64_t epochs_ = 0;
+  std::int64_t steps_per_epoch_ = -1;
+  std::int64_t first_step_ = 0;  // done before this process
+  double started_ = 0;
+  double last_progress_ = -1e300;
+  double speed_ = 0;  // samples per second, smoothed
+};
+
+}  // namespace gradwise

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Sets up, builds everything and passes every test: GoogleTest and pytest through ctest, the include direction, and a
+# project outside the tree that uses an installed Gradwise.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+say() { printf '[test %4ds] %s\n' "$SECONDS" "$*"; }
+
+say "setting up"
+scripts/setup.sh --test
+say "building"
+scripts/build.sh
+say "running the tests"
+ctest --test-dir build --output-on-failure --timeout 900
+say "building a project outside the tree against an installed Gradwise"
+scripts/test_consumer.sh
+say "all tests passed"

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Installs build/ into a temporary prefix, then builds and runs tests/consumer against it with find_package(Gradwise).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+torch="$(sed -n 's/^Torch_DIR:PATH=\(.*\)\/share\/cmake\/Torch$/\1/p' build/CMakeCache.txt)"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+cmake --install build --prefix "$work/prefix" >"$work/install.log" || { cat "$work/install.log" >&2; exit 1; }
+cmake -S tests/consumer -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
+  -DCMAKE_PREFIX_PATH="$work/prefix;$torch" >"$work/configure.log" 2>&1 || { cat "$work/configure.log" >&2; exit 1; }
+cmake --build "$work/build"
+"$work/build/consumer"
+"$work/prefix/bin/gradwise" --version
