@@ -76,6 +76,7 @@ int RunSession::start(const RunConfig& config, const std::string& name) {
   Model model = build_model(session.config_.model, session.data_.shape);
   session.config_.train.checkpoint.folder = (std::filesystem::path(session.config_.run.dir) / "checkpoints").string();
   session.loop_ = std::make_unique<AutogradTrainingLoop>(std::move(model), session.config_.optimizer, session.config_.train);
+  session.loop_->prepare(*session.data_.train);
   session.enter(RunFolder::create(session.config_.run.dir));
   write_file_atomically(session.folder_->file("config.toml"), to_toml(session.config_));
   session.open_records(-1);

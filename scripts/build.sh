@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds targets (all of them without an argument) in build/, or in $BUILD_DIR, with as many jobs as cores and memory allow.
+# Builds targets (all of them without an argument) in build/, or in $BUILD_DIR, with as many jobs as cores and memory
+# allow: scripts/build.sh [TARGET...]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 folder="${BUILD_DIR:-build}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up, builds everything and passes every test: GoogleTest and pytest through ctest, the include direction, and a
+# Sets up, builds everything and passes every test: GoogleTest, pytest and the include direction through ctest, and a
 # project outside the tree that uses an installed Gradwise.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -7,6 +7,8 @@ say() { printf '[test %4ds] %s\n' "$SECONDS" "$*"; }
 
 say "setting up"
 scripts/setup.sh --test
+say "checking the include direction"
+.venv/bin/python tools/check_layers.py
 say "building"
 scripts/build.sh
 say "running the tests"

@@ -5,9 +5,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 torch="$(sed -n 's/^Torch_DIR:PATH=\(.*\)\/share\/cmake\/Torch$/\1/p' build/CMakeCache.txt)"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
-cmake --install build --prefix "$work/prefix" >"$work/install.log" || { cat "$work/install.log" >&2; exit 1; }
-cmake -S tests/consumer -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
-  -DCMAKE_PREFIX_PATH="$work/prefix;$torch" >"$work/configure.log" 2>&1 || { cat "$work/configure.log" >&2; exit 1; }
+
+# Runs a command; shows what it said only where it fails.
+quietly() { "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }; }
+
+quietly cmake --install build --prefix "$work/prefix"
+quietly cmake -S tests/consumer -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
+  -DCMAKE_PREFIX_PATH="$work/prefix;$torch"
 cmake --build "$work/build"
 "$work/build/consumer"
 "$work/prefix/bin/gradwise" --version

@@ -73,7 +73,9 @@ bool clip_by_norm(const std::vector<at::Tensor>& gradients, double norm, double 
       dense.push_back(gradient);
     }
   }
-  at::_foreach_mul_(dense, coefficient);
+  if (!dense.empty()) {
+    at::_foreach_mul_(dense, coefficient);
+  }
   return true;
 }
 

@@ -21,6 +21,16 @@ std::vector<at::Tensor> clones(const std::vector<at::Tensor>& tensors) {
   return copies;
 }
 
+// `tensors` in the types and on the devices of `like`.
+std::vector<at::Tensor> converted(const std::vector<at::Tensor>& tensors, const std::vector<at::Tensor>& like) {
+  std::vector<at::Tensor> result;
+  result.reserve(tensors.size());
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    result.push_back(tensors[i].detach().to(like[i].options()));
+  }
+  return result;
+}
+
 void write_into(const std::vector<at::Tensor>& targets, const std::vector<at::Tensor>& values) {
   const at::NoGradGuard no_grad;
   if (!targets.empty()) {
@@ -70,7 +80,9 @@ void ExponentialMovingAverage::update() {
   ++num_updates_;
   const double decay = current_decay();
   decay_product_ *= decay;
-  at::_foreach_lerp_(shadow_, sources_.tensors, 1.0 - decay);
+  const bool moved = shadow_.front().scalar_type() != sources_.tensors.front().scalar_type() ||
+                     shadow_.front().device() != sources_.tensors.front().device();
+  at::_foreach_lerp_(shadow_, moved ? converted(sources_.tensors, shadow_) : sources_.tensors, 1.0 - decay);
   write_into(counter_shadow_, counters_.tensors);
 }
 

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <sstream>
 #include <utility>
@@ -150,6 +151,20 @@ void members(Visitor& visit, torch::optim::AdagradParamState& s) {
   visit("sum", s.sum());
 }
 
+template <class Visitor>
+void members(Visitor& visit, torch::optim::LBFGSParamState& s) {
+  visit("func_evals", s.func_evals());
+  visit("n_iter", s.n_iter());
+  visit("t", s.t());
+  visit("prev_loss", s.prev_loss());
+  visit("d", s.d());
+  visit("H_diag", s.H_diag());
+  visit("prev_flat_grad", s.prev_flat_grad());
+  visit("old_dirs", s.old_dirs());
+  visit("old_stps", s.old_stps());
+  visit("ro", s.ro());
+}
+
 struct SaveMembers {
   State& into;
   const std::string& name;
@@ -159,15 +174,27 @@ struct SaveMembers {
     }
   }
   void operator()(const char* member, std::int64_t count) const { into.values["state"][name][member] = count; }
+  void operator()(const char* member, double value) const { into.values["state"][name][member] = to_json_number(value); }
+  void operator()(const char* member, const std::deque<at::Tensor>& history) const {
+    into.values["state"][name][member] = history.size();
+    for (std::size_t i = 0; i < history.size(); ++i) {
+      into.tensors[name + "/" + member + "/" + std::to_string(i)] = history[i];
+    }
+  }
 };
 
 struct LoadMembers {
   const State& from;
   const std::string& name;
   const at::Tensor& parameter;
+  bool flat;  // LBFGS keeps vectors over all parameters, not tensors of one parameter's shape
   void operator()(const char* member, at::Tensor& tensor) const {
     const auto found = from.tensors.find(name + "/" + member);
     if (found == from.tensors.end()) {
+      return;
+    }
+    if (flat) {
+      tensor = found->second.to(parameter.device()).clone();
       return;
     }
     const bool fits = found->second.dim() == 0 || found->second.sizes() == parameter.sizes();
@@ -179,6 +206,15 @@ struct LoadMembers {
   }
   void operator()(const char* member, std::int64_t& count) const {
     count = from.values.at("state").at(name).at(member).get<std::int64_t>();
+  }
+  void operator()(const char* member, double& value) const {
+    value = from_json_number(from.values.at("state").at(name).at(member));
+  }
+  void operator()(const char* member, std::deque<at::Tensor>& history) const {
+    const auto length = from.values.at("state").at(name).at(member).get<std::size_t>();
+    for (std::size_t i = 0; i < length; ++i) {
+      history.push_back(from.tensors.at(name + "/" + member + "/" + std::to_string(i)).to(parameter.device()).clone());
+    }
   }
 };
 
@@ -195,7 +231,7 @@ bool save_as(OptimizerParamState& state, State& into, const std::string& name) {
 template <class ParamState>
 std::unique_ptr<OptimizerParamState> load_as(const State& from, const std::string& name, const at::Tensor& parameter) {
   auto fresh = std::make_unique<ParamState>();
-  LoadMembers load{from, name, parameter};
+  LoadMembers load{from, name, parameter, std::same_as<ParamState, torch::optim::LBFGSParamState>};
   members(load, *fresh);
   return fresh;
 }
@@ -223,6 +259,7 @@ const KnownState* known_state_of(const torch::optim::Optimizer& optimizer) {
       known_state<torch::optim::SGD, torch::optim::SGDParamState>("SGD"),
       known_state<torch::optim::RMSprop, torch::optim::RMSpropParamState>("RMSprop"),
       known_state<torch::optim::Adagrad, torch::optim::AdagradParamState>("Adagrad"),
+      known_state<torch::optim::LBFGS, torch::optim::LBFGSParamState>("LBFGS"),
   };
   const auto* found = std::ranges::find_if(kKnown, [&optimizer](const KnownState& k) { return k.matches(optimizer); });
   return found == std::end(kKnown) ? nullptr : found;

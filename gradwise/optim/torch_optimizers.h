@@ -27,8 +27,8 @@ namespace gradwise {
 [[nodiscard]] double momentum_of(const torch::optim::OptimizerOptions& group_options);
 void set_momentum(torch::optim::OptimizerOptions& group_options, double momentum);
 
-/// The optimizer's state: per parameter `<parameter>/<moment>` tensors and step counts; LBFGS's and unknown optimizers'
-/// as one archive of `torch::save`. Group options (rates, decays) are in the values.
+/// The optimizer's state: per parameter `<parameter>/<moment>` tensors and step counts; of an optimizer that is
+/// not LibTorch's own, one archive of `torch::save`. Group options (rates, decays) are in the values.
 [[nodiscard]] State optimizer_state(torch::optim::Optimizer& optimizer, const NamedParameters& parameters);
 void load_optimizer_state(torch::optim::Optimizer& optimizer, const NamedParameters& parameters, const State& state);
 

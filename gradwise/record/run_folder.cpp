@@ -76,8 +76,12 @@ std::string best_figure(const RunReader& reader) {
 
 double number_or_zero(const std::string& text) { return text.empty() ? 0 : std::strtod(text.c_str(), nullptr); }
 
-// "runs/a/" is "runs/a": its last part is the run's name.
+// "runs/a/" as "runs/a".
 fs::path without_slash(const fs::path& path) { return path.has_filename() ? path : path.parent_path(); }
+
+std::string run_name(const fs::path& path) {
+  return without_slash(fs::absolute(path).lexically_normal()).filename().string();
+}
 
 }  // namespace
 
@@ -127,7 +131,7 @@ bool run_is_held(const fs::path& path) {
 RunSummary summarize_run(const fs::path& path) {
   const RunReader reader(path);
   RunSummary summary;
-  summary.name = without_slash(path).filename().string();
+  summary.name = run_name(path);
   summary.status = reader.info("status");
   if (summary.status.empty() || summary.status == "running") {  // nothing was said about its end
     summary.status = run_is_held(path) ? "running" : "killed";

@@ -128,16 +128,17 @@ struct RunStoreSink::Statements {
 };
 
 RunStoreSink::RunStoreSink(const std::filesystem::path& path) : database_(path, Database::Mode::read_write) {
-  database_.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;");
   const std::int64_t found = single_integer(database_, "PRAGMA user_version");
+  if (found != 0 && found != kRunStoreVersion) {
+    fail("run store", path.string(), " was written by version ", found, ", this one reads ", kRunStoreVersion);
+  }
+  if (found == 0 && single_integer(database_, "SELECT count(*) FROM sqlite_master") != 0) {
+    fail("run store", path.string(), " is a database of something else");
+  }
+  database_.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;");
   if (found == 0) {
-    if (single_integer(database_, "SELECT count(*) FROM sqlite_master") != 0) {
-      fail("run store", path.string(), " is a database of something else");
-    }
     database_.execute("BEGIN IMMEDIATE;" + std::string(kSchema) +
                       "PRAGMA user_version=" + std::to_string(kRunStoreVersion) + ";COMMIT;");
-  } else if (found != kRunStoreVersion) {
-    fail("run store", path.string(), " was written by version ", found, ", this one reads ", kRunStoreVersion);
   }
   statements_ = std::make_unique<Statements>(database_);
 }

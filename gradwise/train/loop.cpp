@@ -113,6 +113,13 @@ void AutogradTrainingLoop::Impl::place_on(at::Device device) {
   }
 }
 
+void AutogradTrainingLoop::Impl::take_up_schedule() {
+  if (schedule && !resumed_schedule.is_null()) {
+    schedule->load_state(std::exchange(resumed_schedule, nullptr));
+    optimizer.set_rates(rates);
+  }
+}
+
 void AutogradTrainingLoop::Impl::make_schedule(const BatchSource& source) {
   if (schedule) {
     return;
@@ -126,13 +133,10 @@ void AutogradTrainingLoop::Impl::make_schedule(const BatchSource& source) {
     }
   }
   schedule = make_scheduler(options.schedule, rates, total);
-  if (!schedule) {
-    return;
+  if (schedule) {
+    optimizer.set_rates(rates);
+    take_up_schedule();
   }
-  if (!resumed_schedule.is_null()) {
-    schedule->load_state(std::exchange(resumed_schedule, nullptr));
-  }
-  optimizer.set_rates(rates);
 }
 
 void AutogradTrainingLoop::Impl::step_schedule(const char* unit, std::optional<double> metric) {
@@ -289,6 +293,8 @@ FitResult AutogradTrainingLoop::fit(BatchSource& training, BatchSource* validati
                                     at::Device device) {
   return impl_->fit(training, validation, loss_function, device);
 }
+
+void AutogradTrainingLoop::prepare(const BatchSource& training) { impl_->make_schedule(training); }
 
 void AutogradTrainingLoop::add_observer(Observer& observer) {
   impl_->observers.push_back(&observer);

@@ -71,6 +71,10 @@ class AutogradTrainingLoop {
   FitResult fit(BatchSource& training, BatchSource* validation, const LossFunction& loss_function,
                 at::Device device = at::kCPU);
 
+  /// Makes the schedule for a training on `training` now, so that options that don't fit its length are refused before
+  /// any work; `fit` and `train_epoch` do it otherwise.
+  void prepare(const BatchSource& training);
+
   /// The observer must outlive the loop.
   void add_observer(Observer& observer);
   /// Calls `callback` at one point.

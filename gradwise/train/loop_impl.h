@@ -41,6 +41,7 @@ struct AutogradTrainingLoop::Impl {
   void check_budgets();
   void place_on(at::Device device);
   void make_schedule(const BatchSource& source);
+  void take_up_schedule();
   /// One scheduler step where its unit ("step" or "epoch") has passed; a schedule that follows a metric moves only
   /// when one is given.
   void step_schedule(const char* unit, std::optional<double> metric = std::nullopt);

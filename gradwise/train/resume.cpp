@@ -133,6 +133,7 @@ void AutogradTrainingLoop::Impl::resume(const std::filesystem::path& path) {
   last_checkpoint_step = optimizer.steps();
   started = std::chrono::steady_clock::now();
   resumed_schedule = loop.at("schedule");
+  take_up_schedule();
   set_random_state(saved.training.nested("random"), all.tensors.front().device());
 }
 

@@ -69,7 +69,7 @@ TEST(Idx, MakesGreyImagesOfOneChannel) {
   EXPECT_EQ(values_of<std::uint8_t>(dataset.targets), (std::vector<std::uint8_t>{4, 9}));
 }
 
-struct BadFile {
+struct BadIdx {
   const char* what;
   std::string content;
   const char* message;
@@ -85,7 +85,7 @@ TEST(Idx, RefusesBadFiles) {
   const std::string zipped = gzipped(folder, idx_header(8, {5000}) + random);
   std::string damaged = zipped;
   damaged[damaged.size() - 6] = static_cast<char>(damaged[damaged.size() - 6] ^ 0x55);  // the checksum
-  const std::vector<BadFile> files = {
+  const std::vector<BadIdx> files = {
       {"empty", "", "(none)"},
       {"png", "\x89PNG\r\n", "89 50 4e 47"},
       {"short magic", std::string("\0\0", 2), "00 00, allowed"},
@@ -100,7 +100,7 @@ TEST(Idx, RefusesBadFiles) {
       {"gzip damaged", damaged, "can't read"},
       {"gzip of too little", gzipped(folder, header + "abc"), "ends after 3 of 4 bytes"},
   };
-  for (const BadFile& file : files) {
+  for (const BadIdx& file : files) {
     SCOPED_TRACE(file.what);
     const auto path = folder.write("bad", file.content);
     EXPECT_ERROR_WITH(file.message, read_idx(path));

@@ -43,7 +43,7 @@ TEST(Npy, CleansBooleans) {
   EXPECT_TRUE(read_npy(path).equal(tensor_of<bool>({false, true, true}, {3})));
 }
 
-struct BadFile {
+struct BadNpy {
   const char* what;
   std::string content;
   const char* message;
@@ -52,7 +52,7 @@ struct BadFile {
 TEST(Npy, RefusesBadFiles) {
   const TemporaryFolder folder;
   const std::string two = "'fortran_order': False, 'shape': (2,), }";
-  const std::vector<BadFile> files = {
+  const std::vector<BadNpy> files = {
       {"empty", "", "does not start with"},
       {"foreign", "PK\x03\x04 and so on", "does not start with"},
       {"version", std::string("\x93NUMPY\x09\x00\x02\x00{}", 12), "format version 9"},
@@ -71,7 +71,7 @@ TEST(Npy, RefusesBadFiles) {
       {"no end", npy_file("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), ", "abcdefgh"), "its end missing"},
       {"truth", npy_file("{'descr': '<f4', 'fortran_order': 1, 'shape': (2,), }", ""), "neither True nor False"},
   };
-  for (const BadFile& file : files) {
+  for (const BadNpy& file : files) {
     SCOPED_TRACE(file.what);
     const auto path = folder.write("bad.npy", file.content);
     EXPECT_ERROR_WITH(file.message, read_npy(path));

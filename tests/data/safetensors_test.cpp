@@ -64,13 +64,13 @@ TEST(SafeTensors, WritesWholeOrNotAtAll) {
   EXPECT_ERROR_WITH("can't create", write_safetensors(folder / "no/such/folder", {{"x", counted<float>({1})}}));
 }
 
-struct BadFile {
+struct BadSafetensors {
   const char* what;
   std::string content;
   const char* message;
 };
 
-std::vector<BadFile> bad_files() {
+std::vector<BadSafetensors> bad_files() {
   const std::string four = "abcd";
   const std::string good = R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
   const std::string largest = std::string("\xff\xff\xff\xff\xff\xff\xff\xff", 8);
@@ -117,7 +117,7 @@ std::vector<BadFile> bad_files() {
 
 TEST(SafeTensors, RefusesHeadersThatLie) {
   const TemporaryFolder folder;
-  for (const BadFile& file : bad_files()) {
+  for (const BadSafetensors& file : bad_files()) {
     SCOPED_TRACE(file.what);
     const auto path = folder.write("bad.safetensors", file.content);
     EXPECT_ERROR_WITH(file.message, read_safetensors(path));

@@ -125,8 +125,9 @@ TEST(ClipAdaptively, EqualsTheSumOverUnitsByHand) {
 }
 
 TEST(ClipAdaptively, WantsAGradientForEachParameter) {
+  const std::vector<at::Tensor> parameters = {random_tensor({2}, 1), random_tensor({2}, 2)};
   EXPECT_ERROR_WITH("there are 1 gradients for 2 parameters",
-                    clip_adaptively({random_tensor({2}, 1), random_tensor({2}, 2)}, {random_tensor({2}, 3)}, 0.01, 1e-3));
+                    clip_adaptively(parameters, {random_tensor({2}, 3)}, 0.01, 1e-3));
 }
 
 /// The gradients as a step of plain gradient descent shows them: (before - after) / lr.

@@ -11,8 +11,8 @@
 namespace gradwise {
 namespace {
 
-/// f(x) = 1/2 xᵀAx - bᵀx with A = [[3, 1], [1, 2]], b = (1, -4): its minimum is at A⁻¹b = (6/5, -13/5), where it is
-/// -bᵀA⁻¹b/2 = -(6/5 + 52/5)/2 = -5.8.
+/// f(x) = 1/2 xᵀAx - bᵀx with A = [[3, 1], [1, 2]], b = (1, -4). Its minimum is at A⁻¹b = (6/5, -13/5), where it
+/// is -bᵀA⁻¹b/2 = -(6/5 + 52/5)/2 = -5.8.
 struct Quadratic {
   at::Tensor x = tensor_of<double>({5, 5}, {2}).requires_grad_();
   at::Tensor a = tensor_of<double>({3, 1, 1, 2}, {2, 2});

@@ -76,6 +76,8 @@ TEST(MissingGradient, IsToldOnceByName) {
   EXPECT_TRUE(same_bits(model.parameters.tensors[4], before)) << "no decay without a gradient, as in torch";
 }
 
+constexpr double kNotANumber = std::numeric_limits<double>::quiet_NaN();
+
 struct BadOptions {
   const char* name;
   std::function<void(OptimizerOptions&, AutogradOptimizerOptions&)> change;
@@ -98,11 +100,11 @@ INSTANTIATE_TEST_SUITE_P(
                    "[optimizer] name is \"adamv\", allowed: adamw, adam, sgd, rmsprop, adagrad, lbfgs"},
         BadOptions{"lr", [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.lr = -1; },
                    "[optimizer] lr is -1, allowed: >= 0"},
-        BadOptions{"nan", [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.lr = std::numeric_limits<double>::quiet_NaN(); },
-                   "[optimizer] lr is nan"},
+        BadOptions{"nan", [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.lr = kNotANumber; }, "[optimizer] lr is nan"},
         BadOptions{"beta", [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.beta2 = 1; },
                    "[optimizer] beta2 is 1, allowed: from 0 to below 1"},
-        BadOptions{"nesterov", [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.name = "sgd", o.nesterov = true; },
+        BadOptions{"nesterov",
+                   [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.name = "sgd", o.nesterov = true; },
                    "nesterov needs momentum > 0 and dampening 0"},
         BadOptions{"lbfgs_groups",
                    [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.name = "lbfgs", o.groups = {"* lr=1"}; },

@@ -110,8 +110,8 @@ TEST(Recorder, PutsABrokenSinkAsideAndTellsAllOthers) {
   recorder.record(event_after(0, 2, synthetic_step(2)));
   recorder.drain();
   const std::string told = ":(a record is no longer kept: [broken] no space left)";
-  EXPECT_EQ(log, (Log{"a:1", "a:flush", "b:1", "b:flush", "a" + told, "a:flush", "b" + told, "b:flush", "a:2", "a:flush",
-                      "b:2", "b:flush"}));
+  EXPECT_EQ(log, (Log{"a:1", "a:flush", "b:1", "b:flush", "a" + told, "a:flush", "b" + told, "b:flush", "a:2",
+                      "a:flush", "b:2", "b:flush"}));
   EXPECT_EQ(calls, 1);
   EXPECT_EQ(recorder.failures(), (Log{"[broken] no space left"}));
 }

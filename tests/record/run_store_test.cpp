@@ -131,11 +131,18 @@ TEST_F(RunStore, GivesIssuesMessagesAndTheRunBack) {
   ASSERT_EQ(messages.size(), 1U);
   EXPECT_EQ(messages[0].level, Message::Level::warning);
   EXPECT_EQ(messages[0].text, "the disk is nearly full");
-  const std::vector<std::pair<std::string, std::string>> wanted = {
-      {"name", "made-up"},     {"model", "mlp 4-8-2"},     {"device", "cpu"},
-      {"parameters", "58"},    {"threads", "2"},           {"epochs", "2"},
-      {"status", "finished"},  {"steps_per_epoch", "5"},   {"reason", "all epochs are done"},
-      {"started", "1700000000.000000"}, {"ended", "1700000012.000000"}, {"no such key", ""}};
+  const std::vector<std::pair<std::string, std::string>> wanted = {{"name", "made-up"},
+                                                                   {"model", "mlp 4-8-2"},
+                                                                   {"device", "cpu"},
+                                                                   {"parameters", "58"},
+                                                                   {"threads", "2"},
+                                                                   {"epochs", "2"},
+                                                                   {"status", "finished"},
+                                                                   {"steps_per_epoch", "5"},
+                                                                   {"reason", "all epochs are done"},
+                                                                   {"started", "1700000000.000000"},
+                                                                   {"ended", "1700000012.000000"},
+                                                                   {"no such key", ""}};
   for (const auto& [key, value] : wanted) {
     EXPECT_EQ(reader.info(key), value) << key;
   }

@@ -198,7 +198,8 @@ TEST(Fit, RunsAllEpochs) {
   EXPECT_TRUE(std::isnan(result.best));
   AutogradTrainingLoop by_epochs(twin, sgd(0.1));
   for (std::int64_t epoch = 0; epoch < 4; ++epoch) {
-    EXPECT_EQ(by_epochs.train_epoch(source, squared_error).losses, result.history[static_cast<std::size_t>(epoch)].losses);
+    const EpochStats stats = by_epochs.train_epoch(source, squared_error);
+    EXPECT_EQ(stats.losses, result.history[static_cast<std::size_t>(epoch)].losses);
   }
   expect_same_bits(model.parameters.tensors, twin.parameters.tensors);
 }
@@ -249,10 +250,12 @@ TEST(Loop, RefusesAModelWithNothingToTrain) {
 TEST(Loop, RefusesOptionsThatDoNotFit) {
   LoopOptions options;
   options.epochs = 0;
-  EXPECT_ERROR_WITH("[train] epochs is 0, allowed: >= 1", AutogradTrainingLoop(toy_model(), OptimizerOptions(), options));
+  EXPECT_ERROR_WITH("[train] epochs is 0, allowed: >= 1",
+                    AutogradTrainingLoop(toy_model(), OptimizerOptions(), options));
   options = {};
   options.metrics = {"acuracy"};
-  EXPECT_ERROR_WITH("did you mean \"accuracy\"?", AutogradTrainingLoop(toy_model(), OptimizerOptions(), options));
+  EXPECT_ERROR_WITH("did you mean \"accuracy\"?",
+                    AutogradTrainingLoop(toy_model(), OptimizerOptions(), options));
   options = {};
   options.monitor = "accuracy";
   EXPECT_ERROR_WITH("monitor is \"accuracy\", allowed: loss or one of metrics",

@@ -81,8 +81,8 @@ TEST(BinaryCrossEntropy, TakesLogits) {
     const double p = 1 / (1 + std::exp(-logits[i]));
     sum -= targets[i] * std::log(p) + (1 - targets[i]) * std::log(1 - p);
   }
-  EXPECT_NEAR(make_loss("binary_cross_entropy")(tensor_of(logits, {3}), tensor_of(targets, {3})).item<double>(), sum / 3,
-              1e-12);
+  const at::Tensor loss = make_loss("binary_cross_entropy")(tensor_of(logits, {3}), tensor_of(targets, {3}));
+  EXPECT_NEAR(loss.item<double>(), sum / 3, 1e-12);
 }
 
 TEST(Losses, HaveAGradient) {
@@ -96,8 +96,8 @@ TEST(Losses, HaveAGradient) {
 }
 
 TEST(Losses, SayWhatIsWrong) {
-  EXPECT_ERROR_WITH("unknown loss \"cross_entropi\", allowed: cross_entropy, mse, mae, huber, binary_cross_entropy; did you mean "
-                    "\"cross_entropy\"?",
+  EXPECT_ERROR_WITH("unknown loss \"cross_entropi\", allowed: cross_entropy, mse, mae, huber, binary_cross_entropy; "
+                    "did you mean \"cross_entropy\"?",
                     make_loss("cross_entropi"));
   EXPECT_ERROR_WITH("label_smoothing is 1.5, allowed: from 0 to 1", make_loss("cross_entropy", 1.5));
   EXPECT_ERROR_WITH("output has shape [4, 3], the target [4, 2]",

@@ -119,21 +119,22 @@ TEST(Metrics, SumInDouble) {
 }
 
 TEST(Metrics, KnowTheirNames) {
-  EXPECT_ERROR_WITH("unknown metric \"acuracy\", allowed: accuracy, top_K (as top_5), perplexity, mae, mse, r2; did you mean",
+  EXPECT_ERROR_WITH("unknown metric \"acuracy\", allowed: accuracy, top_K (as top_5), perplexity, mae, mse, r2; "
+                    "did you mean \"accuracy\"?",
                     make_metric("acuracy"));
   for (const char* name : {"top_", "top_0", "top_-1", "top_2x", ""}) {
     EXPECT_ERROR_WITH("unknown metric", make_metric(name));
   }
   for (const std::string& name : metric_names()) {
-    EXPECT_NE(make_metric(name), nullptr);
+    EXPECT_TRUE(make_metric(name) != nullptr);
     EXPECT_EQ(larger_is_better(name), name == "accuracy" || name == "top_5" || name == "r2") << name;
   }
   EXPECT_FALSE(larger_is_better("loss"));
 }
 
 TEST(Metrics, ShowShapesThatDoNotFit) {
-  EXPECT_ERROR_WITH("the output has shape [2, 1], the classes [2, 1]",
-                    metric_over("accuracy", {{tensor_of<float>({1, 2}, {2, 1}), tensor_of<std::int64_t>({0, 0}, {2, 1})}}));
+  const std::vector<Part> columns = {{tensor_of<float>({1, 2}, {2, 1}), tensor_of<std::int64_t>({0, 0}, {2, 1})}};
+  EXPECT_ERROR_WITH("the output has shape [2, 1], the classes [2, 1]", metric_over("accuracy", columns));
   EXPECT_ERROR_WITH("the output has shape [2], the target [3]",
                     metric_over("mse", {{tensor_of<float>({1, 2}, {2}), tensor_of<float>({1, 2, 3}, {3})}}));
 }

@@ -9,16 +9,10 @@
 #include "gradwise/train/loop.h"
 #include "tests/data/error_of.h"
 #include "tests/train/list_source.h"
+#include "tests/train/loop_settings.h"
 
 namespace gradwise {
 namespace {
-
-OptimizerOptions sgd() {
-  OptimizerOptions options;
-  options.name = "sgd";
-  options.lr = 0.1;
-  return options;
-}
 
 LoopOptions averaging(double decay) {
   LoopOptions options;
@@ -39,7 +33,7 @@ TEST(Validate, WeighsBatchesBySamples) {
   LoopOptions options;
   options.metrics = {"mse", "mae"};
   const Model model = toy_model();
-  AutogradTrainingLoop loop(model, sgd(), options);
+  AutogradTrainingLoop loop(model, plain_sgd(), options);
   const std::vector<at::Tensor> before = copies_of(model.parameters.tensors);
   const ValidationStats stats = loop.validate(source, squared_error);
   const at::Tensor difference = model.forward(all).detach().sub(all.target).to(at::kDouble);
@@ -63,14 +57,14 @@ TEST(Validate, BuildsNoGraph) {
     return output;
   };
   ListSource source(toy_batch(4), 4);
-  AutogradTrainingLoop loop(model, sgd());
+  AutogradTrainingLoop loop(model, plain_sgd());
   (void)loop.validate(source, squared_error);
   EXPECT_FALSE(graph);
 }
 
 TEST(Validate, RefusesEmptyData) {
   ListSource empty(part_of(toy_batch(1), 0, 0), 4);
-  AutogradTrainingLoop loop(toy_model(), sgd());
+  AutogradTrainingLoop loop(toy_model(), plain_sgd());
   EXPECT_ERROR_WITH("the validation data is empty", loop.validate(empty, squared_error));
 }
 
@@ -81,7 +75,7 @@ TEST(EmaValidation, UsesTheAveragesAndGivesTheWeightsBack) {
   ListSource validation(held_out, 8);
   const Model model = toy_model();
   const Model averaged = toy_model();
-  AutogradTrainingLoop loop(model, sgd(), averaging(0.75));
+  AutogradTrainingLoop loop(model, plain_sgd(), averaging(0.75));
   std::vector<at::Tensor> shadow = copies_of(model.parameters.tensors);
   loop.on(Point::step_end, [&shadow, &model](const Moment&) {
     for (std::size_t i = 0; i < shadow.size(); ++i) {
@@ -105,8 +99,8 @@ TEST(EmaValidation, DoesNotDisturbTheTraining) {
   const Model plain = toy_model();
   LoopOptions no_average;
   no_average.epochs = 3;
-  AutogradTrainingLoop loop(model, sgd(), averaging(0.9));
-  AutogradTrainingLoop without(plain, sgd(), no_average);
+  AutogradTrainingLoop loop(model, plain_sgd(), averaging(0.9));
+  AutogradTrainingLoop without(plain, plain_sgd(), no_average);
   (void)loop.fit(training, &validation, squared_error);
   (void)without.fit(training, nullptr, squared_error);
   expect_same_bits(model.parameters.tensors, plain.parameters.tensors);
@@ -118,7 +112,7 @@ TEST(EmaValidation, DoesNotDisturbTheTraining) {
 TEST(EmaValidation, GivesTheWeightsBackWhenTheDataBreak) {
   ListSource training(toy_batch(12), 4);
   const Model model = toy_model();
-  AutogradTrainingLoop loop(model, sgd(), averaging(0.9));
+  AutogradTrainingLoop loop(model, plain_sgd(), averaging(0.9));
   (void)loop.train_epoch(training, squared_error);
   const std::vector<at::Tensor> weights = copies_of(model.parameters.tensors);
   BreakingSource broken(1);
@@ -131,7 +125,7 @@ TEST(EmaValidation, AFreshAverageIsNotUsed) {
   LoopOptions options = averaging(0.9);
   options.ema.bias_correction = true;  // undefined before the first update
   const Model model = toy_model();
-  AutogradTrainingLoop loop(model, sgd(), options);
+  AutogradTrainingLoop loop(model, plain_sgd(), options);
   EXPECT_NEAR(loop.validate(validation, squared_error).validation_loss, loss_over(model, toy_batch(8)), 1e-6);
 }
 
@@ -139,7 +133,7 @@ TEST(EmaValidation, SkippedStepsAreNotAveraged) {
   Batch batch = toy_batch(12);
   batch.input.select(0, 5).fill_(std::nanf(""));
   ListSource training(batch, 4);
-  AutogradTrainingLoop loop(toy_model(), sgd(), averaging(0.9));
+  AutogradTrainingLoop loop(toy_model(), plain_sgd(), averaging(0.9));
   EXPECT_EQ(loop.train_epoch(training, squared_error).skipped_steps, 1);
   EXPECT_EQ(loop.ema()->num_updates(), 2);
 }

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Training speed of Gradwise beside PyTorch's, the loop's own cost, and the blocking time of a checkpoint.
+
+    cmake --preset release -DGRADWISE_BENCHMARKS=ON && cmake --build build --target benchmarks
+    python3 benchmarks/run_training.py            # about ten minutes on two cores
+    python3 benchmarks/run_training.py --quick    # one minute, rough figures
+
+Both sides run in turn (ours, peer, ours, peer, ...) in fresh processes; a ratio is of one pair, and the table shows
+the median, the least and the largest over the pairs. Other work on the machine spoils the figures.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def run_json(command):
+    """Runs a program that prints a JSON object as its last line."""
+    done = subprocess.run([str(word) for word in command], text=True, stdout=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{command[0]} failed with exit code {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def spread(values):
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "all": values}
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.program = options.build / "benchmarks" / "bench_training"
+        if not self.program.exists():
+            sys.exit(f"{self.program} is not there; build it first:\n{__doc__.splitlines()[2]}")
+
+    def ours(self, mode, *words):
+        with tempfile.TemporaryDirectory(dir=self.options.folder) as folder:
+            return run_json([self.program, mode, "--folder", f"{folder}/run", *self.common(), *words])
+
+    def peer(self, *words):
+        return run_json([self.options.python, ROOT / "benchmarks/training/peer.py", *self.common(), *words])
+
+    def common(self):
+        return ["--data", self.options.data, "--threads", self.options.threads]
+
+    def throughput(self, model, images, epochs):
+        words = ["--model", model, "--images", images, "--epochs", epochs]
+        pairs = []
+        for pair in range(self.options.pairs):
+            ours = self.ours("loop", *words)["images_per_second"]
+            peer = self.peer(*words)["images_per_second"]
+            pairs.append((ours, peer))
+            print(f"  {model} pair {pair + 1}: {ours:,.0f} and {peer:,.0f} images/s", file=sys.stderr)
+        return {
+            "ours": spread([ours for ours, _ in pairs]),
+            "peer": spread([peer for _, peer in pairs]),
+            "ratio": spread([ours / peer for ours, peer in pairs]),
+        }
+
+    def loop_cost(self, model, samples, rounds):
+        result = self.ours("cost", "--model", model, "--images", samples, "--rounds", rounds)
+        loop, hand = result["loop_seconds_per_step"], result["hand_seconds_per_step"]
+        return {
+            "loop": spread([1e6 * seconds for seconds in loop]),
+            "hand": spread([1e6 * seconds for seconds in hand]),
+            "difference": spread([1e6 * (a - b) for a, b in zip(loop, hand)]),
+        }
+
+    def checkpoint(self, parameters, rounds):
+        result = self.ours("checkpoint", "--parameters", parameters, "--rounds", rounds)
+        blocked, copied = result["blocked_seconds"], result["copy_seconds"]
+        return {
+            "bytes": result["bytes"],
+            "first": result["first_seconds"],
+            "blocked": spread(blocked),
+            "copy": spread(copied),
+            "saved": spread(result["saved_seconds"]),
+            "ratio": spread([a / b for a, b in zip(blocked, copied)]),
+        }
+
+
+def measure(options):
+    bench = Bench(options)
+    quick = options.quick
+    results = {}
+    if "mlp" in options.only:
+        results["mlp"] = bench.throughput("mlp", 12800 if quick else 60000, 1 if quick else 3)
+    if "cnn" in options.only:
+        results["cnn"] = bench.throughput("cnn", 2560 if quick else 12800, 1)
+    if "cost" in options.only:
+        results["cost_tiny"] = bench.loop_cost("tiny", 16000 if quick else 80000, 5 if quick else 15)
+        results["cost_mlp"] = bench.loop_cost("mlp", 12800 if quick else 60000, 3 if quick else 7)
+    if "checkpoint" in options.only:
+        results["checkpoint"] = bench.checkpoint(10_000_000 if quick else 100_000_000, 3 if quick else 7)
+    return results
+
+
+def row(name, ours, peer, figure, form, target, met):
+    shown = f"{form.format(figure['median'])} ({form.format(figure['min'])} to {form.format(figure['max'])})"
+    return [name, ours, peer, shown, target, "yes" if met else "NO"]
+
+
+def rows_of(results):
+    rows = []
+    for model, least in (("mlp", 1.8), ("cnn", 1.08)):
+        if model in results:
+            r = results[model]
+            ours, peer = (f"{r[side]['median']:,.0f} images/s" for side in ("ours", "peer"))
+            met = r["ratio"]["median"] >= least
+            rows.append(row(f"{model} over PyTorch", ours, peer, r["ratio"], "{:.2f}", f">= {least}", met))
+    for model in ("tiny", "mlp"):
+        if f"cost_{model}" in results:
+            r = results[f"cost_{model}"]
+            ours, hand = (f"{r[side]['median']:.1f} µs/step" for side in ("loop", "hand"))
+            met = r["difference"]["median"] <= 5
+            rows.append(row(f"loop by hand, {model}", ours, hand, r["difference"], "{:+.1f} µs", "<= 5 µs", met))
+    if "checkpoint" in results:
+        r = results["checkpoint"]
+        ours, copy = (f"{1e3 * r[side]['median']:.0f} ms" for side in ("blocked", "copy"))
+        met = r["ratio"]["median"] <= 1.3
+        rows.append(row(f"checkpoint, {r['bytes'] / 1e6:.0f} MB", ours, copy, r["ratio"], "{:.2f}", "<= 1.3", met))
+    return rows
+
+
+def print_table(rows):
+    table = [["", "Gradwise", "beside it", "ratio or difference (range)", "target", "met"], *rows]
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+
+
+def parse_arguments():
+    venv = ROOT / ".venv/bin/python"
+    parts = ["mlp", "cnn", "cost", "checkpoint"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small and rough")
+    parser.add_argument("--pairs", type=int, help="runs of each side (default 5, quick 2)")
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts, metavar="PART", help=", ".join(parts))
+    parser.add_argument("--threads", type=int, default=0, help="of both sides; 0: their own choice")
+    parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("/usr/share/datasets/fashion-mnist"))
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
+    parser.add_argument("--python", default=venv if venv.exists() else sys.executable, help="a Python that has torch")
+    parser.add_argument("--folder", type=pathlib.Path, help="where runs and checkpoints are written for a while")
+    parser.add_argument("--json", type=pathlib.Path, default=ROOT / "build/benchmarks/training.json")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a target is missed")
+    options = parser.parse_args()
+    options.pairs = options.pairs or (2 if options.quick else 5)
+    return options
+
+
+def main():
+    options = parse_arguments()
+    results = measure(options)
+    rows = rows_of(results)
+    print_table(rows)
+    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps({"quick": options.quick, "machine": machine, "results": results}, indent=1))
+    print(f"\nfigures in {options.json}")
+    if options.check and any(line[-1] == "NO" for line in rows):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <torch/optim/optimizer.h>
+
+#include <memory>
+#include <vector>
+
+#include "benchmarks/training/setting.h"
+
+namespace gradwise::bench {
+
+/// The same training as FullLoop written by hand in LibTorch, by someone who knows it well: the fused AdamW, foreach
+/// operators for norm, clipping and averaged weights, a cosine schedule, loss and norm of every step read and kept, a
+/// step with a non-finite norm left out. No events, no checkpoints, no statistics of weights.
+class HandLoop {
+ public:
+  /// `steps` in all, for the schedule.
+  HandLoop(const Setting& setting, std::int64_t steps);
+
+  /// Returns the number of images.
+  std::int64_t train_epoch(BatchSource& source);
+
+ private:
+  void update();
+  void clear_gradients();
+
+  Model model_;
+  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+  std::vector<at::Tensor> parameters_;
+  std::vector<at::Tensor> averages_;
+  std::vector<double> losses_;
+  std::vector<double> norms_;
+  std::int64_t epoch_ = 0;
+  std::int64_t step_ = 0;
+  std::int64_t steps_;
+};
+
+}  // namespace gradwise::bench

@@ -1,0 +1,115 @@
+// Training speed of Gradwise, for run_training.py, which compares it with PyTorch. Each mode prints one JSON object:
+//   bench_training loop --model mlp --folder DIR        images per second of the loop with everything on
+//   bench_training hand --model mlp                     of the same loop written by hand
+//   bench_training cost --model tiny --folder DIR       both in turn in one process: seconds a step of each round
+//   bench_training checkpoint --folder DIR              blocking time of a checkpoint, and of a copy of its bytes
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "benchmarks/training/checkpoint_cost.h"
+#include "benchmarks/training/full_loop.h"
+#include "benchmarks/training/hand_loop.h"
+#include "benchmarks/training/setting.h"
+
+namespace gradwise::bench {
+namespace {
+
+using nlohmann::json;
+
+json speed_of(std::int64_t images, double seconds) {
+  return {{"images", images}, {"seconds", seconds}, {"images_per_second", static_cast<double>(images) / seconds}};
+}
+
+json run_loop(const Setting& setting) {
+  const auto source = make_source(setting);
+  FullLoop loop(setting, 1 + setting.epochs);
+  loop.train_epoch(*source);
+  const Stopwatch watch;
+  const std::int64_t images = loop.fit(*source);
+  return speed_of(images, watch.seconds());
+}
+
+json run_hand(const Setting& setting) {
+  const auto source = make_source(setting);
+  HandLoop loop(setting, (1 + setting.epochs) * source->batches_per_epoch());
+  (void)loop.train_epoch(*source);
+  const Stopwatch watch;
+  std::int64_t images = 0;
+  for (std::int64_t epoch = 0; epoch < setting.epochs; ++epoch) {
+    images += loop.train_epoch(*source);
+  }
+  return speed_of(images, watch.seconds());
+}
+
+json run_cost(const Setting& setting, std::int64_t rounds) {
+  const auto source = make_source(setting);
+  FullLoop loop(setting, 1 + rounds);
+  HandLoop hand(setting, (1 + rounds) * source->batches_per_epoch());
+  const auto steps = static_cast<double>(source->batches_per_epoch());
+  std::vector<double> loop_seconds;
+  std::vector<double> hand_seconds;
+  for (std::int64_t round = 0; round <= rounds; ++round) {
+    const Stopwatch loop_watch;
+    loop.train_epoch(*source);
+    const double by_loop = loop_watch.seconds() / steps;
+    const Stopwatch hand_watch;
+    (void)hand.train_epoch(*source);
+    const double by_hand = hand_watch.seconds() / steps;
+    if (round > 0) {  // the first warms up
+      loop_seconds.push_back(by_loop);
+      hand_seconds.push_back(by_hand);
+    }
+  }
+  return {{"steps_per_round", steps}, {"loop_seconds_per_step", loop_seconds}, {"hand_seconds_per_step", hand_seconds}};
+}
+
+json run_checkpoint(const Setting& setting, std::int64_t parameters, std::int64_t rounds) {
+  const CheckpointCost cost = measure_checkpoint(setting.folder, parameters, rounds);
+  return {{"bytes", cost.bytes},
+          {"first_seconds", cost.first_seconds},
+          {"blocked_seconds", cost.blocked},
+          {"copy_seconds", cost.copied},
+          {"saved_seconds", cost.until_saved}};
+}
+
+}  // namespace
+}  // namespace gradwise::bench
+
+int main(int count, char** words) {
+  using namespace gradwise::bench;
+  Setting setting;
+  std::int64_t rounds = 7;
+  std::int64_t parameters = 100'000'000;
+  CLI::App app("Training speed of Gradwise");
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.add_option("--model", setting.model, "mlp, cnn or tiny")->check(CLI::IsMember({"mlp", "cnn", "tiny"}));
+  app.add_option("--data", setting.data, "folder of Fashion-MNIST's IDX files");
+  app.add_option("--folder", setting.folder, "where runs and checkpoints are written");
+  app.add_option("--images", setting.images, "images in an epoch");
+  app.add_option("--epochs", setting.epochs, "measured epochs");
+  app.add_option("--threads", setting.threads, "threads; 0: LibTorch's choice");
+  app.add_option("--rounds", rounds, "of cost and checkpoint");
+  app.add_option("--parameters", parameters, "of the checkpoint");
+  const CLI::App* loop = app.add_subcommand("loop", "Gradwise's loop with everything on");
+  const CLI::App* hand = app.add_subcommand("hand", "the same loop by hand");
+  const CLI::App* cost = app.add_subcommand("cost", "both in turn");
+  app.add_subcommand("checkpoint", "blocking time of a checkpoint");
+  CLI11_PARSE(app, count, words);
+  try {
+    set_up_process(setting);
+    const nlohmann::json result = loop->parsed()   ? run_loop(setting)
+                                  : hand->parsed() ? run_hand(setting)
+                                  : cost->parsed() ? run_cost(setting, rounds)
+                                                   : run_checkpoint(setting, parameters, rounds);
+    std::printf("%s\n", result.dump().c_str());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "bench_training: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,238 @@
+"""The command line: what it prints, how it exits, and what bad input does."""
+
+import gzip
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import GRADWISE, gradwise, write_idx
+from safetensors.torch import load_file
+
+
+def train(config, run, *overrides, check=0):
+    sets = [part for text in (f"run.dir={run}", *overrides) for part in ("--set", text)]
+    return gradwise("train", config, *sets, check=check)
+
+
+def test_version_and_help():
+    assert gradwise("--version", check=0).stdout.startswith("gradwise ")
+    for command in ([], ["train"], ["runs"], ["report"], ["config"], ["completion"]):
+        assert "--help" in gradwise(*command, "--help", check=0).stdout
+
+
+def test_usage_errors_exit_2():
+    gradwise(check=2)
+    gradwise("nonsense", check=2)
+    gradwise("train", check=2)
+    gradwise("train", "missing.toml", check=2)
+
+
+def test_train_makes_a_run(config, tmp_path):
+    done = train(config, tmp_path / "run")
+    assert "test accuracy: " in done.stdout
+    run = tmp_path / "run"
+    for name in ("config.toml", "run.sqlite", "events.jsonl", "report.txt", "model.safetensors"):
+        assert (run / name).is_file(), name
+    newest = max(run.rglob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
+    assert newest == run / "model.safetensors"
+    weights = load_file(newest)
+    assert weights["layer1.weight"].shape == (16, 64)
+    assert float(done.stdout.split("test accuracy: ")[1].split()[0]) > 80
+    report = gradwise("report", run, check=0).stdout
+    assert "finished" in report and "val accuracy" in report
+    assert "finished" in gradwise("runs", "--root", tmp_path, check=0).stdout
+    assert max(map(len, report.splitlines())) <= 110
+
+
+def test_resolved_configuration_reads_back(config, tmp_path):
+    first = gradwise("config", config, "--set", "optimizer.lr=0.1", check=0).stdout
+    again = tmp_path / "again.toml"
+    again.write_text(first)
+    assert gradwise("config", again, check=0).stdout == first
+    assert "lr = 0.1\n" in first
+
+
+def test_explain_names_every_key():
+    text = gradwise("config", "--explain", check=0).stdout
+    for key in ("run.dir", "loader.batch_size", "train.schedule.warmup_steps", "optimizer.decay_vectors"):
+        assert f"  {key}  (" in text
+    assert max(map(len, text.splitlines())) <= 130
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell):
+    assert "--resume" in gradwise("completion", shell, check=0).stdout
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.epoch=3", ["unknown key train.epoch", "did you mean train.epochs?"]),
+        ("train.epochs=many", ["train.epochs", "many", "whole number"]),
+        ("train.epochs=0", ["train.epochs is 0", ">= 1"]),
+        ("optimizer.lr=-1", ["optimizer.lr is -1", ">= 0"]),
+        ("model.name=mpl", ["model.name", "mlp, cnn, resnet, transformer, script"]),
+        ("optimizer.name=adamx", ["optimizer.name", "adamw, adam, sgd"]),
+        ("train.schedule.name=cosin", ["train.schedule.name", "cosine"]),
+        ("train.monitor=f1", ["train.monitor", "f1"]),
+        ("train.metrics=['f1']", ["f1", "accuracy"]),
+        ("loader.batch_size=1000", ["1000", "600"]),
+        ("loss.name=mse", ["class 3", "1 classes"]),
+        ("train.max_steps=4", ["warmup_steps is 5"]),
+        ("run.device=gpu", ["run.device", "gpu", "cpu"]),
+        ("nonsense", ["nonsense", "key=value"]),
+    ],
+)
+def test_bad_configuration(config, tmp_path, override, words):
+    done = gradwise("train", config, "--set", f"run.dir={tmp_path / 'run'}", "--set", override)
+    assert done.returncode in (1, 2), done.stdout
+    for word in words:
+        assert word in done.stderr, done.stderr
+    assert "what():" not in done.stderr and "frame #" not in done.stderr
+
+
+def damaged(images, folder, damage):
+    for path in images.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    target = folder / "train-images.gz"
+    if damage == "truncated":
+        target.write_bytes(target.read_bytes()[:2000])
+    elif damage == "magic":
+        target.write_bytes(gzip.compress(b"PNG!" + bytes(100)))
+    elif damage == "short":
+        target.write_bytes(gzip.compress(gzip.decompress(target.read_bytes())[:-10]))
+    elif damage == "counts":
+        write_idx(folder / "train-labels.gz", np.zeros(599))
+    elif damage == "missing":
+        target.unlink()
+    return folder
+
+
+@pytest.mark.parametrize("damage", ["truncated", "magic", "short", "counts", "missing"])
+def test_damaged_data(config, images, tmp_path, damage):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    damaged(images, folder, damage)
+    config.write_text(config.read_text().replace(str(images), str(folder)))
+    done = train(config, tmp_path / "run", check=1 if damage != "counts" else None)
+    assert done.returncode in (1, 2)
+    assert "gradwise: error:" in done.stderr and "train-" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_test_labels_out_of_range(config, images, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    damaged(images, folder, "none")
+    write_idx(folder / "test-labels.gz", np.full(100, 9))
+    config.write_text(config.read_text().replace(str(images), str(folder)))
+    done = train(config, tmp_path / "run", check=None)
+    assert done.returncode in (1, 2) and "9" in done.stderr
+
+
+def test_run_is_not_overwritten(config, tmp_path):
+    train(config, tmp_path / "run", "train.max_steps=7")
+    assert "--resume" in train(config, tmp_path / "run", check=1).stderr
+
+
+def test_target_that_is_no_folder(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "file" in train(config, tmp_path / "file" / "run", check=1).stderr
+
+
+def test_two_processes_on_one_run(config, tmp_path):
+    run = tmp_path / "run"
+    with start(config, run, "train.epochs=100000") as first:
+        wait_for(lambda: list(run.glob("checkpoints/checkpoint-*")))
+        done = gradwise("train", "--resume", run, check=1)
+        assert f"process {first.pid}" in done.stderr
+        first.send_signal(signal.SIGINT)
+        first.wait()
+
+
+def start(config, run, *overrides):
+    sets = [part for text in (f"run.dir={run}", *overrides) for part in ("--set", text)]
+    return subprocess.Popen([GRADWISE, "train", config, *sets], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_saves_and_resumes(config, tmp_path, signum, status):
+    run = tmp_path / "run"
+    with start(config, run, "train.epochs=2000") as process:
+        wait_for(lambda: list(run.glob("checkpoints/checkpoint-*")))
+        process.send_signal(signum)
+        output = process.communicate()[0]
+    assert process.returncode == status, output
+    assert f"gradwise train --resume {run}" in output
+    assert "interrupted" in gradwise("runs", "--root", tmp_path, check=0).stdout
+    epochs = 1 + int(max(run.glob("checkpoints/checkpoint-*"), key=checkpoint_step).name.split("-")[1]) // 13
+    done = gradwise("train", "--resume", run, "--set", f"train.epochs={epochs + 1}", check=0)
+    assert "test accuracy" in done.stdout
+
+
+def checkpoint_step(path):
+    return int(path.name.split("-")[1])
+
+
+def test_truncated_checkpoint_falls_back(config, tmp_path):
+    run = tmp_path / "run"
+    train(config, run, "train.max_steps=12")
+    newest = max(run.glob("checkpoints/checkpoint-*"), key=checkpoint_step)
+    file = newest / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-8])
+    done = gradwise("train", "--resume", run, "--set", "train.max_steps=15", check=0)
+    assert "warning" in done.stderr and str(newest) in done.stderr
+
+
+def test_checkpoint_of_another_architecture(config, tmp_path):
+    run = tmp_path / "run"
+    train(config, run, "train.max_steps=7")
+    done = gradwise("train", "--resume", run, "--set", "model.hidden=[12]", check=1)
+    assert "layer1.weight" in done.stderr and "[12, 64]" in done.stderr and "[16, 64]" in done.stderr
+
+
+def test_resume_of_what_is_no_run(tmp_path):
+    assert "no run" in gradwise("train", "--resume", tmp_path, check=1).stderr
+
+
+def test_script_model(config, tmp_path):
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(64, 4)
+
+        def forward(self, x):
+            return self.layer(x.flatten(1))
+
+    torch.jit.script(Net()).save(str(tmp_path / "net.pt"))
+    done = train(config, tmp_path / "run", "model.name=script", f"model.file={tmp_path}/net.pt")
+    assert "test accuracy" in done.stdout
+    assert set(load_file(tmp_path / "run" / "model.safetensors")) == {"layer.weight", "layer.bias"}
+
+
+def test_nonfinite_first_loss(config, tmp_path):
+    done = train(config, tmp_path / "run", "loader.scale=1e37", check=1)
+    assert "the loss of the first step is" in done.stderr
+
+
+def test_full_disk_keeps_the_older_checkpoint(config, tmp_path):
+    """A file-size limit makes writes fail as a full disk does."""
+    run = tmp_path / "run"
+    train(config, run, "train.max_steps=6")
+    before = sorted(path.name for path in run.glob("checkpoints/checkpoint-*"))
+    command = f"ulimit -f 1; exec {GRADWISE} train --resume {run} --set train.max_steps=12"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "File too large" in done.stderr
+    assert sorted(path.name for path in run.glob("checkpoints/checkpoint-*")) == before
+    gradwise("train", "--resume", run, "--set", "train.max_steps=12", check=0)

@@ -1,0 +1,272 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gradwise/core/random_state.h"
+#include "gradwise/train/checkpoint.h"
+#include "gradwise/train/loop.h"
+#include "tests/data/error_of.h"
+#include "tests/data/temporary_folder.h"
+#include "tests/data/tensor_of.h"
+#include "tests/train/list_source.h"
+
+namespace gradwise {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A toy model with all that a resume can lose: dropout of its inputs, a running mean that it trains with, a counter.
+Model restless_model(unsigned int seed) {
+  Model model = toy_model(seed);
+  const at::Tensor mean = random_tensor({4}, seed + 9);
+  const at::Tensor count = tensor_of<std::int64_t>({0}, {});
+  model.buffers = {{"mean", "count"}, {mean, count}};
+  const auto training = std::make_shared<bool>(false);
+  model.set_training = [training](bool value) { *training = value; };
+  model.is_training = [training] { return *training; };
+  model.forward = [training, mean, count, inner = model.forward](const Batch& batch) {
+    if (!*training) {
+      return inner(batch);
+    }
+    mean.mul_(0.9).add_(batch.input.select(0, 0), 0.1);
+    count.add_(1);
+    Batch dropped = batch;
+    dropped.input = batch.input.add(mean).mul(batch.input.clone().bernoulli_(0.75));
+    return inner(dropped);
+  };
+  return model;
+}
+
+struct ResumeCase {
+  const char* name;
+  const char* optimizer;
+  const char* precision;
+  std::int64_t accumulate;
+  const char* schedule;
+  const char* per;
+};
+
+OptimizerOptions optimizer_of(const ResumeCase& c) {
+  OptimizerOptions options;
+  options.name = c.optimizer;
+  options.lr = 0.02;
+  options.momentum = 0.9;
+  return options;
+}
+
+LoopOptions options_of(const ResumeCase& c, const fs::path& folder) {
+  LoopOptions options;
+  options.epochs = 3;
+  options.accumulate = c.accumulate;
+  options.metrics = {"mse"};
+  options.monitor = "mse";
+  options.use_ema = true;
+  options.step.precision = c.precision;
+  options.schedule.name = c.schedule;
+  options.schedule.per = c.per;
+  options.schedule.warmup_steps = options.schedule.name == "cosine" ? 2 : 0;
+  options.schedule.patience = 0;
+  options.early_stopping.patience = 50;
+  options.checkpoint.folder = folder.string();
+  options.checkpoint.every_steps = 1;
+  options.checkpoint.every_seconds = 0;
+  options.checkpoint.keep_last = 100;
+  return options;
+}
+
+/// A training of three epochs of six batches, the last one ragged.
+struct Training {
+  Training(const ResumeCase& c, unsigned int seed, const fs::path& folder)
+      : model(restless_model(seed)), loop(model, optimizer_of(c), options_of(c, folder)) {}
+
+  FitResult fit() { return loop.fit(training, &validation, squared_error); }
+  [[nodiscard]] std::vector<at::Tensor> everything() {
+    std::vector<at::Tensor> all = model.parameters.tensors;
+    all.insert(all.end(), model.buffers.tensors.begin(), model.buffers.tensors.end());
+    const NamedParameters averages = loop.ema()->averages();
+    all.insert(all.end(), averages.tensors.begin(), averages.tensors.end());
+    return copies_of(all);
+  }
+
+  Model model;
+  ListSource training{toy_batch(22), 4};
+  ListSource validation{toy_batch(6, 500), 4};
+  AutogradTrainingLoop loop;
+};
+
+class Resume : public testing::TestWithParam<ResumeCase> {};
+
+TEST_P(Resume, FromAnyStepEndsWithTheSameBits) {
+  const TemporaryFolder folder;
+  seed_everything(17);
+  Training whole(GetParam(), 1, folder / "whole");
+  const FitResult expected = whole.fit();
+  const std::vector<at::Tensor> reached = whole.everything();
+  const std::vector<CheckpointPlace> places = list_checkpoints(folder / "whole");
+  ASSERT_EQ(places.size(), static_cast<std::size_t>(expected.steps));
+  for (const CheckpointPlace& place : places) {
+    SCOPED_TRACE("resumed at step " + std::to_string(place.step));
+    seed_everything(99);
+    Training other(GetParam(), 60, folder / ("from-" + std::to_string(place.step)));
+    other.loop.resume(place.path);
+    EXPECT_EQ(other.loop.steps(), place.step);
+    const FitResult result = other.fit();
+    expect_same_bits(other.everything(), reached);
+    EXPECT_EQ(result.steps, expected.steps);
+    EXPECT_EQ(result.epochs, expected.epochs);
+    EXPECT_EQ(result.best, expected.best);
+    EXPECT_EQ(result.best_step, expected.best_step);
+    if (!result.history.empty()) {
+      EXPECT_EQ(result.history.back().losses, expected.history.back().losses) << "the epoch's earlier steps are kept";
+      EXPECT_EQ(result.history.back().learning_rates, expected.history.back().learning_rates);
+      EXPECT_EQ(result.history.back().samples, 22);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Resume,
+                         testing::Values(ResumeCase{"adamw_cosine", "adamw", "float32", 1, "cosine", "step"},
+                                         ResumeCase{"adamw_accumulated", "adamw", "float32", 4, "cosine", "step"},
+                                         ResumeCase{"sgd_plateau", "sgd", "float32", 2, "plateau", "epoch"},
+                                         ResumeCase{"rmsprop_float16", "rmsprop", "float16", 2, "none", "step"},
+                                         ResumeCase{"adagrad_bfloat16", "adagrad", "bfloat16", 3, "cosine", "step"}),
+                         [](const testing::TestParamInfo<ResumeCase>& info) { return std::string(info.param.name); });
+
+constexpr ResumeCase kPlain{"plain", "adamw", "float32", 1, "cosine", "step"};
+
+TEST(ResumeAfterStop, EndsWithTheSameBits) {
+  const TemporaryFolder folder;
+  seed_everything(17);
+  Training whole(kPlain, 1, folder / "whole");
+  (void)whole.fit();
+
+  seed_everything(17);
+  Training stopped(kPlain, 1, folder / "stopped");
+  stopped.loop.on(Point::step_end, [&stopped](const Moment& moment) {
+    if (moment.step == 8) {
+      stopped.loop.request_stop();
+    }
+    return Action::proceed;
+  });
+  EXPECT_EQ(stopped.fit().status, "interrupted");
+
+  seed_everything(99);
+  Training resumed(kPlain, 60, folder / "stopped");
+  std::vector<std::string> complaints;
+  const auto [place, checkpoint] = newest_checkpoint(folder / "stopped", complaints);
+  EXPECT_EQ(place.step, 8);
+  resumed.loop.resume(place.path);
+  EXPECT_EQ(resumed.fit().status, "finished");
+  expect_same_bits(resumed.everything(), whole.everything());
+  EXPECT_TRUE(complaints.empty());
+}
+
+// A skipped step gives buffers back as they were: after a resume, as they were in the checkpoint.
+TEST(ResumeThenSkip, KeepsTheCheckpointsBuffers) {
+  const TemporaryFolder folder;
+  Training whole(kPlain, 1, folder / "whole");
+  (void)whole.fit();
+  Training other(kPlain, 60, folder / "other");
+  other.loop.resume(list_checkpoints(folder / "whole").back().path);
+  Batch bad = toy_batch(4);
+  bad.input.select(0, 0).fill_(std::numeric_limits<float>::quiet_NaN());
+  const TrainingModeGuard training(other.model, true);
+  EXPECT_TRUE(other.loop.optimizer().step(squared_error, bad.input, bad.target).skipped);
+  EXPECT_TRUE(same_bits(other.model.buffers.tensors[0], whole.model.buffers.tensors[0]));
+  expect_same_bits(other.model.parameters.tensors, whole.model.parameters.tensors);
+}
+
+TEST(ResumeErrors, ACheckpointOfAnotherArchitectureIsRefusedUntouched) {
+  const TemporaryFolder folder;
+  Training small(kPlain, 1, folder / "small");
+  (void)small.fit();
+  const fs::path place = list_checkpoints(folder / "small").back().path;
+
+  Model wide = toy_model();
+  wide.parameters.names[0] = "first.weight";
+  wide.parameters.tensors[1] = random_tensor({9}, 1).requires_grad_();
+  const std::vector<at::Tensor> before = copies_of(wide.parameters.tensors);
+  AutogradTrainingLoop loop(wide);
+  const std::string message = error_of([&loop, &place] { loop.resume(place); });
+  for (const char* part :
+       {"is of another architecture", "first.weight: model [4, 8], not in the checkpoint",
+        "layer.bias: model [9] Float, checkpoint [8] Float", "layer.weight: checkpoint [4, 8], not in the model",
+        "mean: checkpoint [4], not in the model"}) {
+    EXPECT_NE(message.find(part), std::string::npos) << "no \"" << part << "\" in " << message;
+  }
+  expect_same_bits(wide.parameters.tensors, before);
+  EXPECT_EQ(loop.steps(), 0);
+}
+
+TEST(ResumeErrors, ATruncatedFileIsNamedAndNothingChanges) {
+  const TemporaryFolder folder;
+  Training whole(kPlain, 1, folder / "whole");
+  (void)whole.fit();
+  const fs::path place = list_checkpoints(folder / "whole").back().path;
+  // In the opposite order of reading, so that the one just cut is what is found.
+  for (const char* file : {"model.safetensors", "training_state.safetensors", "trainer_state.json"}) {
+    fs::resize_file(place / file, fs::file_size(place / file) - 7);
+    Training other(kPlain, 60, folder / "other");
+    const std::vector<at::Tensor> before = other.everything();
+    EXPECT_ERROR_WITH(file, other.loop.resume(place));
+    expect_same_bits(other.everything(), before);
+  }
+}
+
+TEST(ResumeErrors, AnAverageThatIsMissingIsNamedAndNothingChanges) {
+  const TemporaryFolder folder;
+  LoopOptions options = options_of(kPlain, folder / "without");
+  options.use_ema = false;
+  AutogradTrainingLoop without(restless_model(1), optimizer_of(kPlain), options);
+  ListSource source(toy_batch(8), 4);
+  (void)without.train_epoch(source, squared_error);
+  const fs::path place = without.save_checkpoint();
+  Training other(kPlain, 60, folder / "other");
+  const std::vector<at::Tensor> before = other.everything();
+  EXPECT_ERROR_WITH("has no averaged weights, but use_ema is on", other.loop.resume(place));
+  expect_same_bits(other.everything(), before);
+}
+
+TEST(ResumeErrors, AnotherOptimizerIsNamed) {
+  const TemporaryFolder folder;
+  Training whole(kPlain, 1, folder / "whole");
+  (void)whole.fit();
+  ResumeCase other_kind = kPlain;
+  other_kind.optimizer = "sgd";
+  Training other(other_kind, 60, folder / "other");
+  const std::vector<at::Tensor> before = other.everything();
+  EXPECT_ERROR_WITH("the saved state is of \"fused_adam\", this optimizer is \"SGD\"",
+                    other.loop.resume(list_checkpoints(folder / "whole").back().path));
+  expect_same_bits(other.everything(), before);
+}
+
+TEST(ResumeWithOtherOptions, OfMoreEpochsGoesOn) {
+  const TemporaryFolder folder;
+  LoopOptions options;
+  options.epochs = 1;
+  options.checkpoint.folder = (folder / "first").string();
+  ListSource source(toy_batch(12), 4);
+  AutogradTrainingLoop first(toy_model(), OptimizerOptions(), options);
+  (void)first.fit(source, nullptr, squared_error);
+
+  options.epochs = 3;
+  const Model model = toy_model(60);
+  AutogradTrainingLoop more(model, OptimizerOptions(), options);
+  more.resume(folder / "first/checkpoint-3");
+  const FitResult result = more.fit(source, nullptr, squared_error);
+  EXPECT_EQ(result.steps, 9);
+  EXPECT_EQ(result.history.size(), 2U);
+
+  options.checkpoint.folder = "";
+  const Model twin = toy_model();
+  AutogradTrainingLoop whole(twin, OptimizerOptions(), options);
+  (void)whole.fit(source, nullptr, squared_error);
+  expect_same_bits(model.parameters.tensors, twin.parameters.tensors);
+}
+
+}  // namespace
+}  // namespace gradwise
