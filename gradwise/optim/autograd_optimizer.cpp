@@ -83,6 +83,7 @@ struct AutogradOptimizer::Impl {
   [[nodiscard]] bool scaling() const { return dtype == at::kHalf; }
 
   at::Tensor forward_backward(const LossFunction& loss_function, const Batch& batch, double weight);
+  void remember_buffers();
   void collect_gradients();
   void note_missing_gradients(StepInfo& info);
   void clear_gradients();
@@ -117,7 +118,7 @@ struct AutogradOptimizer::Impl {
   std::vector<at::Tensor> with_gradient;        // parameters that have one
   std::vector<std::size_t> with_gradient_index;  // and their place in `trainable`
   std::vector<at::Tensor> guarded_buffers;
-  std::vector<at::Tensor> buffer_copies;  // as of the last step that was not skipped
+  std::vector<at::Tensor> buffer_copies;  // as of the window's start
   WeightStatistics weight_statistics;
   std::vector<std::string> missing;
   std::set<std::string> told;
@@ -143,6 +144,14 @@ at::Tensor AutogradOptimizer::Impl::forward_backward(const LossFunction& loss_fu
   }
   clock.add_to(seconds.backward);
   return loss.detach();
+}
+
+// A forward pass over a bad batch spoils the statistics of batch norm before anyone can know.
+void AutogradOptimizer::Impl::remember_buffers() {
+  if (!guarded_buffers.empty() && options.on_nonfinite == "skip") {
+    const at::NoGradGuard no_grad;
+    at::_foreach_copy_(buffer_copies, guarded_buffers);
+  }
 }
 
 void AutogradOptimizer::Impl::collect_gradients() {
@@ -234,7 +243,7 @@ void AutogradOptimizer::Impl::refuse_nonfinite(StepInfo& info) {
   info.skipped = true;
   info.grad_norm_clipped = info.grad_norm;
   const at::NoGradGuard no_grad;
-  if (!guarded_buffers.empty()) {
+  if (!guarded_buffers.empty() && options.on_nonfinite == "skip") {
     at::_foreach_copy_(guarded_buffers, buffer_copies);
   }
 }
@@ -362,10 +371,6 @@ void AutogradOptimizer::Impl::end_window(StepInfo& info) {
   info.micro_batches = micro_batches;
   seconds.total = seconds.forward + seconds.backward + seconds.clip + seconds.update;
   info.seconds = seconds;
-  if (!info.skipped && !guarded_buffers.empty()) {
-    const at::NoGradGuard no_grad;
-    at::_foreach_copy_(buffer_copies, guarded_buffers);
-  }
   micro_batches = samples = 0;
   losses.clear();
   loss_samples.clear();
@@ -412,6 +417,7 @@ void AutogradOptimizer::accumulate(const LossFunction& loss_function, const Batc
   const std::int64_t size = batch.size();
   if (self.micro_batches == 0) {
     self.expected_samples = static_cast<double>(size * window);
+    self.remember_buffers();
   }
   const double weight = static_cast<double>(size) / self.expected_samples;
   if (self.closure_driven) {
@@ -484,10 +490,6 @@ void AutogradOptimizer::load_state(const State& state) {
   impl_->steps = state.values.at("steps").get<std::int64_t>();
   impl_->skipped = state.values.at("skipped").get<std::int64_t>();
   impl_->told = state.values.at("told").get<std::set<std::string>>();
-  const at::NoGradGuard no_grad;
-  if (!impl_->guarded_buffers.empty()) {
-    at::_foreach_copy_(impl_->buffer_copies, impl_->guarded_buffers);
-  }
 }
 
 }  // namespace gradwise

@@ -89,7 +89,7 @@ std::string epochs_table(const RunReader& run) {
       cells.push_back(found == nullptr ? "-" : number_text(found->value));
     }
     if (row.step == best) {
-      cells.emplace_back("< best");
+      cells.emplace_back("best");
     }
   }
   return "\nEpochs (means over the epoch)\n\n" + text_table(rows);

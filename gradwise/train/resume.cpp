@@ -115,11 +115,11 @@ void AutogradTrainingLoop::Impl::resume(const std::filesystem::path& path) {
   const State ema_state = saved.training.nested("ema");
   GRADWISE_CHECK(!average || !ema_state.tensors.empty(), "resume", path.string(),
                  " has no averaged weights, but use_ema is on");
+  optimizer.load_state(saved.training.nested("optimizer"));  // refuses another optimizer's before it changes anything
   const at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < all.size(); ++i) {
     at::Tensor(all.tensors[i]).copy_(saved.model.tensors.at(all.names[i]));
   }
-  optimizer.load_state(saved.training.nested("optimizer"));
   if (average) {
     average->load_state(ema_state);
   }

@@ -45,7 +45,8 @@ TEST(Lbfgs, FindsTheMinimumOfAQuadratic) {
       last = optimizer.step(itself, problem.b, problem.b).loss;
     }
     EXPECT_NEAR(last, -5.8, 1e-9) << "line search " << line_search;
-    expect_close(problem.x, tensor_of<double>({1.2, -2.6}, {2}), 1e-5);
+    // It stops where the loss changes by 1e-9, which leaves the root of that in x.
+    expect_close(problem.x, tensor_of<double>({1.2, -2.6}, {2}), 1e-4);
   }
 }
 

@@ -52,7 +52,7 @@ TEST(TextReport, TellsEveryFigureOfARun) {
       "optimizer steps 10",
       "best validation accuracy 0.8750",
       "epoch train loss grad norm samples/s seconds val loss val accuracy val top_5",
-      "1 1.25 2.5 800 5 0.5 0.875 0.9375 < best",
+      "1 1.25 2.5 800 5 0.5 0.875 0.9375 best",
       "2 0.25 8 800 5 0.625 0.75 0.9375",
       "test 10 averaged loss 0.625",
       "test 10 averaged accuracy 0.75",

@@ -41,12 +41,12 @@ TEST(CrossEntropy, EqualsItsFormula) {
 }
 
 TEST(CrossEntropy, TakesPositionsAndNarrowClasses) {
-  // (B, T, C) = (1, 3, 2) with (1, 3) equals three samples.
+  // (B, C, T) = (1, 2, 3) with (1, 3) equals three samples.
   const at::Tensor rows = random_tensor({3, 2}, 1);
   const at::Tensor classes = tensor_of<std::uint8_t>({1, 0, 1}, {3});
   const LossFunction loss = make_loss("cross_entropy");
   const double expected = loss(rows, classes).item<double>();
-  EXPECT_NEAR(loss(rows.reshape({1, 3, 2}), classes.reshape({1, 3})).item<double>(), expected, 1e-6);
+  EXPECT_NEAR(loss(rows.t().unsqueeze(0), classes.reshape({1, 3})).item<double>(), expected, 1e-6);
 }
 
 struct ElementCase {
