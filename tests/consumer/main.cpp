@@ -27,7 +27,7 @@ int main() {
   AutogradTrainingLoop loop(model, {.lr = 0.05, .weight_decay = 0}, {.epochs = 30});
   const FitResult result = loop.fit(loader, nullptr, make_loss("mse"));
 
-  const double error = (weight.detach() - truth).abs().max().item<double>();
+  const double error = weight.detach().sub(truth).abs().max().item<double>();
   std::printf("consumer: %s after %lld steps, largest error of a weight %.4f\n", result.status.c_str(),
               static_cast<long long>(result.steps), error);
   return result.status == "finished" && result.steps == 240 && error < 0.05 ? 0 : 1;
