@@ -4,6 +4,13 @@
 
 namespace gradwise {
 
+at::ScalarType precision_type(const std::string& name) {
+  if (name == "bfloat16") {
+    return at::kBFloat16;
+  }
+  return name == "float16" ? at::kHalf : at::kFloat;
+}
+
 AutocastScope::AutocastScope(at::DeviceType device, at::ScalarType dtype)
     : device_(device), active_(dtype == at::kBFloat16 || dtype == at::kHalf) {
   if (active_) {

@@ -15,8 +15,8 @@
 #include <sstream>
 #include <utility>
 
-#include "gradwise/core/nearest_name.h"
 #include "gradwise/optim/fused_adam.h"
+#include "gradwise/optim/parameter_groups.h"
 #include "gradwise/optim/scheduler.h"
 
 namespace gradwise {
@@ -24,49 +24,6 @@ namespace {
 
 using torch::optim::OptimizerParamGroup;
 using torch::optim::OptimizerParamState;
-
-struct GroupSetting {
-  double lr;
-  double weight_decay;
-  auto operator<=>(const GroupSetting&) const = default;
-};
-
-GroupSetting setting_of(const OptimizerOptions& options, const std::vector<GroupRule>& rules, const std::string& name,
-                        const at::Tensor& parameter) {
-  GroupSetting setting{options.lr, options.weight_decay};
-  if (!options.decay_vectors && parameter.dim() <= 1) {
-    setting.weight_decay = 0;
-  }
-  for (const GroupRule& rule : rules) {
-    if (matches_pattern(name, rule.pattern)) {
-      return {rule.lr.value_or(setting.lr), rule.weight_decay.value_or(setting.weight_decay)};
-    }
-  }
-  return setting;
-}
-
-// Parameters of equal settings together, groups in the order of their first parameter.
-std::vector<std::pair<GroupSetting, std::vector<at::Tensor>>> group_parameters(const OptimizerOptions& options,
-                                                                               const NamedParameters& parameters) {
-  std::vector<GroupRule> rules;
-  for (const std::string& text : options.groups) {
-    rules.push_back(parse_group_rule(text));
-    const auto& pattern = rules.back().pattern;
-    const bool used = std::ranges::any_of(parameters.names, [&pattern](const auto& n) { return matches_pattern(n, pattern); });
-    GRADWISE_CHECK(used, "optimizer", "groups: no parameter's name matches \"", pattern, "\"",
-                   did_you_mean(pattern, parameters.names));
-  }
-  std::vector<std::pair<GroupSetting, std::vector<at::Tensor>>> groups;
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const GroupSetting setting = setting_of(options, rules, parameters.names[i], parameters.tensors[i]);
-    auto found = std::ranges::find(groups, setting, [](const auto& group) { return group.first; });
-    if (found == groups.end()) {
-      found = groups.insert(found, {setting, {}});
-    }
-    found->second.push_back(parameters.tensors[i]);
-  }
-  return groups;
-}
 
 FusedAdamOptions adam_options(const OptimizerOptions& o, const GroupSetting& s) {
   FusedAdamOptions options;
@@ -105,7 +62,7 @@ template <class TorchOptimizer, class MakeOptions>
 std::unique_ptr<torch::optim::Optimizer> make_grouped(const OptimizerOptions& options, const NamedParameters& parameters,
                                                       MakeOptions make_options) {
   using Options = decltype(make_options(options, GroupSetting{}));
-  const auto settings = group_parameters(options, parameters);
+  const std::vector<GroupedParameters> settings = group_parameters(options, parameters);
   std::vector<OptimizerParamGroup> groups;
   for (const auto& [setting, tensors] : settings) {
     groups.emplace_back(tensors, std::make_unique<Options>(make_options(options, setting)));
@@ -113,7 +70,7 @@ std::unique_ptr<torch::optim::Optimizer> make_grouped(const OptimizerOptions& op
   auto optimizer = std::make_unique<TorchOptimizer>(groups, make_options(options, {options.lr, options.weight_decay}));
   // LibTorch takes a group's option that equals the type's default for unset and replaces it by the optimizer's.
   for (std::size_t i = 0; i < settings.size(); ++i) {
-    static_cast<Options&>(optimizer->param_groups()[i].options()) = make_options(options, settings[i].first);
+    static_cast<Options&>(optimizer->param_groups()[i].options()) = make_options(options, settings[i].setting);
   }
   return optimizer;
 }

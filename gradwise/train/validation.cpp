@@ -38,9 +38,7 @@ ValidationStats AutogradTrainingLoop::Impl::validate(BatchSource& source, const 
   for (const std::string& name : options.metrics) {
     metrics.push_back(make_metric(name));
   }
-  const at::ScalarType dtype = options.step.precision == "bfloat16"  ? at::kBFloat16
-                               : options.step.precision == "float16" ? at::kHalf
-                                                                     : at::kFloat;
+  const at::ScalarType dtype = precision_type(options.step.precision);
   ValidationStats stats;
   double loss_sum = 0;
   Batch batch;

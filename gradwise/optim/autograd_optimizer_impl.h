@@ -1,0 +1,89 @@
+#pragma once
+
+#include <torch/optim/optimizer.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "gradwise/optim/autograd_optimizer.h"
+#include "gradwise/optim/weight_statistics.h"
+
+/// The inside of AutogradOptimizer, shared by its sources.
+namespace gradwise {
+
+/// Adds the time since construction or the last call to a figure.
+class PhaseClock {
+ public:
+  void add_to(double& seconds) {
+    const std::chrono::steady_clock::time_point now = std::chrono::steady_clock::now();
+    seconds += std::chrono::duration<double>(now - last_).count();
+    last_ = now;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+struct AutogradOptimizer::Impl {
+  struct MicroBatch {
+    LossFunction loss_function;
+    Batch batch;
+    double weight;
+  };
+
+  Impl(Model model, std::unique_ptr<torch::optim::Optimizer> optimizer, AutogradOptimizerOptions options);
+
+  [[nodiscard]] bool scaling() const { return dtype == at::kHalf; }
+
+  // forward_backward.cpp: one micro-batch, and what it left
+  at::Tensor forward_backward(const LossFunction& loss_function, const Batch& batch, double weight);
+  void remember_buffers();
+  void collect_gradients();
+  void note_missing_gradients(StepInfo& info);
+  void clear_gradients();
+  void read_window(StepInfo& info, const at::Tensor& norm);
+
+  // apply_update.cpp: the end of a window
+  [[nodiscard]] bool gradients_finite(StepInfo& info, bool unscaled_finite);
+  void refuse_nonfinite(StepInfo& info);
+  double clip(double norm, const std::optional<ClipRequest>& request, bool& clipped);
+  void update_by_gradients(StepInfo& info, const std::optional<ClipRequest>& request);
+  void update_by_closure(StepInfo& info);
+  at::Tensor evaluate_window(StepInfo& info);
+  void end_window(StepInfo& info);
+  StepInfo finish(const std::optional<ClipRequest>& request);
+
+  Model model;
+  NamedParameters trainable;
+  std::unique_ptr<torch::optim::Optimizer> optimizer;
+  AutogradOptimizerOptions options;
+  GradScaler scaler;
+  at::ScalarType dtype;
+  bool closure_driven;
+
+  // The window of micro-batches under way.
+  std::int64_t micro_batches = 0;
+  std::int64_t samples = 0;
+  double expected_samples = 0;
+  std::vector<at::Tensor> losses;
+  std::vector<double> loss_samples;
+  std::vector<MicroBatch> kept;  // for closures
+  StepTimes seconds;
+
+  std::vector<at::Tensor> gradients;            // of this step, in the order of `with_gradient`
+  std::vector<at::Tensor> with_gradient;        // parameters that have one
+  std::vector<std::size_t> with_gradient_index;  // and their place in `trainable`
+  std::vector<at::Tensor> guarded_buffers;
+  std::vector<at::Tensor> buffer_copies;  // as of the window's start
+  WeightStatistics weight_statistics;
+  std::vector<std::string> missing;
+  std::set<std::string> told;
+  std::int64_t steps = 0;
+  std::int64_t skipped = 0;
+};
+
+}  // namespace gradwise
