@@ -27,6 +27,8 @@ add_library(gradwise_flags INTERFACE)
 target_compile_options(gradwise_flags INTERFACE -Wall -Wextra -Wpedantic -Werror -ffp-contract=off
                                                 -fopenmp-simd)
 if(GRADWISE_SANITIZE)
+  # GCC 12 takes an empty std::optional for uninitialised once it is instrumented.
+  target_compile_options(gradwise_flags INTERFACE -Wno-maybe-uninitialized)
   target_compile_options(gradwise_flags INTERFACE -fsanitize=${GRADWISE_SANITIZE} -fno-sanitize-recover=all
                                                   -fno-sanitize=vptr -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${GRADWISE_SANITIZE})
