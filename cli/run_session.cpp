@@ -75,7 +75,8 @@ int RunSession::start(const RunConfig& config, const std::string& name) {
   seed_everything(static_cast<std::uint64_t>(session.config_.train.seed));
   Model model = build_model(session.config_.model, session.data_.shape);
   session.config_.train.checkpoint.folder = (std::filesystem::path(session.config_.run.dir) / "checkpoints").string();
-  session.loop_ = std::make_unique<AutogradTrainingLoop>(std::move(model), session.config_.optimizer, session.config_.train);
+  session.loop_ =
+      std::make_unique<AutogradTrainingLoop>(std::move(model), session.config_.optimizer, session.config_.train);
   session.loop_->prepare(*session.data_.train);
   session.enter(RunFolder::create(session.config_.run.dir));
   write_file_atomically(session.folder_->file("config.toml"), to_toml(session.config_));
@@ -95,7 +96,8 @@ int RunSession::resume(const std::filesystem::path& run, const std::vector<std::
   seed_everything(static_cast<std::uint64_t>(session.config_.train.seed));
   Model model = build_model(session.config_.model, session.data_.shape);
   session.config_.train.checkpoint.folder = folder.checkpoints().string();
-  session.loop_ = std::make_unique<AutogradTrainingLoop>(std::move(model), session.config_.optimizer, session.config_.train);
+  session.loop_ =
+      std::make_unique<AutogradTrainingLoop>(std::move(model), session.config_.optimizer, session.config_.train);
   session.enter(std::move(folder));
   const std::int64_t step = session.load_checkpoint();
   if (!overrides.empty()) {
@@ -206,8 +208,13 @@ void RunSession::finish(const FitResult& result) {
   std::optional<ValidationStats> test;
   if (data_.test) {
     test = loop_->validate(*data_.test, loss, device_);
-    tell(Validated{.epoch = result.epochs - 1, .data = "test", .loss = test->validation_loss, .metrics = test->metrics,
-                   .seconds = test->seconds, .averaged = loop_->ema() != nullptr, .best = false});
+    tell(Validated{.epoch = result.epochs - 1,
+                   .data = "test",
+                   .loss = test->validation_loss,
+                   .metrics = test->metrics,
+                   .seconds = test->seconds,
+                   .averaged = loop_->ema() != nullptr,
+                   .best = false});
   }
   save_weights();
   recorder_->drain();
@@ -217,7 +224,8 @@ void RunSession::finish(const FitResult& result) {
   const std::string run = folder_->path().string();
   std::printf("\nrun      %s\nweights  %s/model.safetensors%s\nreport   %s/report.txt\n", run.c_str(), run.c_str(),
               loop_->ema() != nullptr ? " (averaged)" : "", run.c_str());
-  std::printf(plot.drawn ? "picture  %s/training.png\n" : "picture  none: %s\n", plot.drawn ? run.c_str() : plot.reason.c_str());
+  std::printf(plot.drawn ? "picture  %s/training.png\n" : "picture  none: %s\n",
+              plot.drawn ? run.c_str() : plot.reason.c_str());
   if (test) {
     std::printf("test loss: %.4f\n", test->validation_loss);
     for (const auto& [name, value] : test->metrics) {
@@ -225,9 +233,10 @@ void RunSession::finish(const FitResult& result) {
       std::printf(share ? "test %s: %.2f %%\n" : "test %s: %.4f\n", name.c_str(), share ? 100 * value : value);
     }
   }
-  std::printf("next     gradwise report %s\n         gradwise train --resume %s --set train.epochs=%lld\n"
-              "         tensorboard --logdir %s\n",
-              run.c_str(), run.c_str(), static_cast<long long>(config_.train.epochs * 2), run.c_str());
+  std::printf(
+      "next     gradwise report %s\n         gradwise train --resume %s --set train.epochs=%lld\n"
+      "         tensorboard --logdir %s\n",
+      run.c_str(), run.c_str(), static_cast<long long>(config_.train.epochs * 2), run.c_str());
 }
 
 }  // namespace gradwise

@@ -1,28 +1,41 @@
 # Finds LibTorch and makes it available as Gradwise::torch with its headers as system headers.
-# Order: CMAKE_PREFIX_PATH or Torch_DIR, the environment's GRADWISE_TORCH, the project's .venv.
+# Order: CMAKE_PREFIX_PATH, the environment's GRADWISE_TORCH, the project's .venv.
+# Not by find_package(Torch): built for CUDA, that asks for the CUDA toolkit, which Gradwise compiles nothing against.
 find_program(GRADWISE_PYTHON NAMES python3 HINTS ${CMAKE_CURRENT_LIST_DIR}/../.venv/bin NO_DEFAULT_PATH)
 if(NOT GRADWISE_PYTHON)
   find_program(GRADWISE_PYTHON NAMES python3 REQUIRED)
 endif()
 
-if(DEFINED ENV{GRADWISE_TORCH})
-  list(PREPEND CMAKE_PREFIX_PATH $ENV{GRADWISE_TORCH})
-elseif(NOT Torch_DIR AND NOT CMAKE_PREFIX_PATH)
-  file(GLOB _venv_torch ${CMAKE_CURRENT_LIST_DIR}/../.venv/lib/python3*/site-packages/torch)
-  list(APPEND CMAKE_PREFIX_PATH ${_venv_torch})
-endif()
-
-find_package(Torch QUIET)
-if(NOT Torch_FOUND)
+file(GLOB _gradwise_venv_torch ${CMAKE_CURRENT_LIST_DIR}/../.venv/lib/python3*/site-packages/torch)
+find_path(GRADWISE_TORCH_ROOT share/cmake/Torch/TorchConfig.cmake
+          HINTS ${CMAKE_PREFIX_PATH} ENV GRADWISE_TORCH ${_gradwise_venv_torch} NO_DEFAULT_PATH
+          DOC "Folder of a LibTorch or of a Python package torch")
+if(NOT GRADWISE_TORCH_ROOT)
   message(FATAL_ERROR "LibTorch was not found. Run scripts/setup.sh, or set GRADWISE_TORCH (or CMAKE_PREFIX_PATH) "
                       "to the folder of a LibTorch or of a Python package torch.")
 endif()
-if(Torch_VERSION AND Torch_VERSION VERSION_LESS 2.13)
-  message(FATAL_ERROR "LibTorch ${Torch_VERSION} was found, Gradwise needs 2.13 or newer.")
+
+set(_gradwise_torch_version 0)
+if(EXISTS ${GRADWISE_TORCH_ROOT}/include/torch/headeronly/version.h)
+  file(STRINGS ${GRADWISE_TORCH_ROOT}/include/torch/headeronly/version.h _gradwise_torch_version
+       REGEX "^#define TORCH_VERSION_(MAJOR|MINOR) ")
+endif()
+string(REGEX REPLACE "[^0-9;]" "" _gradwise_torch_version "${_gradwise_torch_version}")
+list(JOIN _gradwise_torch_version "." _gradwise_torch_version)
+if(_gradwise_torch_version VERSION_LESS 2.13)
+  message(FATAL_ERROR "The LibTorch in ${GRADWISE_TORCH_ROOT} is too old, Gradwise needs 2.13 or newer.")
 endif()
 
 if(NOT TARGET Gradwise::torch)
   add_library(Gradwise::torch INTERFACE IMPORTED GLOBAL)
-  target_link_libraries(Gradwise::torch INTERFACE ${TORCH_LIBRARIES})
-  target_include_directories(Gradwise::torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+  # libtorch.so loads the CUDA backend where there is one, though no symbol of it is used. What that backend itself
+  # needs lies beside it in the Python package and is found when it is loaded.
+  set(_gradwise_torch_lib ${GRADWISE_TORCH_ROOT}/lib)
+  target_link_libraries(Gradwise::torch INTERFACE -Wl,--no-as-needed ${_gradwise_torch_lib}/libtorch.so -Wl,--as-needed
+                        ${_gradwise_torch_lib}/libtorch_cpu.so ${_gradwise_torch_lib}/libc10.so)
+  if(EXISTS ${_gradwise_torch_lib}/libtorch_cuda.so)
+    target_link_options(Gradwise::torch INTERFACE -Wl,--allow-shlib-undefined)
+  endif()
+  target_include_directories(Gradwise::torch SYSTEM INTERFACE
+                             ${GRADWISE_TORCH_ROOT}/include ${GRADWISE_TORCH_ROOT}/include/torch/csrc/api/include)
 endif()

@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf '[sanitize %4ds] %s\n' "$SECONDS" "$*"; }
 preset="${1:-asan}"
 [[ "$preset" == asan || "$preset" == tsan ]] || { echo "usage: scripts/sanitize.sh [asan|tsan]" >&2; exit 2; }
-torch="$(sed -n 's/^Torch_DIR:PATH=\(.*\)\/share\/cmake\/Torch$/\1/p' build/CMakeCache.txt)"
+torch="$(sed -n 's/^GRADWISE_TORCH_ROOT:PATH=//p' build/CMakeCache.txt)"
 
 say "configuring build-$preset/"
 log="$(cmake --preset "$preset" -DCMAKE_PREFIX_PATH="$torch" -DGRADWISE_CLI=OFF 2>&1)" || {

@@ -132,7 +132,7 @@ torch_folder() {
 configure() {
   local torch="$1" options=(-DCMAKE_PREFIX_PATH="$1") log
   # What CMake found in one LibTorch must not be mixed with another.
-  if [[ -f build/CMakeCache.txt ]] && ! grep -qxF "Torch_DIR:PATH=$torch/share/cmake/Torch" build/CMakeCache.txt; then
+  if [[ -f build/CMakeCache.txt ]] && ! grep -qxF "GRADWISE_TORCH_ROOT:PATH=$torch" build/CMakeCache.txt; then
     options+=(--fresh)
   fi
   if [[ -x .venv/bin/python3 ]]; then
@@ -141,8 +141,6 @@ configure() {
   say "configuring build/ with LibTorch in $torch"
   if ! log="$(cmake --preset release "${options[@]}" 2>&1)"; then
     printf '%s\n' "$log" >&2
-    [[ ! -f "$torch/lib/libtorch_cuda.so" ]] ||
-      say "this LibTorch is built for CUDA: it needs the CUDA toolkit; GRADWISE_TORCH can name one without CUDA"
     die "cmake could not configure build/"
   fi
 }

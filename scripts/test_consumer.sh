@@ -2,7 +2,7 @@
 # Installs build/ into a temporary prefix, then builds and runs tests/consumer against it with find_package(Gradwise).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-torch="$(sed -n 's/^Torch_DIR:PATH=\(.*\)\/share\/cmake\/Torch$/\1/p' build/CMakeCache.txt)"
+torch="$(sed -n 's/^GRADWISE_TORCH_ROOT:PATH=//p' build/CMakeCache.txt)"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 

@@ -40,8 +40,8 @@ std::string bash_completion(const CLI::App& program) {
     commands.push_back(name);
     cases += "    " + name + ") words=\"" + options + "\" ;;\n";
   }
-  return "_gradwise() {\n  local current=\"${COMP_WORDS[COMP_CWORD]}\" words\n  case \"${COMP_WORDS[1]}\" in\n" + cases +
-         "    *) words=\"" + join_names(commands) +
+  return "_gradwise() {\n  local current=\"${COMP_WORDS[COMP_CWORD]}\" words\n  case \"${COMP_WORDS[1]}\" in\n" +
+         cases + "    *) words=\"" + join_names(commands) +
          " --help --version\" ;;\n  esac\n  mapfile -t COMPREPLY < <(compgen -f -W \"$words\" -- \"$current\")\n}\n"
          "complete -o filenames -F _gradwise gradwise\n";
 }
@@ -62,7 +62,8 @@ std::string fish_completion(const CLI::App& program) {
 }  // namespace
 
 void add_completion_command(CLI::App& program) {
-  CLI::App* command = program.add_subcommand("completion", "Print a completion script, as: source <(gradwise completion bash)");
+  CLI::App* command =
+      program.add_subcommand("completion", "Print a completion script, as: source <(gradwise completion bash)");
   auto shell = std::make_shared<std::string>();
   command->add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   command->callback([shell, &program] {

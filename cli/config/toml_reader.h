@@ -1,16 +1,16 @@
 #pragma once
 
+#include <toml++/toml.h>
 #include <string>
 #include <string_view>
-#include <toml++/toml.h>
 #include <vector>
 
 #include "gradwise/core/fields.h"
 
 namespace gradwise {
 
-/// Visitor (see core/fields.h) that fills a struct from a TOML table. After the visit, `refuse_unknown` complains of the
-/// first key that no field has, with the nearest one that there is. Values are checked against what is allowed.
+/// Visitor (see core/fields.h) that fills a struct from a TOML table. After the visit, `refuse_unknown` complains of
+/// the first key that no field has, with the nearest one that there is. Values are checked against what is allowed.
 class TomlReader {
  public:
   explicit TomlReader(const toml::table& table) : table_(&table) {}

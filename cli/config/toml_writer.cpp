@@ -1,10 +1,10 @@
 #include "cli/config/toml_writer.h"
 
+#include <toml++/toml.h>
 #include <array>
 #include <charconv>
 #include <cmath>
 #include <sstream>
-#include <toml++/toml.h>
 
 namespace gradwise {
 namespace {

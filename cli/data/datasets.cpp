@@ -87,7 +87,8 @@ RunData load_text(const RunConfig& config) {
   }
   RunData loaded;
   loaded.shape = {{data.text.block_size}, static_cast<std::int64_t>(train.vocabulary.size())};
-  loaded.train = std::make_unique<DataLoader>(std::make_shared<TextWindowStore>(train.tokens, data.text), train_options(config));
+  loaded.train =
+      std::make_unique<DataLoader>(std::make_shared<TextWindowStore>(train.tokens, data.text), train_options(config));
   if (test) {
     auto store = std::make_shared<TextWindowStore>(test->tokens, WindowOptions{data.text.block_size, 0});
     LoaderOptions options = test_options(config, store->size());
@@ -97,7 +98,8 @@ RunData load_text(const RunConfig& config) {
 }
 
 std::pair<Dataset, Dataset> read_sets(const DataOptions& data, std::int64_t seed) {
-  Dataset train = data.kind == "idx" ? read_idx_dataset(data.train_images, data.train_labels) : read_file(data, data.file);
+  Dataset train =
+      data.kind == "idx" ? read_idx_dataset(data.train_images, data.train_labels) : read_file(data, data.file);
   train = first_samples(std::move(train), data.limit);
   if (!data.test_images.empty()) {
     return {std::move(train), read_idx_dataset(data.test_images, data.test_labels)};

@@ -54,7 +54,8 @@ struct Cnn : nn::Module {
         x = norms[i](x);
       }
       // Pooling first gives the same result for a monotone nonlinearity, at a quarter of its cost.
-      x = activation == "gelu" ? torch::max_pool2d(activate(x, activation), 2) : activate(torch::max_pool2d(x, 2), activation);
+      x = activation == "gelu" ? torch::max_pool2d(activate(x, activation), 2)
+                               : activate(torch::max_pool2d(x, 2), activation);
     }
     x = x.flatten(1);
     for (std::size_t i = 0; i + 1 < linears.size(); ++i) {

@@ -33,7 +33,8 @@ void describe(Fields& fields, ModelOptions& o) {
   fields.add("channels", o.channels, "channels of the 3x3 convolutions, each followed by 2x2 max-pooling (cnn)",
              at_least(1));
   fields.add("depth", o.depth, "residual blocks in each of three stages (resnet); layers (transformer)", at_least(1));
-  fields.add("width", o.width, "channels of the first stage (resnet); size of the embedding (transformer)", at_least(1));
+  fields.add("width", o.width, "channels of the first stage (resnet); size of the embedding (transformer)",
+             at_least(1));
   fields.add("heads", o.heads, "attention heads (transformer)", at_least(1));
   fields.add("dropout", o.dropout, "share of units dropped (mlp, cnn, transformer)", from_below(0, 1));
   fields.add("batch_norm", o.batch_norm, "normalise behind each convolution (cnn)", anything());

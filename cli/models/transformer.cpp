@@ -95,10 +95,10 @@ struct Transformer : nn::Module {
 }  // namespace
 
 Model build_transformer(const ModelOptions& options, const ModelShape& shape) {
-  GRADWISE_CHECK(shape.sample.size() == 1, "model", "\"transformer\" needs tokens (T), a sample has ", shape.sample.size(),
-                 " dimensions");
-  GRADWISE_CHECK(options.width % options.heads == 0, "model", "width is ", options.width, ", allowed: a multiple of heads (",
-                 options.heads, ")");
+  GRADWISE_CHECK(shape.sample.size() == 1, "model", "\"transformer\" needs tokens (T), a sample has ",
+                 shape.sample.size(), " dimensions");
+  GRADWISE_CHECK(options.width % options.heads == 0, "model", "width is ", options.width,
+                 ", allowed: a multiple of heads (", options.heads, ")");
   return adapt(std::make_shared<Transformer>(options, shape));
 }
 

@@ -13,10 +13,11 @@ namespace gradwise {
 /// Serves a `torch::data` loader whose data set stacks its examples (`.map(torch::data::transforms::Stack<>())`) as a
 /// BatchSource:
 ///
-///   TorchDataSource source([&] { return torch::data::make_data_loader(dataset, options); }, batches);
+///   TorchDataSource source([dataset, options] { return torch::data::make_data_loader(dataset, options); }, batches);
 ///
 /// `make_loader` is called at each start of an epoch. A resume in mid-epoch reads and drops the batches before it;
-/// it is exact where the loader's order depends on nothing but its construction (a sequential sampler does).
+/// it is exact where the loader's order depends on nothing but its construction, as a sequential sampler's does.
+/// `batches` is their number in an epoch, -1 where that is not known.
 template <class MakeLoader>
 class TorchDataSource : public BatchSource {
  public:

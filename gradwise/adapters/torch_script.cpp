@@ -15,7 +15,8 @@ std::shared_ptr<torch::jit::Module> load_file(const std::filesystem::path& path)
   try {
     return std::make_shared<torch::jit::Module>(torch::jit::load(path.string()));
   } catch (const c10::Error& error) {
-    fail("script model", path.string(), " is not a TorchScript file that can be read: ", error.what_without_backtrace());
+    fail("script model", path.string(),
+         " is not a TorchScript file that can be read: ", error.what_without_backtrace());
   }
 }
 

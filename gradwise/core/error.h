@@ -52,9 +52,9 @@ template <class... Parts>
 
 /// Checks what a user hands in: `GRADWISE_CHECK(n > 0, "loader", "batch_size is ", n, ", allowed: > 0")`.
 /// The message is built only when the condition fails.
-#define GRADWISE_CHECK(condition, place, ...)               \
-  do {                                                      \
-    if (!(condition)) [[unlikely]] {                        \
-      ::gradwise::fail_usage(place, __VA_ARGS__);           \
-    }                                                       \
+#define GRADWISE_CHECK(condition, place, ...)     \
+  do {                                            \
+    if (!(condition)) [[unlikely]] {              \
+      ::gradwise::fail_usage(place, __VA_ARGS__); \
+    }                                             \
   } while (false)

@@ -29,8 +29,7 @@ struct Allowed {
 
 /// The types a field of an options struct may have.
 template <class T>
-concept FieldType =
-    std::same_as<T, bool> || std::same_as<T, std::int64_t> || std::same_as<T, double> ||
+concept FieldType = std::same_as<T, bool> || std::same_as<T, std::int64_t> || std::same_as<T, double> ||
     std::same_as<T, std::string> || std::same_as<T, std::vector<double>> ||
     std::same_as<T, std::vector<std::int64_t>> || std::same_as<T, std::vector<std::string>>;
 

@@ -27,7 +27,8 @@ struct Model {
 /// Puts a model into train or evaluation mode for a scope, and back into the mode it had.
 class TrainingModeGuard {
  public:
-  TrainingModeGuard(const Model& model, bool training) : model_(model), before_(model.is_training && model.is_training()) {
+  TrainingModeGuard(const Model& model, bool training)
+      : model_(model), before_(model.is_training && model.is_training()) {
     if (model_.set_training) {
       model_.set_training(training);
     }

@@ -26,8 +26,8 @@ enum class Action { proceed, skip, stop };
 
 struct Moment {
   Point point;
-  std::int64_t step = 0;   ///< optimizer steps done
-  std::int64_t epoch = 0;  ///< from 0
+  std::int64_t step = 0;         ///< optimizer steps done
+  std::int64_t epoch = 0;        ///< from 0
   const Event* event = nullptr;  ///< what happened, where the point has something to tell
   const Batch* batch = nullptr;
 };

@@ -39,7 +39,7 @@ struct StepInfo {
   std::int64_t epoch = 0;  ///< from 0
   std::int64_t samples = 0;
   std::int64_t micro_batches = 0;
-  double loss = kNotMeasured;  ///< mean over the samples of the step
+  double loss = kNotMeasured;               ///< mean over the samples of the step
   double grad_norm = kNotMeasured;          ///< global L2 norm before clipping, after unscaling
   double grad_norm_clipped = kNotMeasured;  ///< and after clipping
   bool clipped = false;

@@ -74,8 +74,8 @@ struct AutogradOptimizer::Impl {
   std::vector<MicroBatch> kept;  // for closures
   StepTimes seconds;
 
-  std::vector<at::Tensor> gradients;            // of this step, in the order of `with_gradient`
-  std::vector<at::Tensor> with_gradient;        // parameters that have one
+  std::vector<at::Tensor> gradients;             // of this step, in the order of `with_gradient`
+  std::vector<at::Tensor> with_gradient;         // parameters that have one
   std::vector<std::size_t> with_gradient_index;  // and their place in `trainable`
   std::vector<at::Tensor> guarded_buffers;
   std::vector<at::Tensor> buffer_copies;  // as of the window's start

@@ -63,11 +63,9 @@ void OneCycleLR::make_phases() {
   if (options_.three_phase) {
     phases_.push_back(
         {2 * pct * steps - 2, &Levels::max_lr, &Levels::initial_lr, &Levels::base_momentum, &Levels::max_momentum});
-    phases_.push_back(
-        {steps - 1, &Levels::initial_lr, &Levels::min_lr, &Levels::max_momentum, &Levels::max_momentum});
+    phases_.push_back({steps - 1, &Levels::initial_lr, &Levels::min_lr, &Levels::max_momentum, &Levels::max_momentum});
   } else {
-    phases_.push_back(
-        {steps - 1, &Levels::max_lr, &Levels::min_lr, &Levels::base_momentum, &Levels::max_momentum});
+    phases_.push_back({steps - 1, &Levels::max_lr, &Levels::min_lr, &Levels::base_momentum, &Levels::max_momentum});
   }
 }
 
@@ -82,8 +80,9 @@ OneCycleLR::Position OneCycleLR::position() const {
     ++i;
   }
   const double length = phases_[i].end_step - start_step;
-  GRADWISE_CHECK(length != 0, "one_cycle_lr", "pct_start is ", options_.pct_start, ", which with total_steps = ",
-                 options_.total_steps, " leaves no step between two turns of the cycle at step ", last_epoch_);
+  GRADWISE_CHECK(length != 0, "one_cycle_lr", "pct_start is ", options_.pct_start,
+                 ", which with total_steps = ", options_.total_steps,
+                 " leaves no step between two turns of the cycle at step ", last_epoch_);
   return {&phases_[i], (step - start_step) / length};
 }
 

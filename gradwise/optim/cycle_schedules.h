@@ -11,7 +11,7 @@ namespace gradwise {
 
 struct OneCycleLrOptions {
   std::vector<double> max_lr = {};  ///< to be given
-  std::int64_t total_steps = 0;  ///< to be given
+  std::int64_t total_steps = 0;     ///< to be given
   double pct_start = 0.3;
   std::string anneal_strategy = "cos";
   bool cycle_momentum = true;

@@ -26,9 +26,7 @@ class LinearLR final : public LRScheduler {
 
  private:
   [[nodiscard]] double next_lr(std::size_t group) const override;
-  [[nodiscard]] double restart_lr(std::size_t group) const override {
-    return base_lrs_[group] * options_.start_factor;
-  }
+  [[nodiscard]] double restart_lr(std::size_t group) const override { return base_lrs_[group] * options_.start_factor; }
 
   LinearLrOptions options_;
 };

@@ -42,8 +42,8 @@ void load_tensors(const State& state, const std::vector<std::string>& names, std
   for (std::size_t i = 0; i < names.size(); ++i) {
     const auto found = state.tensors.find(names[i]);
     GRADWISE_CHECK(found != state.tensors.end(), "ema", "the saved average has no \"", names[i], "\"");
-    GRADWISE_CHECK(found->second.sizes() == into[i].sizes(), "ema", "the saved average of \"", names[i], "\" has shape ",
-                   found->second.sizes(), ", the model's ", into[i].sizes());
+    GRADWISE_CHECK(found->second.sizes() == into[i].sizes(), "ema", "the saved average of \"", names[i],
+                   "\" has shape ", found->second.sizes(), ", the model's ", into[i].sizes());
     into[i].copy_(found->second);
   }
 }

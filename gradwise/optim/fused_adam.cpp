@@ -37,7 +37,8 @@ void FusedAdam::step_group(torch::optim::OptimizerParamGroup& group) {
     if (!gradient.defined() || parameter.numel() == 0) {
       continue;
     }
-    GRADWISE_CHECK(!gradient.is_sparse(), "optimizer", "adam and adamw do not take sparse gradients, allowed: sgd, adagrad");
+    GRADWISE_CHECK(!gradient.is_sparse(), "optimizer",
+                   "adam and adamw do not take sparse gradients, allowed: sgd, adagrad");
     FusedAdamState& state = state_of(parameter, options.amsgrad);
     parameters.push_back(parameter);
     gradients.push_back(gradient);
@@ -52,9 +53,7 @@ void FusedAdam::step_group(torch::optim::OptimizerParamGroup& group) {
     return;
   }
   at::_foreach_add_(steps, 1);
-  const auto update = options.decoupled
-                          ? &at::_ops::_fused_adamw_::call
-                          : &at::_ops::_fused_adam_::call;
+  const auto update = options.decoupled ? &at::_ops::_fused_adamw_::call : &at::_ops::_fused_adam_::call;
   update(parameters, gradients, averages, squares, largest, steps, options.lr, options.beta1, options.beta2,
          options.weight_decay, options.eps, options.amsgrad, /*maximize=*/false, /*grad_scale=*/{}, /*found_inf=*/{});
 }

@@ -30,7 +30,8 @@ at::Tensor guarded_forward(const Model& model, const Batch& batch) {
   try {
     return model.forward(batch);
   } catch (const c10::Error& error) {
-    fail_usage("model", "the forward pass fails for an input of shape ", shape_of(batch.input), ": ", first_line(error));
+    fail_usage("model", "the forward pass fails for an input of shape ", shape_of(batch.input), ": ",
+               first_line(error));
   }
 }
 

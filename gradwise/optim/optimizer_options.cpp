@@ -15,8 +15,8 @@ double parse_number(const std::string& rule, const std::string& text) {
   } catch (const std::exception&) {
     used = 0;
   }
-  GRADWISE_CHECK(used == text.size() && !text.empty() && value >= 0, "optimizer", "groups: in \"", rule, "\" the value \"",
-                 text, "\" is not a number >= 0");
+  GRADWISE_CHECK(used == text.size() && !text.empty() && value >= 0, "optimizer", "groups: in \"", rule,
+                 "\" the value \"", text, "\" is not a number >= 0");
   return value;
 }
 
@@ -25,12 +25,13 @@ double parse_number(const std::string& rule, const std::string& text) {
 GroupRule parse_group_rule(const std::string& text) {
   std::istringstream words(text);
   GroupRule rule;
-  GRADWISE_CHECK(words >> rule.pattern, "optimizer", "groups: a rule is empty, allowed: \"pattern lr=... weight_decay=...\"");
+  GRADWISE_CHECK(words >> rule.pattern, "optimizer",
+                 "groups: a rule is empty, allowed: \"pattern lr=... weight_decay=...\"");
   for (std::string word; words >> word;) {
     const std::size_t equals = word.find('=');
     const std::string key = word.substr(0, equals);
-    GRADWISE_CHECK(equals != std::string::npos && (key == "lr" || key == "weight_decay"), "optimizer", "groups: \"", word,
-                   "\" in \"", text, "\", allowed: lr=<number>, weight_decay=<number>");
+    GRADWISE_CHECK(equals != std::string::npos && (key == "lr" || key == "weight_decay"), "optimizer", "groups: \"",
+                   word, "\" in \"", text, "\", allowed: lr=<number>, weight_decay=<number>");
     (key == "lr" ? rule.lr : rule.weight_decay) = parse_number(text, word.substr(equals + 1));
   }
   return rule;

@@ -29,7 +29,8 @@ std::vector<GroupedParameters> group_parameters(const OptimizerOptions& options,
   for (const std::string& text : options.groups) {
     rules.push_back(parse_group_rule(text));
     const auto& pattern = rules.back().pattern;
-    const bool used = std::ranges::any_of(parameters.names, [&pattern](const auto& n) { return matches_pattern(n, pattern); });
+    const bool used =
+        std::ranges::any_of(parameters.names, [&pattern](const auto& n) { return matches_pattern(n, pattern); });
     GRADWISE_CHECK(used, "optimizer", "groups: no parameter's name matches \"", pattern, "\"",
                    did_you_mean(pattern, parameters.names));
   }

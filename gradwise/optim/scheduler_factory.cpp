@@ -28,8 +28,8 @@ struct Setting {
 std::int64_t span(const ScheduleOptions& o, const Setting& setting) {
   GRADWISE_CHECK(setting.total > 0, kPlace, "\"", o.name,
                  "\" needs the length of the training, which is not known: set total_steps");
-  GRADWISE_CHECK(o.warmup_steps < setting.total, kPlace, "warmup_steps is ", o.warmup_steps,
-                 ", allowed: below the ", setting.total, " steps in all");
+  GRADWISE_CHECK(o.warmup_steps < setting.total, kPlace, "warmup_steps is ", o.warmup_steps, ", allowed: below the ",
+                 setting.total, " steps in all");
   return setting.total - o.warmup_steps;
 }
 
@@ -54,15 +54,14 @@ Part make_exponential(const ScheduleOptions& o, const Setting& setting) {
 }
 
 Part make_constant(const ScheduleOptions& o, const Setting& setting) {
-  return std::make_unique<ConstantLR>(setting.rates, ConstantLrOptions{.factor = o.factor > 0 ? o.factor : 1.0,
-                                                                       .total_iters = span(o, setting)});
+  return std::make_unique<ConstantLR>(
+      setting.rates, ConstantLrOptions{.factor = o.factor > 0 ? o.factor : 1.0, .total_iters = span(o, setting)});
 }
 
 Part make_linear(const ScheduleOptions& o, const Setting& setting) {
   // The groups share one factor: the first one ends at min_lr, the others in proportion.
   const double end = o.min_lr == 0 ? 0.0 : o.min_lr / setting.lrs.front();
-  GRADWISE_CHECK(end <= 1, kPlace, "min_lr is ", o.min_lr, ", allowed: up to the learning rate, ",
-                 setting.lrs.front());
+  GRADWISE_CHECK(end <= 1, kPlace, "min_lr is ", o.min_lr, ", allowed: up to the learning rate, ", setting.lrs.front());
   return std::make_unique<LinearLR>(
       setting.rates, LinearLrOptions{.start_factor = 1.0, .end_factor = end, .total_iters = span(o, setting)});
 }
@@ -73,8 +72,8 @@ Part make_polynomial(const ScheduleOptions& o, const Setting& setting) {
 }
 
 Part make_cosine(const ScheduleOptions& o, const Setting& setting) {
-  return std::make_unique<CosineAnnealingLR>(
-      setting.rates, CosineAnnealingLrOptions{.t_max = span(o, setting), .eta_min = o.min_lr});
+  return std::make_unique<CosineAnnealingLR>(setting.rates,
+                                             CosineAnnealingLrOptions{.t_max = span(o, setting), .eta_min = o.min_lr});
 }
 
 Part make_cosine_restarts(const ScheduleOptions& o, const Setting& setting) {
@@ -137,8 +136,7 @@ Part make_named(const ScheduleOptions& o, const Setting& setting) {
 
 Part make_warmup(const ScheduleOptions& o, std::vector<Rate>& rates) {
   return std::make_unique<LinearLR>(
-      rates,
-      LinearLrOptions{.start_factor = o.warmup_start_factor, .end_factor = 1.0, .total_iters = o.warmup_steps});
+      rates, LinearLrOptions{.start_factor = o.warmup_start_factor, .end_factor = 1.0, .total_iters = o.warmup_steps});
 }
 
 std::unique_ptr<Scheduler> make_plateau(const ScheduleOptions& o, std::vector<Rate>& rates) {

@@ -80,8 +80,7 @@ void describe(Fields& fields, ScheduleOptions& o) {
   fields.add("factor", o.factor, "factor of the rate; 0: 0.1 for plateau, 1 for constant", between(0, 1));
   fields.add("threshold", o.threshold, "part by which the metric must be better to count (plateau)", at_least(0));
   fields.add("cooldown", o.cooldown, "steps after a fall that don't count (plateau)", at_least(0));
-  fields.add("metric_mode", o.metric_mode, "whether a low or a high metric is good (plateau)",
-             one_of({"min", "max"}));
+  fields.add("metric_mode", o.metric_mode, "whether a low or a high metric is good (plateau)", one_of({"min", "max"}));
 }
 
 /// Makes the schedule for a training of `total_steps` scheduler steps (0 or less where that is not known). A warm-up

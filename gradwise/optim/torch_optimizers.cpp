@@ -46,8 +46,12 @@ torch::optim::SGDOptions sgd_options(const OptimizerOptions& o, const GroupSetti
 }
 
 torch::optim::RMSpropOptions rmsprop_options(const OptimizerOptions& o, const GroupSetting& s) {
-  return torch::optim::RMSpropOptions(s.lr).alpha(o.alpha).eps(o.eps).momentum(o.momentum).centered(o.centered).weight_decay(
-      s.weight_decay);
+  return torch::optim::RMSpropOptions(s.lr)
+      .alpha(o.alpha)
+      .eps(o.eps)
+      .momentum(o.momentum)
+      .centered(o.centered)
+      .weight_decay(s.weight_decay);
 }
 
 torch::optim::AdagradOptions adagrad_options(const OptimizerOptions& o, const GroupSetting& s) {
@@ -59,8 +63,8 @@ torch::optim::AdagradOptions adagrad_options(const OptimizerOptions& o, const Gr
 }
 
 template <class TorchOptimizer, class MakeOptions>
-std::unique_ptr<torch::optim::Optimizer> make_grouped(const OptimizerOptions& options, const NamedParameters& parameters,
-                                                      MakeOptions make_options) {
+std::unique_ptr<torch::optim::Optimizer> make_grouped(const OptimizerOptions& options,
+                                                      const NamedParameters& parameters, MakeOptions make_options) {
   using Options = decltype(make_options(options, GroupSetting{}));
   const std::vector<GroupedParameters> settings = group_parameters(options, parameters);
   std::vector<OptimizerParamGroup> groups;
@@ -84,7 +88,7 @@ void members(Visitor& visit, FusedAdamState& s) {
   visit("max_exp_avg_sq", s.max_exp_avg_sq);
 }
 template <class Visitor, class AdamState>
-  requires std::same_as<AdamState, torch::optim::AdamParamState> || std::same_as<AdamState, torch::optim::AdamWParamState>
+requires std::same_as<AdamState, torch::optim::AdamParamState> || std::same_as<AdamState, torch::optim::AdamWParamState>
 void members(Visitor& visit, AdamState& s) {
   visit("step", s.step());
   visit("exp_avg", s.exp_avg());
@@ -131,7 +135,9 @@ struct SaveMembers {
     }
   }
   void operator()(const char* member, std::int64_t count) const { into.values["state"][name][member] = count; }
-  void operator()(const char* member, double value) const { into.values["state"][name][member] = to_json_number(value); }
+  void operator()(const char* member, double value) const {
+    into.values["state"][name][member] = to_json_number(value);
+  }
   void operator()(const char* member, const std::deque<at::Tensor>& history) const {
     into.values["state"][name][member] = history.size();
     for (std::size_t i = 0; i < history.size(); ++i) {
@@ -204,7 +210,9 @@ struct KnownState {
 template <class TorchOptimizer, class ParamState>
 constexpr KnownState known_state(const char* name) {
   return {name,
-          [](const torch::optim::Optimizer& optimizer) { return dynamic_cast<const TorchOptimizer*>(&optimizer) != nullptr; },
+          [](const torch::optim::Optimizer& optimizer) {
+            return dynamic_cast<const TorchOptimizer*>(&optimizer) != nullptr;
+          },
           &save_as<ParamState>, &load_as<ParamState>};
 }
 
@@ -235,7 +243,8 @@ at::Tensor to_archive(torch::optim::Optimizer& optimizer) {
 
 void from_archive(torch::optim::Optimizer& optimizer, const at::Tensor& tensor) {
   const at::Tensor bytes = tensor.contiguous();
-  std::istringstream stream(std::string(static_cast<const char*>(bytes.data_ptr()), static_cast<std::size_t>(bytes.numel())));
+  std::istringstream stream(
+      std::string(static_cast<const char*>(bytes.data_ptr()), static_cast<std::size_t>(bytes.numel())));
   torch::load(optimizer, stream);
 }
 
@@ -261,7 +270,8 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
                                                         const NamedParameters& parameters) {
   check_fields("optimizer", options);
   const NamedParameters trainable = parameters.trainable();
-  GRADWISE_CHECK(trainable.size() > 0, "optimizer", "none of the ", parameters.size(), " parameters asks for a gradient");
+  GRADWISE_CHECK(trainable.size() > 0, "optimizer", "none of the ", parameters.size(),
+                 " parameters asks for a gradient");
   if (options.name == "adamw" || options.name == "adam") {
     return make_grouped<FusedAdam>(options, trainable, adam_options);
   }
@@ -277,7 +287,8 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
   if (options.name == "adagrad") {
     return make_grouped<torch::optim::Adagrad>(options, trainable, adagrad_options);
   }
-  GRADWISE_CHECK(options.groups.empty(), "optimizer", "lbfgs takes no parameter groups, groups has ", options.groups.size());
+  GRADWISE_CHECK(options.groups.empty(), "optimizer", "lbfgs takes no parameter groups, groups has ",
+                 options.groups.size());
   torch::optim::LBFGSOptions lbfgs(options.lr);
   lbfgs.max_iter(options.max_iter).history_size(options.history_size);
   if (options.line_search) {
@@ -317,7 +328,8 @@ State optimizer_state(torch::optim::Optimizer& optimizer, const NamedParameters&
     }
   }
   for (OptimizerParamGroup& group : optimizer.param_groups()) {
-    saved.values["groups"].push_back({{"lr", group.options().get_lr()}, {"momentum", to_json_number(momentum_of(group.options()))}});
+    saved.values["groups"].push_back(
+        {{"lr", group.options().get_lr()}, {"momentum", to_json_number(momentum_of(group.options()))}});
   }
   return saved;
 }
@@ -326,8 +338,8 @@ void load_optimizer_state(torch::optim::Optimizer& optimizer, const NamedParamet
   const KnownState* known = known_state_of(optimizer);
   const std::string kind = known != nullptr ? known->name : kArchive;
   const auto saved_kind = state.values.value("kind", std::string());
-  GRADWISE_CHECK(saved_kind == kind, "optimizer", "the saved state is of \"", saved_kind, "\", this optimizer is \"", kind,
-                 "\"");
+  GRADWISE_CHECK(saved_kind == kind, "optimizer", "the saved state is of \"", saved_kind, "\", this optimizer is \"",
+                 kind, "\"");
   if (known == nullptr) {
     from_archive(optimizer, state.tensors.at(kArchive));
     return;

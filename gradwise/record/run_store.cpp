@@ -24,18 +24,24 @@ CREATE TABLE messages(step INTEGER, time REAL, level TEXT, text TEXT);
 
 const char* name_of(Issue::Severity severity) {
   switch (severity) {
-    case Issue::Severity::info: return "info";
-    case Issue::Severity::warning: return "warning";
-    case Issue::Severity::error: return "error";
+    case Issue::Severity::info:
+      return "info";
+    case Issue::Severity::warning:
+      return "warning";
+    case Issue::Severity::error:
+      return "error";
   }
   return "";
 }
 
 const char* name_of(Message::Level level) {
   switch (level) {
-    case Message::Level::info: return "info";
-    case Message::Level::warning: return "warning";
-    case Message::Level::error: return "error";
+    case Message::Level::info:
+      return "info";
+    case Message::Level::warning:
+      return "warning";
+    case Message::Level::error:
+      return "error";
   }
   return "";
 }

@@ -13,7 +13,8 @@ class EarlyStopping {
  public:
   EarlyStopping(EarlyStoppingOptions options, bool larger_is_better);
 
-  /// Takes the figure of a validation at `step`; true where it is the best so far (by more than min_delta). NaN never is.
+  /// Takes the figure of a validation at `step`; true where it is the best so far (by more than min_delta). NaN never
+  /// is.
   bool update(double value, std::int64_t step);
   [[nodiscard]] bool should_stop() const { return options_.patience > 0 && waited_ >= options_.patience; }
 

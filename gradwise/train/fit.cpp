@@ -40,7 +40,8 @@ bool AutogradTrainingLoop::Impl::validate_epoch(BatchSource& validation, const L
   tell(Point::validation_end, std::move(seen));
   step_schedule("epoch", figure);
   if (early_stopping.should_stop() && stop.status.empty()) {
-    stop = {"stopped", options.monitor + " did not improve in " + std::to_string(early_stopping.waited()) + " validations"};
+    stop = {"stopped",
+            options.monitor + " did not improve in " + std::to_string(early_stopping.waited()) + " validations"};
   }
   return best;
 }

@@ -44,7 +44,8 @@ void check_options(const LoopOptions& options) {
   for (const std::string& name : options.metrics) {
     (void)make_metric(name);
   }
-  const bool known = options.monitor == "loss" || std::ranges::find(options.metrics, options.monitor) != options.metrics.end();
+  const bool known =
+      options.monitor == "loss" || std::ranges::find(options.metrics, options.monitor) != options.metrics.end();
   GRADWISE_CHECK(known, "train", "monitor is \"", options.monitor, "\", allowed: loss or one of metrics");
 }
 
@@ -60,7 +61,8 @@ void move_batch(Batch& batch, at::Device device) {
 
 }  // namespace
 
-AutogradTrainingLoop::Impl::Impl(Model model, std::unique_ptr<torch::optim::Optimizer> torch_optimizer, LoopOptions given)
+AutogradTrainingLoop::Impl::Impl(Model model, std::unique_ptr<torch::optim::Optimizer> torch_optimizer,
+                                 LoopOptions given)
     : options(std::move(given)),
       optimizer(std::move(model), std::move(torch_optimizer), options.step),
       rates(optimizer.rates()),
@@ -127,7 +129,8 @@ void AutogradTrainingLoop::Impl::make_schedule(const BatchSource& source) {
   std::int64_t total = options.epochs;
   if (options.schedule.per == "step") {
     const std::int64_t batches = source.batches_per_epoch();
-    total = batches > 0 ? options.epochs * ((batches + options.accumulate - 1) / options.accumulate) : options.max_steps;
+    total =
+        batches > 0 ? options.epochs * ((batches + options.accumulate - 1) / options.accumulate) : options.max_steps;
     if (options.max_steps > 0) {
       total = std::min(total, options.max_steps);
     }
@@ -214,7 +217,8 @@ void AutogradTrainingLoop::Impl::after_step(StepInfo& info, EpochStats& stats) {
   }
 }
 
-void AutogradTrainingLoop::Impl::finish_window(std::optional<ClipRequest> clip, double data_seconds, EpochStats& stats) {
+void AutogradTrainingLoop::Impl::finish_window(std::optional<ClipRequest> clip, double data_seconds,
+                                               EpochStats& stats) {
   const bool drop = notify(Point::backward_end) == Action::skip;
   StepInfo info = drop ? optimizer.abandon_step() : optimizer.finish_step(clip);
   const Clock::time_point start = Clock::now();

@@ -47,8 +47,8 @@ struct FitResult {
   std::int64_t best_step = -1;
 };
 
-/// A training loop over any model, with schedules, accumulation, averaging, mixed precision, early stopping, checkpoints
-/// and exact resume.
+/// A training loop over any model, with schedules, accumulation, averaging, mixed precision, early stopping,
+/// checkpoints and exact resume.
 ///
 ///   AutogradTrainingLoop loop(adapt(net), {.lr = 1e-3}, {.epochs = 5, .metrics = {"accuracy"}});
 ///   loop.fit(train_loader, &test_loader, make_loss("cross_entropy"));

@@ -74,7 +74,8 @@ struct AutogradTrainingLoop::Impl {
   EarlyStopping early_stopping;
   std::unique_ptr<CheckpointWriter> writer;
   std::vector<Observer*> observers;
-  std::array<std::vector<std::function<Action(const Moment&)>>, static_cast<std::size_t>(Point::train_end) + 1> callbacks;
+  std::array<std::vector<std::function<Action(const Moment&)>>, static_cast<std::size_t>(Point::train_end) + 1>
+      callbacks;
   bool watched = false;  // an observer or a callback is there
 
   std::int64_t epoch = 0;

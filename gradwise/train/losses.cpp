@@ -56,7 +56,8 @@ LossFunction make_loss(const std::string& name, double label_smoothing) {
     return element_loss([](const at::Tensor& y, const at::Tensor& t) { return at::huber_loss(y, t); });
   }
   if (name == "binary_cross_entropy") {
-    return element_loss([](const at::Tensor& y, const at::Tensor& t) { return at::binary_cross_entropy_with_logits(y, t); });
+    return element_loss(
+        [](const at::Tensor& y, const at::Tensor& t) { return at::binary_cross_entropy_with_logits(y, t); });
   }
   fail_usage("loss", "unknown loss \"", name, "\", allowed: cross_entropy, mse, mae, huber, binary_cross_entropy",
              did_you_mean(name, loss_names()));

@@ -31,8 +31,8 @@ class TopK : public Metric {
   void update(const at::Tensor& output, const at::Tensor& target) override {
     const auto [scores, classes] = as_rows(output, target);
     const auto largest = classes.max().item<std::int64_t>();
-    GRADWISE_CHECK(largest < scores.size(1), "metric", "a target is class ", largest, ", the output has ", scores.size(1),
-                   " classes");
+    GRADWISE_CHECK(largest < scores.size(1), "metric", "a target is class ", largest, ", the output has ",
+                   scores.size(1), " classes");
     const at::Tensor own = scores.gather(1, classes.to(at::kLong).unsqueeze(1));
     // Rank of the right class: classes above it, and equal ones with a lower index.
     const at::Tensor columns = at::Tensor(classes.new_ones({scores.size(1)}, at::kLong)).cumsum(0).sub(1);

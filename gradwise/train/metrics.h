@@ -20,8 +20,8 @@ class Metric {
 [[nodiscard]] const std::vector<std::string>& metric_names();
 
 /// A fresh metric. accuracy and top_k: share of samples, from 0 to 1, for outputs (B, C, ...) and class indices
-/// (B, ...), ties counted as the lower index; perplexity: exp of the mean cross-entropy; mae, mse: mean over all elements;
-/// r2: 1 - residual sum of squares over total sum of squares, over all elements. Sums are kept in float64.
+/// (B, ...), ties counted as the lower index; perplexity: exp of the mean cross-entropy; mae, mse: mean over all
+/// elements; r2: 1 - residual sum of squares over total sum of squares, over all elements. Sums are kept in float64.
 [[nodiscard]] std::unique_ptr<Metric> make_metric(const std::string& name);
 
 /// True where a larger value is better.

@@ -18,7 +18,8 @@ double ValidationStats::metric(const std::string& name) const {
     }
     known += (known.empty() ? "" : ", ") + key;
   }
-  fail_usage("validation", "there is no metric \"", name, "\", allowed: ", known.empty() ? "(none were asked for)" : known);
+  fail_usage("validation", "there is no metric \"", name,
+             "\", allowed: ", known.empty() ? "(none were asked for)" : known);
 }
 
 double AutogradTrainingLoop::Impl::monitored(const ValidationStats& stats) const {

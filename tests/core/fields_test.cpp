@@ -82,8 +82,15 @@ INSTANTIATE_TEST_SUITE_P(
         FieldCase{"nan", [](BoxOptions& o) { o.rate = kNan; }, "[box] rate is nan, allowed: a number > 0"},
         FieldCase{"low", [](BoxOptions& o) { o.part = -0.75; }, "[box] part is -0.75, allowed: from -0.5 to 1"},
         FieldCase{"high", [](BoxOptions& o) { o.part = 1.25; }, "[box] part is 1.25, allowed: from -0.5 to 1"},
-        FieldCase{"element", [](BoxOptions& o) { o.scales = {1, -2}; }, "[box] scales[1] is -2, allowed: > 0"},
-        FieldCase{"list_of_words", [](BoxOptions& o) { o.words = {"l", "x"}; },
+        FieldCase{"element",
+                  [](BoxOptions& o) {
+                    o.scales = {1, -2};
+                  },
+                  "[box] scales[1] is -2, allowed: > 0"},
+        FieldCase{"list_of_words",
+                  [](BoxOptions& o) {
+                    o.words = {"l", "x"};
+                  },
                   "[box] words[1] is \"x\", allowed: l, r"},
         FieldCase{"nested", [](BoxOptions& o) { o.inner.decay = 1; },
                   "[box] inner.decay is 1, allowed: from 0 to below 1"},

@@ -12,9 +12,7 @@
 namespace gradwise {
 namespace {
 
-at::Tensor filled(double value) {
-  return at::empty({2}).fill_(value);
-}
+at::Tensor filled(double value) { return at::empty({2}).fill_(value); }
 
 State small_state(double value) {
   State state;

@@ -38,7 +38,7 @@ TEST(GradScaler, GrowsAfterGoodStepsInARowAndBacksOff) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const struct {
     float gradient;
-    double scale;         // after the step
+    double scale;  // after the step
     std::int64_t tracker;
   } steps[] = {{1, 8, 1}, {infinity, 2, 0}, {1, 2, 1}, {1, 8, 0}, {1, 8, 1}, {nan, 2, 0}, {-infinity, 0.5, 0}};
   GradScaler scaler(small_scaler());

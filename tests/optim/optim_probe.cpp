@@ -24,42 +24,13 @@
 #include "gradwise/optim/autograd_optimizer.h"
 #include "gradwise/optim/ema.h"
 #include "gradwise/optim/grad_scaler.h"
+#include "tests/optim/json_fields.h"
 
 namespace gradwise {
 namespace {
 
 using nlohmann::json;
 using Tensors = std::map<std::string, at::Tensor>;
-
-/// Visitor that fills an options struct from a JSON table.
-class JsonFields {
- public:
-  explicit JsonFields(const json& values) : values_(values) {}
-
-  template <FieldType T>
-  void add(const char* key, T& value, const char* /*meaning*/, const Allowed& /*allowed*/) {
-    if (const auto found = values_.find(key); found != values_.end()) {
-      value = found->get<T>();
-      known_.insert(key);
-    }
-  }
-  [[nodiscard]] bool is_known(const std::string& key) const { return known_.contains(key); }
-
- private:
-  const json& values_;
-  std::set<std::string> known_;
-};
-
-template <class Options>
-Options read_options(const json& values) {
-  Options options;
-  JsonFields fields(values);
-  describe(fields, options);
-  for (const auto& item : values.items()) {
-    GRADWISE_CHECK(fields.is_known(item.key()), "probe", "unknown option ", item.key());
-  }
-  return options;
-}
 
 /// The tensors whose names start with `prefix`, by the rest of their names.
 NamedParameters with_prefix(const Tensors& tensors, const std::string& prefix) {

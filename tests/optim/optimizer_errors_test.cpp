@@ -25,8 +25,9 @@ TEST(StepErrors, ALossThatIsNoScalar) {
 TEST(StepErrors, AnOutputThatDoesNotFitTheLossShowsBothShapes) {
   const Batch batch = toy_batch(5);
   AutogradOptimizer optimizer(toy_model());
-  const std::string message =
-      error_of([&optimizer, &batch] { (void)optimizer.step(squared_error, batch.input, random_tensor({3, 2}, 1)); });
+  const std::string message = error_of([&optimizer, &batch] {
+    (void)optimizer.step(squared_error, batch.input, random_tensor({3, 2}, 1));
+  });
   for (const char* part : {"[loss]", "output [5, 1] Float", "target [3, 2] Float"}) {
     EXPECT_NE(message.find(part), std::string::npos) << message;
   }
@@ -100,7 +101,8 @@ INSTANTIATE_TEST_SUITE_P(
                    "[optimizer] name is \"adamv\", allowed: adamw, adam, sgd, rmsprop, adagrad, lbfgs"},
         BadOptions{"lr", [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.lr = -1; },
                    "[optimizer] lr is -1, allowed: >= 0"},
-        BadOptions{"nan", [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.lr = kNotANumber; }, "[optimizer] lr is nan"},
+        BadOptions{"nan", [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.lr = kNotANumber; },
+                   "[optimizer] lr is nan"},
         BadOptions{"beta", [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.beta2 = 1; },
                    "[optimizer] beta2 is 1, allowed: from 0 to below 1"},
         BadOptions{"nesterov",

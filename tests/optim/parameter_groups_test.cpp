@@ -61,13 +61,22 @@ INSTANTIATE_TEST_SUITE_P(
         GroupCase{"by_name", {"head.* lr=0.125 weight_decay=0"}, true, {kPlain, kPlain, {0.125, 0}, {0.125, 0}}, 2},
         GroupCase{"only_decay", {"*.bias weight_decay=0"}, true, {kPlain, {0.5, 0}, kPlain, {0.5, 0}}, 2},
         GroupCase{"only_rate", {"*weight lr=1e-3"}, false, {{1e-3, 0.25}, {0.5, 0}, {1e-3, 0.25}, {0.5, 0}}, 2},
-        GroupCase{"first_match_wins", {"head.bias lr=0", "head.* lr=1", "* weight_decay=0.5"}, true,
-                  {{0.5, 0.5}, {0.5, 0.5}, {1, 0.25}, {0, 0.25}}, 3},
-        GroupCase{"a_rule_beats_decay_vectors", {"layer.bias weight_decay=0.125"}, false,
-                  {kPlain, {0.5, 0.125}, kPlain, {0.5, 0}}, 3},
+        GroupCase{"first_match_wins",
+                  {"head.bias lr=0", "head.* lr=1", "* weight_decay=0.5"},
+                  true,
+                  {{0.5, 0.5}, {0.5, 0.5}, {1, 0.25}, {0, 0.25}},
+                  3},
+        GroupCase{"a_rule_beats_decay_vectors",
+                  {"layer.bias weight_decay=0.125"},
+                  false,
+                  {kPlain, {0.5, 0.125}, kPlain, {0.5, 0}},
+                  3},
         // The rate of the second group is the default of LibTorch's SGDOptions, which LibTorch takes for unset.
-        GroupCase{"torchs_default_rate", {"head.* lr=0.001 weight_decay=0"}, true,
-                  {kPlain, kPlain, {1e-3, 0}, {1e-3, 0}}, 2}),
+        GroupCase{"torchs_default_rate",
+                  {"head.* lr=0.001 weight_decay=0"},
+                  true,
+                  {kPlain, kPlain, {1e-3, 0}, {1e-3, 0}},
+                  2}),
     [](const testing::TestParamInfo<GroupCase>& info) { return std::string(info.param.name); });
 
 TEST(GroupRule, IsParsedFromText) {

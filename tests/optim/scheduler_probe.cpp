@@ -22,41 +22,12 @@
 #include "gradwise/optim/decay_schedules.h"
 #include "gradwise/optim/plateau_schedule.h"
 #include "gradwise/optim/step_schedules.h"
+#include "tests/optim/json_fields.h"
 
 namespace gradwise {
 namespace {
 
 using nlohmann::json;
-
-/// Visitor that fills an options struct from a JSON table.
-class JsonFields {
- public:
-  explicit JsonFields(const json& values) : values_(values) {}
-
-  template <FieldType T>
-  void add(const char* key, T& value, const char* /*meaning*/, const Allowed& /*allowed*/) {
-    if (const auto found = values_.find(key); found != values_.end()) {
-      value = found->get<T>();
-      known_.insert(key);
-    }
-  }
-  [[nodiscard]] bool is_known(const std::string& key) const { return known_.contains(key); }
-
- private:
-  const json& values_;
-  std::set<std::string> known_;
-};
-
-template <class Options>
-Options read_options(const json& values) {
-  Options options;
-  JsonFields fields(values);
-  describe(fields, options);
-  for (const auto& item : values.items()) {
-    GRADWISE_CHECK(fields.is_known(item.key()) || item.key() == "scale_fn", "probe", "unknown option ", item.key());
-  }
-  return options;
-}
 
 template <class S, class Options>
 std::unique_ptr<ChainableScheduler> make(std::vector<Rate>& rates, const json& options) {
@@ -86,7 +57,7 @@ std::unique_ptr<ChainableScheduler> make_with_lambdas(std::vector<Rate>& rates, 
 }
 
 std::unique_ptr<ChainableScheduler> make_cyclic(std::vector<Rate>& rates, const json& values) {
-  auto options = read_options<CyclicLrOptions>(values);
+  auto options = read_options<CyclicLrOptions>(values, {"scale_fn"});
   if (values.contains("scale_fn")) {
     options.scale_fn = [](double x) { return 0.5 * (1.0 + std::sin(x * std::numbers::pi / 2.0)); };
   }

@@ -33,8 +33,8 @@ void expect_number(const Checkpoint& checkpoint, unsigned int number) {
   for (const auto& [name, tensor] : expected.model.tensors) {
     EXPECT_TRUE(same_bits(checkpoint.model.tensors.at(name), tensor)) << name;
   }
-  EXPECT_TRUE(same_bits(checkpoint.training.tensors.at("optimizer/moment"),
-                        expected.training.tensors.at("optimizer/moment")));
+  EXPECT_TRUE(
+      same_bits(checkpoint.training.tensors.at("optimizer/moment"), expected.training.tensors.at("optimizer/moment")));
   EXPECT_EQ(checkpoint.training.values.at("number").get<unsigned int>(), number);
 }
 

@@ -22,7 +22,7 @@ struct PolicyCase {
   bool every_epoch;
   std::int64_t keep_last;
   bool keep_best;
-  Steps kept;         ///< steps whose checkpoints are there at the end
+  Steps kept;        ///< steps whose checkpoints are there at the end
   const char* best;  ///< what the link points at; empty: there is no link
 };
 
@@ -53,15 +53,15 @@ TEST_P(CheckpointPolicy, KeepsWhatItPromises) {
   EXPECT_EQ(fs::is_symlink(link) ? fs::read_symlink(link).string() : "", c.best);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, CheckpointPolicy,
-    testing::Values(PolicyCase{"last_and_best", 0, true, 1, true, {6, 12}, "checkpoint-6"},
-                    PolicyCase{"last_two_and_best", 0, true, 2, true, {6, 9, 12}, "checkpoint-6"},
-                    PolicyCase{"last_two", 0, true, 2, false, {9, 12}, ""},
-                    PolicyCase{"by_steps", 2, false, 3, false, {8, 10, 12}, ""},
-                    PolicyCase{"by_steps_and_best", 5, false, 2, true, {6, 10, 12}, "checkpoint-6"},
-                    PolicyCase{"only_the_end", 0, false, 5, false, {12}, ""}),
-    [](const testing::TestParamInfo<PolicyCase>& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(All, CheckpointPolicy,
+                         testing::Values(PolicyCase{"last_and_best", 0, true, 1, true, {6, 12}, "checkpoint-6"},
+                                         PolicyCase{"last_two_and_best", 0, true, 2, true, {6, 9, 12}, "checkpoint-6"},
+                                         PolicyCase{"last_two", 0, true, 2, false, {9, 12}, ""},
+                                         PolicyCase{"by_steps", 2, false, 3, false, {8, 10, 12}, ""},
+                                         PolicyCase{
+                                             "by_steps_and_best", 5, false, 2, true, {6, 10, 12}, "checkpoint-6"},
+                                         PolicyCase{"only_the_end", 0, false, 5, false, {12}, ""}),
+                         [](const testing::TestParamInfo<PolicyCase>& info) { return std::string(info.param.name); });
 
 TEST(SaveCheckpoint, WaitsAndNamesTheFolder) {
   const TemporaryFolder folder;

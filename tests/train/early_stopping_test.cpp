@@ -25,15 +25,12 @@ struct StoppingCase {
 };
 
 TEST(EarlyStopping, FollowsTheFigures) {
-  const StoppingCase cases[] = {{{3, 2, 2.5, 2.6, 1}, false, 0, 2, 4, 2, 1},
-                                {{3, 2, 2.5, 1.5, 1.6, 1.7}, false, 0, 2, 6, 1.5, 3},
-                                {{3, 2, 1}, false, 0, 1, -1, 1, 2},
-                                {{0.5, 0.7, 0.6, 0.65}, true, 0, 2, 4, 0.7, 1},
-                                {{3, 2.75, 2.5, 2}, false, 0.5, 2, 3, 3, 0},
-                                {{3, 2.75, 2.25}, false, 0.5, 2, -1, 2.25, 2},
-                                {{3, 3, 3}, false, 0, 2, 3, 3, 0},
-                                {{kNan, 2, kNan, kNan}, false, 0, 2, 4, 2, 1},
-                                {{1, 2, 3, 4, 5}, false, 0, 0, -1, 1, 0}};
+  const StoppingCase cases[] = {
+      {{3, 2, 2.5, 2.6, 1}, false, 0, 2, 4, 2, 1}, {{3, 2, 2.5, 1.5, 1.6, 1.7}, false, 0, 2, 6, 1.5, 3},
+      {{3, 2, 1}, false, 0, 1, -1, 1, 2},          {{0.5, 0.7, 0.6, 0.65}, true, 0, 2, 4, 0.7, 1},
+      {{3, 2.75, 2.5, 2}, false, 0.5, 2, 3, 3, 0}, {{3, 2.75, 2.25}, false, 0.5, 2, -1, 2.25, 2},
+      {{3, 3, 3}, false, 0, 2, 3, 3, 0},           {{kNan, 2, kNan, kNan}, false, 0, 2, 4, 2, 1},
+      {{1, 2, 3, 4, 5}, false, 0, 0, -1, 1, 0}};
   for (const StoppingCase& c : cases) {
     EarlyStopping stopping({.patience = c.patience, .min_delta = c.min_delta}, c.larger_is_better);
     std::int64_t stopped = -1;

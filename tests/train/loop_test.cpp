@@ -129,10 +129,8 @@ struct AccumulationCase {
 
 // Batches of 4; the last may hold fewer samples, the last window fewer batches.
 TEST(TrainEpoch, AccumulatesWithARaggedEnd) {
-  const AccumulationCase cases[] = {{16, 2, {{0, 1}, {2, 3}}},
-                                    {18, 2, {{0, 1}, {2, 3}, {4}}},
-                                    {22, 4, {{0, 1, 2, 3}, {4, 5}}},
-                                    {10, 8, {{0, 1, 2}}}};
+  const AccumulationCase cases[] = {
+      {16, 2, {{0, 1}, {2, 3}}}, {18, 2, {{0, 1}, {2, 3}, {4}}}, {22, 4, {{0, 1, 2, 3}, {4, 5}}}, {10, 8, {{0, 1, 2}}}};
   for (const AccumulationCase& c : cases) {
     ListSource source(toy_batch(c.samples), 4);
     LoopOptions options = without_clipping();
@@ -254,8 +252,7 @@ TEST(Loop, RefusesOptionsThatDoNotFit) {
                     AutogradTrainingLoop(toy_model(), OptimizerOptions(), options));
   options = {};
   options.metrics = {"acuracy"};
-  EXPECT_ERROR_WITH("did you mean \"accuracy\"?",
-                    AutogradTrainingLoop(toy_model(), OptimizerOptions(), options));
+  EXPECT_ERROR_WITH("did you mean \"accuracy\"?", AutogradTrainingLoop(toy_model(), OptimizerOptions(), options));
   options = {};
   options.monitor = "accuracy";
   EXPECT_ERROR_WITH("monitor is \"accuracy\", allowed: loss or one of metrics",

@@ -55,10 +55,9 @@ struct ElementCase {
 };
 
 TEST(ElementLosses, AreMeansOverTheElements) {
-  const ElementCase cases[] = {
-      {"mse", [](double r) { return r * r; }},
-      {"mae", [](double r) { return std::abs(r); }},
-      {"huber", [](double r) { return std::abs(r) <= 1 ? r * r / 2 : std::abs(r) - 0.5; }}};
+  const ElementCase cases[] = {{"mse", [](double r) { return r * r; }},
+                               {"mae", [](double r) { return std::abs(r); }},
+                               {"huber", [](double r) { return std::abs(r) <= 1 ? r * r / 2 : std::abs(r) - 0.5; }}};
   const std::vector<double> residuals = {0.25, -0.5, 2, -3};
   for (const ElementCase& c : cases) {
     double sum = 0;
@@ -96,9 +95,10 @@ TEST(Losses, HaveAGradient) {
 }
 
 TEST(Losses, SayWhatIsWrong) {
-  EXPECT_ERROR_WITH("unknown loss \"cross_entropi\", allowed: cross_entropy, mse, mae, huber, binary_cross_entropy; "
-                    "did you mean \"cross_entropy\"?",
-                    make_loss("cross_entropi"));
+  EXPECT_ERROR_WITH(
+      "unknown loss \"cross_entropi\", allowed: cross_entropy, mse, mae, huber, binary_cross_entropy; "
+      "did you mean \"cross_entropy\"?",
+      make_loss("cross_entropi"));
   EXPECT_ERROR_WITH("label_smoothing is 1.5, allowed: from 0 to 1", make_loss("cross_entropy", 1.5));
   EXPECT_ERROR_WITH("output has shape [4, 3], the target [4, 2]",
                     make_loss("mse")(random_tensor({4, 3}, 1), random_tensor({4, 2}, 1)));

@@ -117,9 +117,10 @@ TEST(Metrics, SumInDouble) {
 }
 
 TEST(Metrics, KnowTheirNames) {
-  EXPECT_ERROR_WITH("unknown metric \"acuracy\", allowed: accuracy, top_K (as top_5), perplexity, mae, mse, r2; "
-                    "did you mean \"accuracy\"?",
-                    make_metric("acuracy"));
+  EXPECT_ERROR_WITH(
+      "unknown metric \"acuracy\", allowed: accuracy, top_K (as top_5), perplexity, mae, mse, r2; "
+      "did you mean \"accuracy\"?",
+      make_metric("acuracy"));
   for (const char* name : {"top_", "top_0", "top_-1", "top_2x", ""}) {
     EXPECT_ERROR_WITH("unknown metric", make_metric(name));
   }

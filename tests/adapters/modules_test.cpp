@@ -178,8 +178,8 @@ TEST_P(SparseGradients, ClipAsDenseOnes) {
     write_into({embedding->weight}, {start});
     AutogradOptimizerOptions options;
     options.clip.max_norm = GetParam().max_norm;
-    auto optimizer = AutogradOptimizer::of<torch::optim::SGD>(adapt(embedding.ptr()), torch::optim::SGDOptions(0.1),
-                                                              options);
+    auto optimizer =
+        AutogradOptimizer::of<torch::optim::SGD>(adapt(embedding.ptr()), torch::optim::SGDOptions(0.1), options);
     infos.push_back(optimizer.step(loss, tokens, target));
     reached.push_back(embedding->weight.detach());
   }
