@@ -12,7 +12,7 @@ say "checking the include direction"
 say "building"
 scripts/build.sh
 say "running the tests"
-ctest --test-dir build --output-on-failure --timeout 900
+ctest --test-dir build -j "$(nproc)" --output-on-failure --timeout 900
 say "building a project outside the tree against an installed Gradwise"
 scripts/test_consumer.sh
 say "all tests passed"
