@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs build/ into a temporary prefix, then builds and runs tests/consumer against it with find_package(Gradwise).
+# Installs build/ into a temporary prefix, then builds and runs tests/consumer, the samples of the documentation among
+# it, against that with find_package(Gradwise).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 torch="$(sed -n 's/^GRADWISE_TORCH_ROOT:PATH=//p' build/CMakeCache.txt)"
@@ -14,4 +15,5 @@ quietly cmake -S tests/consumer -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Rel
   -DCMAKE_PREFIX_PATH="$work/prefix;$torch"
 cmake --build "$work/build"
 "$work/build/consumer"
+(cd "$work" && quietly build/samples)
 "$work/prefix/bin/gradwise" --version
