@@ -236,7 +236,7 @@ void RunSession::finish(const FitResult& result) {
   std::printf(
       "next     gradwise report %s\n         gradwise train --resume %s --set train.epochs=%lld\n"
       "         tensorboard --logdir %s\n",
-      run.c_str(), run.c_str(), static_cast<long long>(config_.train.epochs * 2), run.c_str());
+      run.c_str(), run.c_str(), 2 * static_cast<long long>(config_.train.epochs), run.c_str());
 }
 
 }  // namespace gradwise

@@ -25,9 +25,9 @@ nn::Linear linear(std::int64_t inputs, std::int64_t outputs, double scale = 1) {
 
 // A pre-norm block: causal self-attention, then a two-layer network of four times the width.
 struct LayerImpl : nn::Module {
-  LayerImpl(std::int64_t width, std::int64_t heads_, double dropout_, double scale)
-      : heads(heads_),
-        dropout(dropout_),
+  LayerImpl(std::int64_t width, std::int64_t head_count, double dropout_rate, double scale)
+      : heads(head_count),
+        dropout(dropout_rate),
         norm1(register_module("norm1", nn::LayerNorm(nn::LayerNormOptions({width})))),
         qkv(register_module("qkv", linear(width, 3 * width))),
         out(register_module("out", linear(width, width, scale))),

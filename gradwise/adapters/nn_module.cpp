@@ -20,7 +20,7 @@ NamedParameters named_buffers(const torch::nn::Module& module) {
 
 namespace detail {
 
-Model adapt_module(std::shared_ptr<torch::nn::Module> module) {
+Model adapt_module(const std::shared_ptr<torch::nn::Module>& module) {
   Model model;
   model.parameters = named_parameters(*module);
   model.buffers = named_buffers(*module);

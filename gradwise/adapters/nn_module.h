@@ -14,7 +14,7 @@ namespace gradwise {
 [[nodiscard]] NamedParameters named_buffers(const torch::nn::Module& module);
 
 namespace detail {
-[[nodiscard]] Model adapt_module(std::shared_ptr<torch::nn::Module> module);
+[[nodiscard]] Model adapt_module(const std::shared_ptr<torch::nn::Module>& module);
 }
 
 /// A Model of a `torch::nn` module; `forward` maps (module, batch) to the output and defaults to

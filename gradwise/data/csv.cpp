@@ -112,7 +112,7 @@ class Table {
     GRADWISE_CHECK(!features_.empty(), kCsvPlace, file_, " has no column left for the inputs");
   }
 
-  std::size_t find_column(const std::string& wanted) const {
+  [[nodiscard]] std::size_t find_column(const std::string& wanted) const {
     if (const auto found = std::ranges::find(names_, wanted); found != names_.end()) {
       return static_cast<std::size_t>(found - names_.begin());
     }
@@ -151,7 +151,7 @@ class Table {
     ++rows_;
   }
 
-  double number(std::size_t column, const std::string& cell) const {
+  [[nodiscard]] double number(std::size_t column, const std::string& cell) const {
     if (is_missing(cell)) {
       if (options_.missing == "error") {
         refuse(column, cell, "is missing, and `missing` is error");

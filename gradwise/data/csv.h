@@ -12,7 +12,7 @@ namespace gradwise {
 struct CsvOptions {
   std::string delimiter = ",";
   bool header = true;
-  std::string label = "";
+  std::string label = {};
   std::string label_kind = "auto";
   std::vector<std::string> ignore = {};
   std::string missing = "error";

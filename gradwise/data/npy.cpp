@@ -94,7 +94,7 @@ class HeaderText {
     if (end == std::string_view::npos) {
       refuse("an open quote");
     }
-    const std::string word(text_.substr(0, end));
+    std::string word(text_.substr(0, end));
     text_.remove_prefix(end + 1);
     return word;
   }
@@ -139,7 +139,7 @@ std::string read_header_text(ByteReader& reader) {
   if (count < start.size() || std::string_view(start.data(), kMagic.size()) != kMagic) {
     fail(kNpyPlace, reader.name(), " is not a NumPy array file: it does not start with \\x93NUMPY");
   }
-  const int version = start[6];
+  const int version = static_cast<unsigned char>(start[6]);
   if (version < 1 || version > 3) {
     fail(kNpyPlace, reader.name(), " has format version ", version, ", allowed: 1, 2, 3");
   }

@@ -85,7 +85,7 @@ class HeaderCheck {
  public:
   explicit HeaderCheck(const std::string& file) : file_(file) {}
 
-  SafeTensorsEntry entry(const std::string& name, const json& about) const {
+  [[nodiscard]] SafeTensorsEntry entry(const std::string& name, const json& about) const {
     const bool complete = about.is_object() && about.contains("dtype") && about["dtype"].is_string() &&
                           about.contains("shape") && about["shape"].is_array() && about.contains("data_offsets") &&
                           about["data_offsets"].is_array() && about["data_offsets"].size() == 2;
@@ -122,7 +122,7 @@ class HeaderCheck {
     }
   }
 
-  std::map<std::string, std::string> metadata(const json& words) const {
+  [[nodiscard]] std::map<std::string, std::string> metadata(const json& words) const {
     if (!words.is_object()) {
       fail(kSafetensorsHeaderPlace, file_, " has a ", kMetadata, " that is not an object");
     }
@@ -142,7 +142,7 @@ class HeaderCheck {
     fail(kSafetensorsHeaderPlace, file_, ": tensor \"", name, "\" ", parts...);
   }
 
-  at::ScalarType dtype(const std::string& name, const std::string& word) const {
+  [[nodiscard]] at::ScalarType dtype(const std::string& name, const std::string& word) const {
     const auto found = std::ranges::find(kDtypes, std::string_view(word), &Dtype::name);
     if (found == kDtypes.end()) {
       refuse(name, "has the unknown dtype \"", word, "\"");
@@ -150,7 +150,7 @@ class HeaderCheck {
     return found->type;
   }
 
-  std::uint64_t whole(const std::string& name, const json& number) const {
+  [[nodiscard]] std::uint64_t whole(const std::string& name, const json& number) const {
     constexpr std::uint64_t kLargest = std::numeric_limits<std::int64_t>::max();
     if (!number.is_number_unsigned() || number.get<std::uint64_t>() > kLargest) {
       refuse(name, "has ", number.dump(), " in its shape or data_offsets, allowed: whole numbers from 0");

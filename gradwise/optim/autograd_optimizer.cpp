@@ -30,7 +30,8 @@ AutogradOptimizer::Impl::Impl(Model m, std::unique_ptr<torch::optim::Optimizer> 
   }
 }
 
-AutogradOptimizer::AutogradOptimizer(Model model, OptimizerOptions optimizer, AutogradOptimizerOptions options)
+AutogradOptimizer::AutogradOptimizer(const Model& model, const OptimizerOptions& optimizer,
+                                     AutogradOptimizerOptions options)
     : AutogradOptimizer(model, make_optimizer(optimizer, model.parameters), std::move(options)) {}
 
 AutogradOptimizer::AutogradOptimizer(Model model, std::unique_ptr<torch::optim::Optimizer> optimizer,

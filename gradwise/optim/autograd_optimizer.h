@@ -61,7 +61,8 @@ struct ClipRequest {
 /// which equals one step on the joined batch within rounding, also where the window is shorter than announced.
 class AutogradOptimizer {
  public:
-  explicit AutogradOptimizer(Model model, OptimizerOptions optimizer = {}, AutogradOptimizerOptions options = {});
+  explicit AutogradOptimizer(const Model& model, const OptimizerOptions& optimizer = {},
+                             AutogradOptimizerOptions options = {});
   /// Over an optimizer of the caller's, which holds some or all of the model's parameters.
   AutogradOptimizer(Model model, std::unique_ptr<torch::optim::Optimizer> optimizer,
                     AutogradOptimizerOptions options = {});

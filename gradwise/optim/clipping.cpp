@@ -93,7 +93,7 @@ void clip_adaptively(const std::vector<at::Tensor>& parameters, const std::vecto
                  parameters.size(), " parameters");
   refuse_sparse(gradients, "agc");
   for (std::size_t i = 0; i < gradients.size(); ++i) {
-    at::Tensor gradient = gradients[i];
+    const at::Tensor& gradient = gradients[i];
     const at::Tensor allowed = unit_norm(parameters[i]).clamp_min(eps).mul(lambda);
     const at::Tensor norm = unit_norm(gradient);
     // A zero gradient has allowed/0 = inf, which the clamp turns into 1.

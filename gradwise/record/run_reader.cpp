@@ -7,7 +7,7 @@ namespace gradwise {
 namespace {
 
 std::filesystem::path store_of(const std::filesystem::path& run) {
-  const std::filesystem::path store = run / "run.sqlite";
+  std::filesystem::path store = run / "run.sqlite";
   if (!std::filesystem::exists(store)) {
     fail("run", run.string(), " is no run: it has no run.sqlite");
   }

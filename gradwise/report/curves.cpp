@@ -15,8 +15,6 @@
 #include "gradwise/core/atomic_file.h"
 #include "gradwise/core/error.h"
 
-extern char** environ;
-
 namespace gradwise {
 namespace {
 

@@ -229,7 +229,7 @@ std::string messages_section(const RunReader& run) {
 
 // What a file of a run is for; "" for one that is not worth naming.
 std::string purpose_of(const std::string& name) {
-  static const std::map<std::string, std::string> kPurposes = {
+  static const std::map<std::string, std::string> purposes = {
       {"config.toml", "the resolved configuration"},
       {"run.sqlite", "every event, as tables"},
       {"events.jsonl", "every event, a JSON object a line"},
@@ -240,8 +240,8 @@ std::string purpose_of(const std::string& name) {
   if (name.starts_with("events.out.tfevents.")) {
     return "figures for TensorBoard";
   }
-  const auto found = kPurposes.find(name);
-  return found == kPurposes.end() ? "" : found->second;
+  const auto found = purposes.find(name);
+  return found == purposes.end() ? "" : found->second;
 }
 
 std::string files_section(const std::filesystem::path& folder) {

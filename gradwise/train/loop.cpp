@@ -212,7 +212,8 @@ void AutogradTrainingLoop::Impl::after_step(StepInfo& info, EpochStats& stats) {
   stats.skipped_steps += info.skipped ? 1 : 0;
   step_schedule("step");
   if (watched) {
-    const Event event = make_event(info.step, std::move(info));
+    const std::int64_t step = info.step;
+    const Event event = make_event(step, std::move(info));
     notify(Point::step_end, &event);
   }
 }
@@ -271,7 +272,7 @@ EpochStats AutogradTrainingLoop::Impl::run_epoch(BatchSource& source, const Loss
   return stats;
 }
 
-AutogradTrainingLoop::AutogradTrainingLoop(Model model, OptimizerOptions optimizer, LoopOptions options) {
+AutogradTrainingLoop::AutogradTrainingLoop(Model model, const OptimizerOptions& optimizer, LoopOptions options) {
   auto torch_optimizer = make_optimizer(optimizer, model.parameters);
   impl_ = std::make_unique<Impl>(std::move(model), std::move(torch_optimizer), std::move(options));
 }

@@ -57,7 +57,7 @@ struct FitResult {
 /// back. Observers are told of every point of the training and may skip a batch or an update, or stop.
 class AutogradTrainingLoop {
  public:
-  explicit AutogradTrainingLoop(Model model, OptimizerOptions optimizer = {}, LoopOptions options = {});
+  explicit AutogradTrainingLoop(Model model, const OptimizerOptions& optimizer = {}, LoopOptions options = {});
   AutogradTrainingLoop(Model model, std::unique_ptr<torch::optim::Optimizer> optimizer, LoopOptions options = {});
   ~AutogradTrainingLoop();
   AutogradTrainingLoop(const AutogradTrainingLoop&) = delete;
