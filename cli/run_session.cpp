@@ -120,7 +120,7 @@ std::int64_t RunSession::load_checkpoint() {
   for (const std::string& complaint : complaints) {
     std::fprintf(stderr, "gradwise: warning: %s\n", complaint.c_str());
   }
-  loop_->resume(place.path);
+  loop_->resume(place.path, device_);
   std::printf("going on from %s\n", place.path.c_str());
   return place.step;
 }
@@ -141,7 +141,7 @@ void RunSession::open_records(std::int64_t resumed_at) {
   if (config_.run.tensorboard) {
     sinks.push_back(std::make_unique<TensorBoardSink>(folder_->path()));
   }
-  sinks.push_back(std::make_unique<TerminalSink>(stdout));
+  sinks.push_back(std::make_unique<TerminalSink>(stdout, config_.run.terminal));
   recorder_ = std::make_unique<Recorder>(std::move(sinks), config_.run.recorder);
   loop_->add_observer(*recorder_);
 }

@@ -40,7 +40,6 @@ class RunSession {
   std::unique_ptr<RunFolder> folder_;
   std::unique_ptr<Recorder> recorder_;
   std::unique_ptr<AutogradTrainingLoop> loop_;
-  std::string model_line_;
 };
 
 }  // namespace gradwise

@@ -9,6 +9,7 @@
 #include "gradwise/data/text_windows.h"
 #include "gradwise/optim/optimizer_options.h"
 #include "gradwise/record/recorder.h"
+#include "gradwise/record/terminal.h"
 #include "gradwise/train/loop_options.h"
 #include "gradwise/train/losses.h"
 
@@ -22,6 +23,7 @@ struct RunOptions {
   bool jsonl = true;
   bool tensorboard = true;
   RecorderOptions recorder = {};
+  TerminalOptions terminal = {};
 };
 
 template <class Fields>
@@ -32,6 +34,7 @@ void describe(Fields& fields, RunOptions& o) {
   fields.add("jsonl", o.jsonl, "write events.jsonl", anything());
   fields.add("tensorboard", o.tensorboard, "write a TensorBoard event file", anything());
   fields.group("recorder", o.recorder, "writing of the records");
+  fields.group("terminal", o.terminal, "what is shown while it runs");
 }
 
 /// Where the data come from.

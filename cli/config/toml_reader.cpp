@@ -14,11 +14,15 @@ std::string text_of(const toml::node& node) {
   return text.str();
 }
 
-[[noreturn]] void refuse_type(const std::string& key, const toml::node& node, const char* wanted) {
-  fail_usage("config", key, " is ", text_of(node), ", allowed: ", wanted);
+}  // namespace
+
+std::string TomlReader::where(const toml::source_region& region) {
+  return region.path ? " (" + *region.path + ", line " + std::to_string(region.begin.line) + ")" : "";
 }
 
-}  // namespace
+void TomlReader::refuse_type(const std::string& key, const toml::node& node, const char* wanted) {
+  fail_usage("config", key, " is ", text_of(node), ", allowed: ", wanted, where(node.source()));
+}
 
 TomlReader::TomlReader(const TomlReader& outer, std::string_view key)
     : table_(nullptr), prefix_(outer.prefix_ + std::string(key) + ".") {
@@ -38,7 +42,7 @@ void TomlReader::refuse_unknown() const {
     const std::string name(key.str());
     if (std::ranges::find(known_, name) == known_.end()) {
       const std::string near = nearest_name(name, known_);
-      fail_usage("config", "unknown key ", prefix_, name,
+      fail_usage("config", "unknown key ", prefix_, name, where(key.source()),
                  near.empty() ? "; `gradwise config --explain` lists all" : "; did you mean " + prefix_ + near + "?");
     }
   }

@@ -21,7 +21,7 @@ class TomlReader {
     if (const toml::node* node = table_ == nullptr ? nullptr : table_->get(key)) {
       read(prefix_ + std::string(key), *node, value);
       const std::string why = violation(value, allowed);
-      GRADWISE_CHECK(why.empty(), "config", prefix_, key, why);
+      GRADWISE_CHECK(why.empty(), "config", prefix_, key, why, where(node->source()));
     }
   }
 
@@ -38,6 +38,9 @@ class TomlReader {
  private:
   TomlReader(const TomlReader& outer, std::string_view key);
 
+  /// " (FILE, line N)", or "" for what was set on the command line.
+  static std::string where(const toml::source_region& region);
+  [[noreturn]] static void refuse_type(const std::string& key, const toml::node& node, const char* wanted);
   static void read(const std::string& key, const toml::node& node, bool& value);
   static void read(const std::string& key, const toml::node& node, std::int64_t& value);
   static void read(const std::string& key, const toml::node& node, double& value);

@@ -30,9 +30,10 @@ const at::Tensor& array_of(const std::map<std::string, at::Tensor>& arrays, cons
   return found->second;
 }
 
-Dataset read_file(const DataOptions& data, const std::string& file) {
+// `training`: null for the training data themselves.
+Dataset read_file(const DataOptions& data, const std::string& file, const Dataset* training) {
   if (data.kind == "csv") {
-    return read_csv(file, data.csv);
+    return training == nullptr ? read_csv(file, data.csv) : read_csv_like(*training, file, data.csv);
   }
   const auto arrays = data.kind == "npz" ? read_npz(file) : read_safetensors(file).tensors;
   return make_dataset(array_of(arrays, data.inputs, file), array_of(arrays, data.targets, file));
@@ -41,7 +42,9 @@ Dataset read_file(const DataOptions& data, const std::string& file) {
 Dataset first_samples(Dataset dataset, std::int64_t limit) {
   if (limit > 0 && limit < dataset.size()) {
     dataset.inputs = dataset.inputs.narrow(0, 0, limit);
-    dataset.targets = dataset.targets.narrow(0, 0, limit);
+    if (dataset.targets.defined()) {
+      dataset.targets = dataset.targets.narrow(0, 0, limit);
+    }
   }
   return dataset;
 }
@@ -76,6 +79,7 @@ LoaderOptions test_options(const RunConfig& config, std::int64_t samples) {
 
 RunData load_text(const RunConfig& config) {
   const DataOptions& data = config.data;
+  GRADWISE_CHECK(data.limit == 0, "config", "data.limit is ", data.limit, ", allowed for text: 0");
   Text train = read_text(data.file);
   std::optional<Text> test;
   if (!data.test_file.empty()) {
@@ -99,13 +103,14 @@ RunData load_text(const RunConfig& config) {
 
 std::pair<Dataset, Dataset> read_sets(const DataOptions& data, std::int64_t seed) {
   Dataset train =
-      data.kind == "idx" ? read_idx_dataset(data.train_images, data.train_labels) : read_file(data, data.file);
+      data.kind == "idx" ? read_idx_dataset(data.train_images, data.train_labels) : read_file(data, data.file, nullptr);
   train = first_samples(std::move(train), data.limit);
   if (!data.test_images.empty()) {
     return {std::move(train), read_idx_dataset(data.test_images, data.test_labels)};
   }
   if (!data.test_file.empty()) {
-    return {std::move(train), read_file(data, data.test_file)};
+    Dataset test = read_file(data, data.test_file, &train);
+    return {std::move(train), std::move(test)};
   }
   if (data.validation_split > 0) {
     DatasetSplit parts = split(train, 1 - data.validation_split, seed);
@@ -122,6 +127,7 @@ RunData load_data(const RunConfig& config) {
   }
   auto [train, test] = read_sets(config.data, config.train.seed);
   GRADWISE_CHECK(train.size() > 0, "data", "the training data are empty");
+  GRADWISE_CHECK(train.targets.defined(), "config", "data.csv.label is \"\", allowed: the column to predict");
   RunData loaded;
   loaded.shape.sample.assign(train.inputs.sizes().begin() + 1, train.inputs.sizes().end());
   loaded.shape.outputs = outputs_of(train, config.loss);

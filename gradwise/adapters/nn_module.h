@@ -9,7 +9,8 @@
 
 namespace gradwise {
 
-/// Parameters and buffers of a module by name, sharing its storage.
+/// Parameters and buffers of a module by name, sharing its storage; one that stands in several places has its first
+/// name.
 [[nodiscard]] NamedParameters named_parameters(const torch::nn::Module& module);
 [[nodiscard]] NamedParameters named_buffers(const torch::nn::Module& module);
 

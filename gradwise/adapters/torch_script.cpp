@@ -4,7 +4,10 @@
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/csrc/jit/serialization/import.h>
 
+#include <functional>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "gradwise/core/error.h"
 
@@ -18,6 +21,18 @@ std::shared_ptr<torch::jit::Module> load_file(const std::filesystem::path& path)
     fail("script model", path.string(),
          " is not a TorchScript file that can be read: ", error.what_without_backtrace());
   }
+}
+
+std::function<void()> remember_modes(const torch::jit::Module& module) {
+  std::vector<std::pair<torch::jit::Module, bool>> modes;
+  for (const torch::jit::Module& part : module.modules()) {
+    modes.emplace_back(part, part.is_training());
+  }
+  return [modes]() mutable {
+    for (auto& [part, training] : modes) {  // a module before its parts, for `train` sets theirs too
+      part.train(training);
+    }
+  };
 }
 
 at::Tensor call(torch::jit::Module& module, const Batch& batch) {
@@ -44,6 +59,7 @@ Model load_script_model(const std::filesystem::path& path) {
   model.forward = [module](const Batch& batch) { return call(*module, batch); };
   model.set_training = [module](bool training) { module->train(training); };
   model.is_training = [module] { return module->is_training(); };
+  model.remember_modes = [module] { return remember_modes(*module); };
   model.to = [module](at::Device device) { module->to(device); };
   return model;
 }

@@ -20,30 +20,38 @@ struct Model {
   /// Sets train mode (true) or evaluation mode; empty where the model has no modes.
   std::function<void(bool)> set_training = nullptr;
   std::function<bool()> is_training = nullptr;
+  /// Returns what puts every part's mode back as it is now, where the parts may differ (a batch norm that stays in
+  /// evaluation mode); empty where `set_training(is_training())` does.
+  std::function<std::function<void()>()> remember_modes = nullptr;
   /// Moves parameters and buffers in place, so that `parameters` stay the model's own; empty where it can't.
   std::function<void(at::Device)> to = nullptr;
 };
 
-/// Puts a model into train or evaluation mode for a scope, and back into the mode it had.
+/// Puts a model into train or evaluation mode for a scope, and each of its parts back into the mode it had.
 class TrainingModeGuard {
  public:
-  TrainingModeGuard(const Model& model, bool training)
-      : model_(model), before_(model.is_training && model.is_training()) {
-    if (model_.set_training) {
-      model_.set_training(training);
+  TrainingModeGuard(const Model& model, bool training) {
+    if (!model.set_training) {
+      return;
     }
+    if (model.remember_modes) {
+      restore_ = model.remember_modes();
+    } else {
+      const bool before = !model.is_training || model.is_training();
+      restore_ = [set = model.set_training, before] { set(before); };
+    }
+    model.set_training(training);
   }
   ~TrainingModeGuard() {
-    if (model_.set_training) {
-      model_.set_training(before_);
+    if (restore_) {
+      restore_();
     }
   }
   TrainingModeGuard(const TrainingModeGuard&) = delete;
   TrainingModeGuard& operator=(const TrainingModeGuard&) = delete;
 
  private:
-  const Model& model_;
-  bool before_;
+  std::function<void()> restore_;
 };
 
 }  // namespace gradwise

@@ -16,7 +16,6 @@ enum class Point {
   validation_end,
   epoch_end,
   checkpoint,
-  message,  ///< a Message or an Issue outside a step
   exception,
   train_end
 };

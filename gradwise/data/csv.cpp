@@ -53,7 +53,8 @@ at::Tensor to_tensor(const std::vector<double>& values, at::IntArrayRef shape, c
 /// Takes the rows one after the other, then makes the data set.
 class Table {
  public:
-  Table(std::string file, const CsvOptions& options) : file_(std::move(file)), options_(options) {}
+  Table(std::string file, const CsvOptions& options, const Dataset* like)
+      : file_(std::move(file)), options_(options), like_(like) {}
 
   void take(CsvRow& cells) {
     if (names_.empty()) {
@@ -86,6 +87,8 @@ class Table {
     for (const std::size_t column : features_) {
       dataset.feature_names.push_back(names_[column]);
     }
+    GRADWISE_CHECK(like_ == nullptr || dataset.feature_names == like_->feature_names, kCsvPlace, file_,
+                   " has other columns than the training data");
     if (label_) {
       set_targets(dataset);
     }
@@ -167,26 +170,36 @@ class Table {
 
   void fill_means() {
     for (std::size_t f = 0; f < features_.size(); ++f) {
-      double sum = 0;
-      std::int64_t count = 0;
-      for (std::size_t i = f; i < values_.size(); i += features_.size()) {
-        if (!std::isnan(values_[i])) {
-          sum += values_[i];
-          ++count;
-        }
-      }
-      if (count == 0) {
-        fail(kCsvPlace, file_, ": column \"", names_[features_[f]], "\" has no number to take the mean of");
-      }
+      const double mean =
+          like_ != nullptr ? like_->inputs.select(1, static_cast<std::int64_t>(f)).mean().item<double>() : mean_of(f);
       for (std::size_t i = f; i < values_.size(); i += features_.size()) {
         if (std::isnan(values_[i])) {
-          values_[i] = sum / static_cast<double>(count);
+          values_[i] = mean;
         }
       }
     }
   }
 
+  [[nodiscard]] double mean_of(std::size_t feature) const {
+    double sum = 0;
+    std::int64_t count = 0;
+    for (std::size_t i = feature; i < values_.size(); i += features_.size()) {
+      if (!std::isnan(values_[i])) {
+        sum += values_[i];
+        ++count;
+      }
+    }
+    if (count == 0) {
+      fail(kCsvPlace, file_, ": column \"", names_[features_[feature]], "\" has no number to take the mean of");
+    }
+    return sum / static_cast<double>(count);
+  }
+
   void set_targets(Dataset& dataset) {
+    if (like_ != nullptr && !like_->class_names.empty()) {
+      set_known_classes(dataset);
+      return;
+    }
     std::vector<double> numbers;
     std::optional<std::size_t> first_text;
     for (std::size_t i = 0; i < labels_.size(); ++i) {
@@ -204,6 +217,20 @@ class Table {
       set_classes(dataset, /*by_value=*/!first_text);
     } else {
       dataset.targets = to_tensor(numbers, {rows_}, options_.dtype);
+    }
+  }
+
+  void set_known_classes(Dataset& dataset) {
+    dataset.class_names = like_->class_names;
+    dataset.targets = new_tensor({rows_}, at::kLong);
+    std::int64_t* targets = dataset.targets.mutable_data_ptr<std::int64_t>();
+    for (std::size_t i = 0; i < labels_.size(); ++i) {
+      const auto found = std::ranges::find(dataset.class_names, labels_[i]);
+      if (found == dataset.class_names.end()) {
+        row_ = label_rows_[i];
+        refuse(*label_, labels_[i], "is no class of the training data");
+      }
+      targets[i] = found - dataset.class_names.begin();
     }
   }
 
@@ -227,6 +254,7 @@ class Table {
 
   std::string file_;
   const CsvOptions& options_;
+  const Dataset* like_;  // the training data, where this is another file of the same table
   std::vector<std::string> names_;
   std::vector<std::size_t> features_;  // columns that are inputs
   std::optional<std::size_t> label_;
@@ -237,17 +265,25 @@ class Table {
   std::vector<std::int64_t> label_rows_;
 };
 
-}  // namespace
-
-Dataset read_csv(const std::filesystem::path& path, const CsvOptions& options) {
+Dataset read_table(const std::filesystem::path& path, const CsvOptions& options, const Dataset* like) {
   check_fields(kCsvPlace, options);
   const bool plain = options.delimiter.size() == 1 && options.delimiter.find_first_of("\"\r\n") == std::string::npos;
   GRADWISE_CHECK(plain, kCsvPlace, "delimiter is \"", options.delimiter,
                  "\", allowed: one character, no quote and no line break");
   const std::unique_ptr<ByteReader> file = open_file(kCsvPlace, path);
-  Table table(file->name(), options);
+  Table table(file->name(), options, like);
   for_each_csv_row(*file, options.delimiter[0], [&table](CsvRow& cells) { table.take(cells); });
   return table.finish();
+}
+
+}  // namespace
+
+Dataset read_csv(const std::filesystem::path& path, const CsvOptions& options) {
+  return read_table(path, options, nullptr);
+}
+
+Dataset read_csv_like(const Dataset& training, const std::filesystem::path& path, const CsvOptions& options) {
+  return read_table(path, options, &training);
 }
 
 }  // namespace gradwise

@@ -44,4 +44,9 @@ void describe(Fields& fields, CsvOptions& o) {
 /// a missing cell (always, in the label column, unless the row is dropped); an empty file; an unknown column.
 [[nodiscard]] Dataset read_csv(const std::filesystem::path& path, const CsvOptions& options = {});
 
+/// Another file of the same table, as test data: classes have the numbers that they have in `training`, and with
+/// `missing` = "mean" its means are taken. Errors: a class that it does not have (row named), other columns.
+[[nodiscard]] Dataset read_csv_like(const Dataset& training, const std::filesystem::path& path,
+                                    const CsvOptions& options = {});
+
 }  // namespace gradwise

@@ -23,8 +23,13 @@ struct Collector {
 
 void take_cell(void* text, std::size_t length, void* data) {
   Collector& collector = *static_cast<Collector*>(data);
-  if (!collector.error) {
+  if (collector.error) {
+    return;
+  }
+  try {
     collector.row.emplace_back(length == 0 ? "" : static_cast<const char*>(text), length);
+  } catch (...) {
+    collector.error = std::current_exception();
   }
 }
 

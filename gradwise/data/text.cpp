@@ -33,6 +33,23 @@ std::size_t length_after(unsigned char lead) {
   return lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
 }
 
+/// No overlong form, no surrogate, nothing past U+10FFFF (Unicode, table 3-7).
+bool second_byte_fits(std::string_view character) {
+  const auto second = static_cast<unsigned char>(character[1]);
+  switch (static_cast<unsigned char>(character[0])) {
+    case 0xe0:
+      return second >= 0xa0;
+    case 0xed:
+      return second <= 0x9f;
+    case 0xf0:
+      return second >= 0x90;
+    case 0xf4:
+      return second <= 0x8f;
+    default:
+      return true;
+  }
+}
+
 /// Takes the character at the front of `rest`; throws where that is not UTF-8.
 Character take_character(std::string_view& rest, std::size_t size, const std::string& name) {
   const std::size_t length = length_after(static_cast<unsigned char>(rest[0]));
@@ -40,7 +57,7 @@ Character take_character(std::string_view& rest, std::size_t size, const std::st
   Character character = 0;
   for (std::size_t i = 0; fine && i < length; ++i) {
     const auto byte = static_cast<unsigned char>(rest[i]);
-    fine = i == 0 || (byte & 0xc0U) == 0x80U;
+    fine = i == 0 || ((byte & 0xc0U) == 0x80U && (i > 1 || second_byte_fits(rest)));
     character = (character << 8U) | byte;
   }
   if (!fine) {

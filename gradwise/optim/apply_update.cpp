@@ -50,10 +50,10 @@ bool AutogradOptimizer::Impl::gradients_finite(StepInfo& info, bool unscaled_fin
   return true;
 }
 
+// While the loss is scaled, an overflow is how the scaler finds its scale; at a scale of 1 it is the gradients' own.
 void AutogradOptimizer::Impl::refuse_nonfinite(StepInfo& info) {
-  if (options.on_nonfinite == "raise") {
+  if (options.on_nonfinite == "raise" && (!scaling() || info.loss_scale <= 1)) {
     const Issue found = info.issues.back();
-    clear_gradients();
     end_window(info);
     fail("optimizer", found.message, " in step ", info.step, "; loss is ", info.loss, "; ", found.advice);
   }
@@ -106,7 +106,7 @@ void AutogradOptimizer::Impl::update_by_gradients(StepInfo& info, const std::opt
   }
   clock.add_to(seconds.clip);
   if (!info.skipped) {
-    const bool measure = options.weight_statistics_every > 0 && info.step % options.weight_statistics_every == 0;
+    const bool measure = measures_weights(info);
     if (measure) {
       weight_statistics.before_update(trainable.tensors);
     }
@@ -160,14 +160,19 @@ at::Tensor AutogradOptimizer::Impl::evaluate_window(StepInfo& info) {
 // LBFGS: nothing is clipped, for its line search needs the true gradient.
 void AutogradOptimizer::Impl::update_by_closure(StepInfo& info) {
   PhaseClock clock;
-  weight_statistics.before_update(trainable.tensors);
+  const bool measure = measures_weights(info);
+  if (measure) {
+    weight_statistics.before_update(trainable.tensors);
+  }
   std::vector<at::Tensor> parameters_before;
   for (const at::Tensor& parameter : trainable.tensors) {
     parameters_before.push_back(parameter.detach().clone());
   }
   try {
     optimizer->step([this, &info] { return evaluate_window(info); });
-    weight_statistics.after_update(trainable.tensors, info);
+    if (measure) {
+      weight_statistics.after_update(trainable.tensors, info);
+    }
   } catch (const NonfiniteEvaluation&) {
     const at::NoGradGuard no_grad;
     at::_foreach_copy_(trainable.tensors, parameters_before);
@@ -188,6 +193,12 @@ void AutogradOptimizer::Impl::end_window(StepInfo& info) {
   info.micro_batches = micro_batches;
   seconds.total = seconds.forward + seconds.backward + seconds.clip + seconds.update;
   info.seconds = seconds;
+  drop_window();
+}
+
+void AutogradOptimizer::Impl::drop_window() {
+  clear_gradients();
+  scaler.drop_unscaled();
   micro_batches = samples = 0;
   losses.clear();
   loss_samples.clear();
@@ -200,10 +211,15 @@ StepInfo AutogradOptimizer::Impl::finish(const std::optional<ClipRequest>& reque
   StepInfo info;
   info.step = steps + 1;
   info.lr = optimizer->param_groups().front().options().get_lr();
-  if (closure_driven) {
-    update_by_closure(info);
-  } else {
-    update_by_gradients(info, request);
+  try {
+    if (closure_driven) {
+      update_by_closure(info);
+    } else {
+      update_by_gradients(info, request);
+    }
+  } catch (...) {
+    drop_window();
+    throw;
   }
   end_window(info);
   return info;

@@ -62,7 +62,12 @@ void AutogradOptimizer::accumulate(const LossFunction& loss_function, const Batc
   if (self.closure_driven) {
     self.kept.push_back({loss_function, batch, weight});
   } else {
-    self.losses.push_back(self.forward_backward(loss_function, batch, weight));
+    try {
+      self.losses.push_back(self.forward_backward(loss_function, batch, weight));
+    } catch (...) {
+      self.drop_window();
+      throw;
+    }
   }
   self.loss_samples.push_back(static_cast<double>(size));
   self.samples += size;
@@ -81,8 +86,9 @@ StepInfo AutogradOptimizer::abandon_step() {
   if (!self.closure_driven) {
     self.collect_gradients();
     self.read_window(info, global_norm(self.gradients));
+    info.loss_scale = self.scaling() ? self.scaler.get_scale() : 1.0;
+    info.grad_norm /= info.loss_scale;
   }
-  self.clear_gradients();
   self.end_window(info);
   return info;
 }
@@ -125,7 +131,11 @@ State AutogradOptimizer::state() const {
 
 void AutogradOptimizer::load_state(const State& state) {
   load_optimizer_state(*impl_->optimizer, impl_->trainable, state.nested("optimizer"));
-  impl_->scaler.load_state(state.nested("scaler"));
+  State scaler = state.nested("scaler");
+  scaler.values["growth_factor"] = impl_->options.scaler.growth_factor;
+  scaler.values["backoff_factor"] = impl_->options.scaler.backoff_factor;
+  scaler.values["growth_interval"] = impl_->options.scaler.growth_interval;
+  impl_->scaler.load_state(scaler);
   impl_->steps = state.values.at("steps").get<std::int64_t>();
   impl_->skipped = state.values.at("skipped").get<std::int64_t>();
   impl_->told = state.values.at("told").get<std::set<std::string>>();

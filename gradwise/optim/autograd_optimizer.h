@@ -80,7 +80,8 @@ class AutogradOptimizer {
   StepInfo step(const LossFunction& loss_function, const at::Tensor& input_data, const at::Tensor& target_data,
                 std::optional<ClipRequest> clip = std::nullopt);
 
-  /// Forward and backward of one of `window` micro-batches.
+  /// Forward and backward of one of `window` micro-batches. An error here or in `finish_step` drops the
+  /// window.
   void accumulate(const LossFunction& loss_function, const Batch& batch, std::int64_t window = 1);
   /// Unscales, checks, clips and updates with what was accumulated; then clears the gradients.
   StepInfo finish_step(std::optional<ClipRequest> clip = std::nullopt);
@@ -95,10 +96,12 @@ class AutogradOptimizer {
   [[nodiscard]] torch::optim::Optimizer& torch_optimizer();
   [[nodiscard]] std::int64_t steps() const;
   [[nodiscard]] std::int64_t skipped_steps() const;
-  /// Parameters that ask for a gradient and had none in the last step, as Issues, each told once.
+  /// Names of the parameters that ask for a gradient and had none in the last step. StepInfo::issues tells of each
+  /// once.
   [[nodiscard]] const std::vector<std::string>& parameters_without_gradient() const;
 
-  /// Moments by parameter name, counters, scaler. Errors of `load_state` name what differs.
+  /// Moments by parameter name, counters, the scaler's scale; options are not part of it. Errors of `load_state` name
+  /// what differs.
   [[nodiscard]] State state() const;
   void load_state(const State& state);
 

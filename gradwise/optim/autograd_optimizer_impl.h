@@ -38,6 +38,9 @@ struct AutogradOptimizer::Impl {
   Impl(Model model, std::unique_ptr<torch::optim::Optimizer> optimizer, AutogradOptimizerOptions options);
 
   [[nodiscard]] bool scaling() const { return dtype == at::kHalf; }
+  [[nodiscard]] bool measures_weights(const StepInfo& info) const {
+    return options.weight_statistics_every > 0 && info.step % options.weight_statistics_every == 0;
+  }
 
   // forward_backward.cpp: one micro-batch, and what it left
   at::Tensor forward_backward(const LossFunction& loss_function, const Batch& batch, double weight);
@@ -55,6 +58,8 @@ struct AutogradOptimizer::Impl {
   void update_by_closure(StepInfo& info);
   at::Tensor evaluate_window(StepInfo& info);
   void end_window(StepInfo& info);
+  /// Forgets the micro-batches so far and their gradients.
+  void drop_window();
   StepInfo finish(const std::optional<ClipRequest>& request);
 
   Model model;

@@ -8,6 +8,9 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "gradwise/core/error.h"
 
 namespace gradwise {
@@ -44,16 +47,19 @@ at::Tensor global_norm(const std::vector<at::Tensor>& tensors) {
   if (tensors.empty()) {
     return at::zeros({});
   }
-  std::vector<at::Tensor> values;
-  values.reserve(tensors.size());
-  for (const at::Tensor& tensor : tensors) {
-    values.push_back(dense_values(tensor));
+  std::vector<at::Tensor> dense;
+  if (std::ranges::any_of(tensors, [](const at::Tensor& tensor) { return tensor.is_sparse(); })) {
+    std::ranges::transform(tensors, std::back_inserter(dense), dense_values);
   }
+  const std::vector<at::Tensor>& values = dense.empty() ? tensors : dense;
   // Half-precision sums of squares overflow at norms of 256: sum in float32 or better.
   const at::ScalarType sum_type = values.front().scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   std::vector<at::Tensor> norms = at::_foreach_norm(values, 2, sum_type);
+  const at::Device device = norms.front().device();
   for (at::Tensor& norm : norms) {
-    norm = norm.to(norms.front().device());
+    if (norm.device() != device) {
+      norm = norm.to(device);
+    }
   }
   return norms.size() == 1 ? norms.front() : at::stack(norms).norm();
 }

@@ -38,6 +38,11 @@ class ExponentialMovingAverage {
  public:
   explicit ExponentialMovingAverage(const NamedParameters& parameters, EmaOptions options = {},
                                     const NamedParameters& buffers = {});
+  ExponentialMovingAverage(ExponentialMovingAverage&&) = default;
+  ExponentialMovingAverage(const ExponentialMovingAverage&) = delete;  // copies would share the averages
+  ExponentialMovingAverage& operator=(ExponentialMovingAverage&&) = default;
+  ExponentialMovingAverage& operator=(const ExponentialMovingAverage&) = delete;
+  ~ExponentialMovingAverage() = default;
 
   void update();
   /// Writes the averages into the parameters.
@@ -62,7 +67,7 @@ class ExponentialMovingAverage {
   };
   [[nodiscard]] Scope average_parameters() { return Scope(*this); }
 
-  /// The averages by name, bias-corrected where that is on; buffers among them.
+  /// The averages by name, buffers among them: the tensors that `update` changes, or with bias correction new ones.
   [[nodiscard]] NamedParameters averages() const;
   [[nodiscard]] std::int64_t num_updates() const { return num_updates_; }
   [[nodiscard]] double decay() const { return options_.decay; }

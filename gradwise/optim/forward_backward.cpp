@@ -80,7 +80,7 @@ void AutogradOptimizer::Impl::clear_gradients() {
 
 // Loss and norm reach the host together.
 void AutogradOptimizer::Impl::read_window(StepInfo& info, const at::Tensor& norm) {
-  losses.push_back(norm.to(losses.empty() ? norm.device() : losses.front().device()));
+  losses.push_back(norm);
   const std::vector<double> values = read_scalars(losses);
   losses.pop_back();
   info.grad_norm = values.back();

@@ -57,6 +57,12 @@ void GradScaler::update() {
   found_inf_.zero_();
 }
 
+void GradScaler::drop_unscaled() {
+  if (std::exchange(unscaled_, false)) {
+    found_inf_.zero_();
+  }
+}
+
 double GradScaler::get_scale() const { return scale_.item<float>(); }
 
 std::int64_t GradScaler::growth_tracker() const { return growth_tracker_.item<int>(); }

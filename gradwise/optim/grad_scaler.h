@@ -41,7 +41,9 @@ class GradScaler {
 
   [[nodiscard]] at::Tensor scale(const at::Tensor& loss);
   /// Divides the gradients by the scale in place; false where one of them holds inf or NaN. One copy to the host.
-  bool unscale(const std::vector<at::Tensor>& gradients);
+  [[nodiscard]] bool unscale(const std::vector<at::Tensor>& gradients);
+  /// Forgets an `unscale` that no update will follow; the scale stays.
+  void drop_unscaled();
   /// Backs off or grows, by what `unscale` has seen since the last update.
   void update();
 

@@ -17,7 +17,7 @@ std::vector<double> read_scalars(const std::vector<at::Tensor>& scalars) {
   }
   std::vector<at::Tensor> flat;
   for (const at::Tensor& scalar : scalars) {
-    flat.push_back(scalar.to(at::kFloat).reshape({}));
+    flat.push_back(scalar.to(scalars.front().device(), at::kFloat).reshape({}));
   }
   const at::Tensor host = at::stack(flat).to(at::kCPU);
   for (std::size_t i = 0; i < scalars.size(); ++i) {

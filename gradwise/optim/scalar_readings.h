@@ -6,7 +6,7 @@
 
 namespace gradwise {
 
-/// The values of scalar tensors of one device, fetched with one copy to the host.
+/// The values of scalar tensors, fetched with one copy to the host.
 [[nodiscard]] std::vector<double> read_scalars(const std::vector<at::Tensor>& scalars);
 
 }  // namespace gradwise

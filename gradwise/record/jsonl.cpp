@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gradwise/core/atomic_file.h"
+#include "gradwise/core/error.h"
 #include "gradwise/record/event_json.h"
 
 namespace gradwise {
@@ -46,6 +47,9 @@ void forget_jsonl_after(const std::filesystem::path& path, std::int64_t step) {
       kept.write(chunk.data(), chunk.size());
       chunk.clear();
     }
+  }
+  if (file.bad()) {
+    fail("jsonl", "can't read ", path.string());
   }
   kept.write(chunk.data(), chunk.size());
   kept.commit();

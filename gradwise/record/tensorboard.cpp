@@ -93,36 +93,42 @@ void TensorBoardSink::add_scalar(const Event& event, const std::string& tag, dou
   add_record(record);
 }
 
-void TensorBoardSink::add(const Event& event) {
-  if (const auto* info = std::get_if<StepInfo>(&event.payload)) {
-    add_scalar(event, "train/loss", info->loss);
-    add_scalar(event, "train/grad_norm", info->grad_norm);
-    add_scalar(event, "train/lr", info->lr);
-    add_scalar(event, "train/update_ratio", info->update_ratio);
-    add_scalar(event, "train/param_norm", info->param_norm);
-    if (info->seconds.total > 0) {
-      add_scalar(event, "train/samples_per_second", static_cast<double>(info->samples) / info->seconds.total);
-    }
-  } else if (const auto* seen = std::get_if<Validated>(&event.payload)) {
-    add_scalar(event, seen->data + "/loss", seen->loss);
-    for (const auto& [name, value] : seen->metrics) {
-      add_scalar(event, seen->data + "/" + name, value);
-    }
-  } else if (const auto* done = std::get_if<EpochFinished>(&event.payload)) {
-    add_scalar(event, "epoch/mean_loss", done->mean_loss);
-    add_scalar(event, "epoch/samples_per_second", done->samples_per_second);
-  } else if (const auto* started = std::get_if<RunStarted>(&event.payload);
-             started != nullptr && started->resumed_at >= 0) {
-    std::string record;
-    {
-      protozero::pbf_writer writer(record);
-      writer.add_double(field::kWallTime, event.time);
-      writer.add_int64(field::kStep, started->resumed_at + 1);  // drops this step and later ones
-      protozero::pbf_writer session(writer, field::kSessionLog);
-      session.add_enum(field::kStatus, field::kStatusStart);
-    }
-    add_record(record);
+void TensorBoardSink::add(const Event& event, const StepInfo& info) {
+  add_scalar(event, "train/loss", info.loss);
+  add_scalar(event, "train/grad_norm", info.grad_norm);
+  add_scalar(event, "train/lr", info.lr);
+  add_scalar(event, "train/update_ratio", info.update_ratio);
+  add_scalar(event, "train/param_norm", info.param_norm);
+  if (info.seconds.total > 0) {
+    add_scalar(event, "train/samples_per_second", static_cast<double>(info.samples) / info.seconds.total);
   }
+}
+
+void TensorBoardSink::add(const Event& event, const Validated& seen) {
+  add_scalar(event, seen.data + "/loss", seen.loss);
+  for (const auto& [name, value] : seen.metrics) {
+    add_scalar(event, seen.data + "/" + name, value);
+  }
+}
+
+void TensorBoardSink::add(const Event& event, const EpochFinished& done) {
+  add_scalar(event, "epoch/mean_loss", done.mean_loss);
+  add_scalar(event, "epoch/samples_per_second", done.samples_per_second);
+}
+
+void TensorBoardSink::add(const Event& event, const RunStarted& started) {
+  if (started.resumed_at < 0) {
+    return;
+  }
+  std::string record;
+  {
+    protozero::pbf_writer writer(record);
+    writer.add_double(field::kWallTime, event.time);
+    writer.add_int64(field::kStep, started.resumed_at + 1);  // drops this step and later ones
+    protozero::pbf_writer session(writer, field::kSessionLog);
+    session.add_enum(field::kStatus, field::kStatusStart);
+  }
+  add_record(record);
 }
 
 void TensorBoardSink::write(std::span<const Event> events) {
@@ -131,7 +137,7 @@ void TensorBoardSink::write(std::span<const Event> events) {
     if (!file_) {
       open(event.time);
     }
-    add(event);
+    std::visit([this, &event](const auto& payload) { add(event, payload); }, event.payload);
   }
   if (file_) {
     file_->write(buffer_);

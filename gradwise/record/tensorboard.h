@@ -28,7 +28,15 @@ class TensorBoardSink : public Sink {
 
  private:
   void open(double time);
-  void add(const Event& event);
+  void add(const Event& event, const StepInfo& info);
+  void add(const Event& event, const EpochFinished& done);
+  void add(const Event& event, const Validated& seen);
+  void add(const Event& event, const RunStarted& started);
+  // No figures for TensorBoard.
+  void add(const Event& /*event*/, const CheckpointSaved& /*saved*/) {}
+  void add(const Event& /*event*/, const Issue& /*issue*/) {}
+  void add(const Event& /*event*/, const Message& /*message*/) {}
+  void add(const Event& /*event*/, const RunFinished& /*finished*/) {}
   void add_record(const std::string& record);
   void add_scalar(const Event& event, const std::string& tag, double value);
 

@@ -119,64 +119,71 @@ void TerminalSink::progress(const Event& event) {
   last_progress_ = event.time;
 }
 
-void TerminalSink::show(const Issue& issue) {
+void TerminalSink::show(const Event& /*event*/, const Issue& issue) {
   line("  ! step " + count(issue.step) + ": " + issue.message + (issue.advice.empty() ? "" : "; " + issue.advice),
        issue.severity == Issue::Severity::error ? kRed : kYellow);
 }
 
-void TerminalSink::show(const Event& event) {
-  if (const auto* started = std::get_if<RunStarted>(&event.payload)) {
-    epochs_ = started->epochs;
-    steps_per_epoch_ = started->steps_per_epoch;
-    first_step_ = std::max<std::int64_t>(0, started->resumed_at);
-    started_ = event.time;
-    line(started->name + ": " + started->model + ", " + count(started->parameters) + " parameters, on " +
-         started->device + ", " + count(started->threads) + " threads" +
-         (started->resumed_at >= 0 ? ", resumed at step " + count(started->resumed_at) : ""));
-  } else if (const auto* done = std::get_if<EpochFinished>(&event.payload)) {
-    line("epoch " + count(done->epoch + 1) + "/" + count(epochs_) +
-         format("  train loss %.4f  grad norm %.3g  %.0f samples/s  ", done->mean_loss, done->mean_grad_norm,
-                done->samples_per_second) +
-         duration(done->seconds));
-  } else if (const auto* seen = std::get_if<Validated>(&event.payload)) {
-    std::string text = "  " + seen->data + format(" loss %.4f", seen->loss);
-    for (const auto& [name, value] : seen->metrics) {
-      text += "  " + name + format(" %.4f", value);
-    }
-    line(text + (seen->best ? "  (best so far)" : ""), seen->best ? kGreen : "");
-  } else if (const auto* saved = std::get_if<CheckpointSaved>(&event.payload)) {
-    line("  saved " + saved->path +
-         format("  %.1f MiB, training waited %.1f ms", static_cast<double>(saved->bytes) / kMebibyte,
-                saved->blocked_seconds * 1e3));
-  } else if (const auto* issue = std::get_if<Issue>(&event.payload)) {
-    show(*issue);
-  } else if (const auto* message = std::get_if<Message>(&event.payload)) {
-    const bool info = message->level == Message::Level::info;
-    line((info ? "" : "  ! ") + message->text, info ? "" : message->level == Message::Level::error ? kRed : kYellow);
-  } else if (const auto* finished = std::get_if<RunFinished>(&event.payload)) {
-    line(finished->status + (finished->reason.empty() ? "" : ": " + finished->reason));
+void TerminalSink::show(const Event& event, const RunStarted& started) {
+  epochs_ = started.epochs;
+  steps_per_epoch_ = started.steps_per_epoch;
+  first_step_ = std::max<std::int64_t>(0, started.resumed_at);
+  started_ = event.time;
+  line(started.name + ": " + started.model + ", " + count(started.parameters) + " parameters, on " + started.device +
+       ", " + count(started.threads) + " threads" +
+       (started.resumed_at >= 0 ? ", resumed at step " + count(started.resumed_at) : ""));
+}
+
+void TerminalSink::show(const Event& /*event*/, const EpochFinished& done) {
+  line("epoch " + count(done.epoch + 1) + "/" + count(epochs_) +
+       format("  train loss %.4f  grad norm %.3g  %.0f samples/s  ", done.mean_loss, done.mean_grad_norm,
+              done.samples_per_second) +
+       duration(done.seconds));
+}
+
+void TerminalSink::show(const Event& /*event*/, const Validated& seen) {
+  std::string text = "  " + seen.data + format(" loss %.4f", seen.loss);
+  for (const auto& [name, value] : seen.metrics) {
+    text += "  " + name + format(" %.4f", value);
+  }
+  line(text + (seen.best ? "  (best so far)" : ""), seen.best ? kGreen : "");
+}
+
+void TerminalSink::show(const Event& /*event*/, const CheckpointSaved& saved) {
+  line("  saved " + saved.path +
+       format("  %.1f MiB, training waited %.1f ms", static_cast<double>(saved.bytes) / kMebibyte,
+              saved.blocked_seconds * 1e3));
+}
+
+void TerminalSink::show(const Event& /*event*/, const Message& message) {
+  const bool info = message.level == Message::Level::info;
+  line((info ? "" : "  ! ") + message.text, info ? "" : message.level == Message::Level::error ? kRed : kYellow);
+}
+
+void TerminalSink::show(const Event& /*event*/, const RunFinished& finished) {
+  line(finished.status + (finished.reason.empty() ? "" : ": " + finished.reason));
+}
+
+// Steps are shown as progress, once a while.
+void TerminalSink::show(const Event& event, const StepInfo& info) {
+  if (info.seconds.total > 0) {
+    const double now = static_cast<double>(info.samples) / info.seconds.total;
+    speed_ = speed_ == 0 ? now : 0.95 * speed_ + 0.05 * now;
+  }
+  for (const Issue& issue : info.issues) {
+    show(event, issue);
   }
 }
 
 void TerminalSink::write(std::span<const Event> events) {
   const Event* last_step = nullptr;
   for (const Event& event : events) {
-    if (const auto* info = std::get_if<StepInfo>(&event.payload)) {
-      last_step = &event;
-      if (info->seconds.total > 0) {
-        const double now = static_cast<double>(info->samples) / info->seconds.total;
-        speed_ = speed_ == 0 ? now : 0.95 * speed_ + 0.05 * now;
-      }
-      for (const Issue& issue : info->issues) {
-        show(issue);
-      }
-    } else {
-      if (last_step != nullptr) {
-        progress(*last_step);  // before what came after it
-        last_step = nullptr;
-      }
-      show(event);
+    const bool is_step = std::holds_alternative<StepInfo>(event.payload);
+    if (!is_step && last_step != nullptr) {
+      progress(*last_step);  // before what came after it
     }
+    last_step = is_step ? &event : nullptr;
+    std::visit([this, &event](const auto& payload) { show(event, payload); }, event.payload);
   }
   if (last_step != nullptr) {
     progress(*last_step);

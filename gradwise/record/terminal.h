@@ -36,8 +36,14 @@ class TerminalSink : public Sink {
   void flush() override;
 
  private:
-  void show(const Event& event);
-  void show(const Issue& issue);
+  void show(const Event& event, const StepInfo& info);
+  void show(const Event& event, const EpochFinished& done);
+  void show(const Event& event, const Validated& seen);
+  void show(const Event& event, const CheckpointSaved& saved);
+  void show(const Event& event, const Issue& issue);
+  void show(const Event& event, const Message& message);
+  void show(const Event& event, const RunStarted& started);
+  void show(const Event& event, const RunFinished& finished);
   void line(const std::string& text, const char* colour = "");
   void progress(const Event& event);
   [[nodiscard]] std::string progress_text(const Event& event, const StepInfo& info) const;

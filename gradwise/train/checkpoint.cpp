@@ -167,6 +167,9 @@ void mark_best(const fs::path& folder, std::int64_t step) {
   if (!problem) {
     fs::rename(fresh, folder / kBestLink, problem);
   }
+  if (!problem) {
+    sync_directory(folder);  // the best one before may be deleted next
+  }
   if (problem) {
     fail("checkpoint", "can't write the link ", (folder / kBestLink).string(), ": ", problem.message());
   }

@@ -68,6 +68,7 @@ void AutogradTrainingLoop::Impl::fit_epochs(BatchSource& training, BatchSource* 
     check_budgets();
     const bool keep = best && options.checkpoint.keep_best;
     if (writer && (keep || last || !stop.status.empty() || (complete && options.checkpoint.every_epoch))) {
+      last_checkpoint_step = -1;  // one of this very step may be from before the end of the epoch
       save_checkpoint(keep);
     }
   }
@@ -89,6 +90,11 @@ FitResult AutogradTrainingLoop::Impl::fit(BatchSource& training, BatchSource* va
   } catch (const std::exception& error) {
     tell(Point::exception, Message{Message::Level::error, error.what()});
     throw;
+  }
+  seconds_before = elapsed();
+  started = std::chrono::steady_clock::now();
+  if (stop.status == "interrupted") {
+    stop_requested.store(false, std::memory_order_relaxed);
   }
   result.status = stop.status.empty() ? "finished" : stop.status;
   result.reason = stop.reason.empty() ? "all epochs are done" : stop.reason;

@@ -49,6 +49,8 @@ void check_options(const LoopOptions& options) {
   GRADWISE_CHECK(known, "train", "monitor is \"", options.monitor, "\", allowed: loss or one of metrics");
 }
 
+}  // namespace
+
 void move_batch(Batch& batch, at::Device device) {
   batch.input = batch.input.to(device);
   if (batch.target.defined()) {
@@ -58,8 +60,6 @@ void move_batch(Batch& batch, at::Device device) {
     tensor = tensor.to(device);
   }
 }
-
-}  // namespace
 
 AutogradTrainingLoop::Impl::Impl(Model model, std::unique_ptr<torch::optim::Optimizer> torch_optimizer,
                                  LoopOptions given)
@@ -115,11 +115,21 @@ void AutogradTrainingLoop::Impl::place_on(at::Device device) {
   }
 }
 
+// A training that was made longer or shorter takes the new schedule's rates from where it stands: what a schedule
+// computes from its last rate would else go on from the old end, zero for many.
 void AutogradTrainingLoop::Impl::take_up_schedule() {
-  if (schedule && !resumed_schedule.is_null()) {
-    schedule->load_state(std::exchange(resumed_schedule, nullptr));
-    optimizer.set_rates(rates);
+  if (!schedule || resumed_schedule.is_null()) {
+    return;
   }
+  const nlohmann::json saved = std::exchange(resumed_schedule, nullptr);
+  if (resumed_length == schedule_length || schedule->wants_metric()) {
+    schedule->load_state(saved);
+  } else {
+    for (std::int64_t i = 0; i < schedule_steps; ++i) {
+      schedule->step(std::nullopt);
+    }
+  }
+  optimizer.set_rates(rates);
 }
 
 void AutogradTrainingLoop::Impl::make_schedule(const BatchSource& source) {
@@ -136,6 +146,7 @@ void AutogradTrainingLoop::Impl::make_schedule(const BatchSource& source) {
     }
   }
   schedule = make_scheduler(options.schedule, rates, total);
+  schedule_length = total;
   if (schedule) {
     optimizer.set_rates(rates);
     take_up_schedule();
@@ -146,6 +157,7 @@ void AutogradTrainingLoop::Impl::step_schedule(const char* unit, std::optional<d
   const bool own_unit = metric.has_value() || options.schedule.per == unit;
   if (schedule && own_unit && schedule->wants_metric() == metric.has_value()) {
     schedule->step(metric);
+    ++schedule_steps;
     optimizer.set_rates(rates);
   }
 }

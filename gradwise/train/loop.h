@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -75,18 +74,20 @@ class AutogradTrainingLoop {
   /// any work; `fit` and `train_epoch` do it otherwise.
   void prepare(const BatchSource& training);
 
-  /// The observer must outlive the loop.
+  /// The observer must live as long as the loop is used.
   void add_observer(Observer& observer);
   /// Calls `callback` at one point.
   void on(Point point, std::function<Action(const Moment&)> callback);
-  /// Ends the training after the step under way, with a checkpoint. Safe from any thread and from signal handlers.
+  /// Ends the training after the step under way, with a checkpoint. Safe from any thread and from signal handlers. A
+  /// `fit` that ends by it has taken the request; `train_epoch` leaves it standing, for the loop around it.
   void request_stop() noexcept;
 
   /// Saves a checkpoint now and waits until it is on disk; returns its folder.
   std::filesystem::path save_checkpoint();
-  /// Takes everything back from a checkpoint's folder; the next `fit` goes on from there. Throws before anything is
-  /// changed where names or shapes differ from the model's.
-  void resume(const std::filesystem::path& checkpoint);
+  /// Moves the model to the device and takes everything back from a checkpoint's folder; the next `fit` goes on from
+  /// there. Throws before anything is changed where names or shapes differ from the model's. Options are not part of a
+  /// checkpoint: with other epochs, the schedule is that of the new length.
+  void resume(const std::filesystem::path& checkpoint, at::Device device = at::kCPU);
 
   [[nodiscard]] AutogradOptimizer& optimizer();
   [[nodiscard]] ExponentialMovingAverage* ema();

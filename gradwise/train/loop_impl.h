@@ -26,6 +26,9 @@ struct StopReason {
   std::string reason;
 };
 
+/// Moves a batch's tensors; a target that is not there stays so.
+void move_batch(Batch& batch, at::Device device);
+
 struct AutogradTrainingLoop::Impl {
   Impl(Model model, std::unique_ptr<torch::optim::Optimizer> optimizer, LoopOptions options);
 
@@ -61,7 +64,8 @@ struct AutogradTrainingLoop::Impl {
   void save_checkpoint(bool best);
   void save_checkpoint_if_due();
   void tell_finished_checkpoints();
-  void resume(const std::filesystem::path& path);
+  void resume(const std::filesystem::path& path, at::Device device);
+  void load(const Checkpoint& saved, const NamedParameters& all, const std::string& path);
 
   [[nodiscard]] double elapsed() const;
 
@@ -70,7 +74,10 @@ struct AutogradTrainingLoop::Impl {
   std::optional<ExponentialMovingAverage> average;
   std::vector<Rate> rates;  // the scheduler holds a reference
   std::unique_ptr<Scheduler> schedule;
-  nlohmann::json resumed_schedule;  // taken up when the schedule is made
+  std::int64_t schedule_length = 0;  // in its own steps, 0 where it has none
+  std::int64_t schedule_steps = 0;   // done
+  nlohmann::json resumed_schedule;   // taken up when the schedule is made
+  std::int64_t resumed_length = 0;
   EarlyStopping early_stopping;
   std::unique_ptr<CheckpointWriter> writer;
   std::vector<Observer*> observers;

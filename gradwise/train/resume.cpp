@@ -2,6 +2,7 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 #include "gradwise/core/error.h"
@@ -75,7 +76,9 @@ Checkpoint AutogradTrainingLoop::Impl::live_state() {
                                   {"position", position},
                                   {"epoch_under_way", epoch_under_way},
                                   {"seconds", elapsed()},
-                                  {"schedule", schedule ? schedule->state() : nlohmann::json()}};
+                                  {"schedule", schedule ? schedule->state() : nlohmann::json()},
+                                  {"schedule_length", schedule_length},
+                                  {"schedule_steps", schedule_steps}};
   return live;
 }
 
@@ -83,6 +86,7 @@ void AutogradTrainingLoop::Impl::save_checkpoint(bool best) {
   if (last_checkpoint_step == optimizer.steps() && !best) {
     return;  // this step is safe already
   }
+  last_checkpoint_step = -1;  // until the earlier one is known to be safe
   writer->save(optimizer.steps(), live_state(), best);
   last_checkpoint = elapsed();
   last_checkpoint_step = optimizer.steps();
@@ -107,20 +111,34 @@ void AutogradTrainingLoop::Impl::tell_finished_checkpoints() {
   }
 }
 
-void AutogradTrainingLoop::Impl::resume(const std::filesystem::path& path) {
+void AutogradTrainingLoop::Impl::resume(const std::filesystem::path& path, at::Device device) {
   const Checkpoint saved = read_checkpoint(path);
-  const NamedParameters all = all_tensors(optimizer.model());
-  check_architecture(saved.model, all, path.string());
+  check_architecture(saved.model, all_tensors(optimizer.model()), path.string());
+  place_on(device);
+  try {
+    load(saved, all_tensors(optimizer.model()), path.string());
+  } catch (const nlohmann::json::exception& error) {
+    fail("resume", path.string(), " is damaged: ", error.what());
+  } catch (const std::out_of_range& error) {
+    fail("resume", path.string(), " is damaged: ", error.what());
+  }
+  std::error_code unknown;
+  const bool our_own = writer && std::filesystem::equivalent(path.parent_path(), options.checkpoint.folder, unknown);
+  last_checkpoint_step = our_own ? optimizer.steps() : -1;
+}
+
+void AutogradTrainingLoop::Impl::load(const Checkpoint& saved, const NamedParameters& all, const std::string& path) {
   const nlohmann::json& loop = saved.training.values.at("loop");
-  const State ema_state = saved.training.nested("ema");
-  GRADWISE_CHECK(!average || !ema_state.tensors.empty(), "resume", path.string(),
-                 " has no averaged weights, but use_ema is on");
+  State ema_state = saved.training.nested("ema");
+  GRADWISE_CHECK(!average || !ema_state.tensors.empty(), "resume", path, " has no averaged weights, but use_ema is on");
   optimizer.load_state(saved.training.nested("optimizer"));  // refuses another optimizer's before it changes anything
   const at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < all.size(); ++i) {
     at::Tensor(all.tensors[i]).copy_(saved.model.tensors.at(all.names[i]));
   }
   if (average) {
+    ema_state.values["decay"] = options.ema.decay;
+    ema_state.values["warmup"] = options.ema.warmup;
     average->load_state(ema_state);
   }
   early_stopping.load_state(saved.training.nested("early_stopping"));
@@ -130,9 +148,10 @@ void AutogradTrainingLoop::Impl::resume(const std::filesystem::path& path) {
   epoch_under_way = loop.at("epoch_under_way").get<bool>();
   seconds_before = loop.at("seconds").get<double>();
   last_checkpoint = seconds_before;
-  last_checkpoint_step = optimizer.steps();
   started = std::chrono::steady_clock::now();
   resumed_schedule = loop.at("schedule");
+  resumed_length = loop.at("schedule_length").get<std::int64_t>();
+  schedule_steps = loop.at("schedule_steps").get<std::int64_t>();
   take_up_schedule();
   set_random_state(saved.training.nested("random"), all.tensors.front().device());
 }
@@ -140,11 +159,18 @@ void AutogradTrainingLoop::Impl::resume(const std::filesystem::path& path) {
 std::filesystem::path AutogradTrainingLoop::save_checkpoint() {
   GRADWISE_CHECK(impl_->writer != nullptr, "checkpoint", "checkpoint.folder is empty, allowed: a folder to save in");
   impl_->save_checkpoint(/*best=*/false);
-  impl_->writer->wait();
+  try {
+    impl_->writer->wait();
+  } catch (...) {
+    impl_->last_checkpoint_step = -1;
+    throw;
+  }
   impl_->tell_finished_checkpoints();
   return std::filesystem::path(impl_->options.checkpoint.folder) / ("checkpoint-" + std::to_string(steps()));
 }
 
-void AutogradTrainingLoop::resume(const std::filesystem::path& checkpoint) { impl_->resume(checkpoint); }
+void AutogradTrainingLoop::resume(const std::filesystem::path& checkpoint, at::Device device) {
+  impl_->resume(checkpoint, device);
+}
 
 }  // namespace gradwise

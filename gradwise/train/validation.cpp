@@ -46,12 +46,11 @@ ValidationStats AutogradTrainingLoop::Impl::validate(BatchSource& source, const 
   source.start(0, 0);
   while (source.next(batch)) {
     const AutocastScope autocast(device.type(), dtype);
-    batch.input = batch.input.to(device);
-    const at::Tensor target = batch.target.to(device);
+    move_batch(batch, device);
     const at::Tensor output = guarded_forward(optimizer.model(), batch);
-    loss_sum += guarded_loss(loss, output, target).item<double>() * static_cast<double>(batch.size());
+    loss_sum += guarded_loss(loss, output, batch.target).item<double>() * static_cast<double>(batch.size());
     for (const std::unique_ptr<Metric>& metric : metrics) {
-      metric->update(output, target);
+      metric->update(output, batch.target);
     }
     stats.samples += batch.size();
   }

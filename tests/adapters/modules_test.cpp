@@ -8,6 +8,7 @@
 #include <torch/optim/lbfgs.h>
 #include <torch/optim/sgd.h>
 
+#include <algorithm>
 #include <limits>
 #include <memory>
 #include <string>
@@ -54,6 +55,35 @@ TEST(NnModule, SharesNamedParametersAndBuffers) {
     EXPECT_FALSE(model.is_training());
   }
   EXPECT_TRUE(net->is_training());
+}
+
+struct TiedImpl : nn::Module {
+  TiedImpl() {
+    first = register_module("first", nn::Linear(4, 4));
+    second = register_module("second", nn::Linear(4, 4));
+    second->weight = second->register_parameter("shared", first->weight);
+  }
+  nn::Linear first{nullptr}, second{nullptr};
+};
+
+TEST(NnModule, ListsASharedTensorOnce) {
+  const auto tied = std::make_shared<TiedImpl>();
+  const std::vector<std::string> names = named_parameters(*tied).names;
+  EXPECT_EQ(std::ranges::count(names, "first.weight"), 1);
+  EXPECT_EQ(std::ranges::count(names, "second.shared"), 0);
+}
+
+TEST(NnModule, KeepsAFrozenPartInEvaluationMode) {
+  nn::Sequential net = network();
+  net->train();
+  net[1]->eval();
+  const Model model = adapt(net.ptr());
+  {
+    const TrainingModeGuard evaluation(model, false);
+    EXPECT_FALSE(net[2]->is_training());
+  }
+  EXPECT_TRUE(net[0]->is_training());
+  EXPECT_FALSE(net[1]->is_training());
 }
 
 TEST(ByType, SgdEqualsSgdByNameBitForBit) {

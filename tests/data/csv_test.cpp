@@ -93,6 +93,20 @@ struct Bad {
   const char* message;
 };
 
+TEST(CsvLike, KeepsTheTrainingsClassesAndMeans) {
+  const TemporaryFolder folder;
+  const CsvOptions options{.label = "y", .missing = "mean"};
+  const Dataset train = read_csv(folder.write("train.csv", "a,y\n1,cat\n3,dog\n,owl\n"), options);
+  const Dataset test = read_csv_like(train, folder.write("test.csv", "a,y\n10,owl\n,dog\n"), options);
+  EXPECT_EQ(test.class_names, (Names{"cat", "dog", "owl"}));
+  EXPECT_TRUE(test.targets.equal(tensor_of<std::int64_t>({2, 1}, {2})));
+  EXPECT_TRUE(test.inputs.equal(tensor_of<float>({10, 2}, {2, 1})));
+  EXPECT_ERROR_WITH("row 2, column \"y\": the cell \"cow\" is no class of the training data",
+                    read_csv_like(train, folder.write("bad.csv", "a,y\n1,dog\n1,cow\n"), options));
+  EXPECT_ERROR_WITH("has other columns than the training data",
+                    read_csv_like(train, folder.write("other.csv", "b,y\n1,dog\n"), options));
+}
+
 TEST(Csv, RefusesBadTables) {
   const TemporaryFolder folder;
   const std::vector<Bad> table = {

@@ -43,6 +43,9 @@ TEST(Text, RefusesBadText) {
   EXPECT_ERROR_WITH("not UTF-8 at byte 2", tokenize("ab\xff"));
   EXPECT_ERROR_WITH("not UTF-8 at byte 1", tokenize("a\xc3"));
   EXPECT_ERROR_WITH("not UTF-8 at byte 0", tokenize("\xe2\x41\x80"));
+  EXPECT_ERROR_WITH("not UTF-8 at byte 0", tokenize("\xe0\x80\x80"));      // overlong
+  EXPECT_ERROR_WITH("not UTF-8 at byte 0", tokenize("\xed\xa0\x80"));      // a surrogate
+  EXPECT_ERROR_WITH("not UTF-8 at byte 0", tokenize("\xf4\x90\x80\x80"));  // past the last code point
   EXPECT_ERROR_WITH("the character \"c\" at byte 2", tokenize("abc", vocabulary));
   EXPECT_ERROR_WITH("a character twice", tokenize("a", twice));
   EXPECT_ERROR_WITH("allowed: single characters", tokenize("a", words));

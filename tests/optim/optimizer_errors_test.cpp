@@ -46,6 +46,23 @@ TEST(StepErrors, ALossThatDependsOnNoParameter) {
   EXPECT_ERROR_WITH("the loss does not depend on any parameter", optimizer.step(constant, batch.input, batch.target));
 }
 
+TEST(StepErrors, AnErrorInAWindowDropsTheWindow) {
+  const Batch batch = toy_batch(5);
+  const Model model = toy_model();
+  AutogradOptimizer optimizer(model);
+  optimizer.accumulate(squared_error, batch, 2);
+  EXPECT_ERROR_WITH("do not fit the loss",
+                    optimizer.accumulate(squared_error, {batch.input, random_tensor({3, 2}, 1), {}}, 2));
+  optimizer.accumulate(squared_error, batch);
+  EXPECT_ERROR_WITH("max_grad_norm is -1", optimizer.finish_step(ClipRequest{.max_grad_norm = -1}));
+  (void)optimizer.step(squared_error, batch.input, batch.target);
+
+  const Model twin = toy_model();
+  AutogradOptimizer undisturbed(twin);
+  (void)undisturbed.step(squared_error, batch.input, batch.target);
+  expect_same_bits(model.parameters.tensors, twin.parameters.tensors);
+}
+
 TEST(StepErrors, AStepAfterAnErrorWorks) {
   const LossFunction each = [](const at::Tensor& y, const at::Tensor& t) { return y.sub(t).square(); };
   const Batch batch = toy_batch(5);

@@ -1,11 +1,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "gradwise/optim/autocast.h"
 #include "gradwise/optim/autograd_optimizer.h"
+#include "tests/data/error_of.h"
 #include "tests/optim/toy_model.h"
 
 namespace gradwise {
@@ -94,6 +96,31 @@ TEST(MixedPrecisionScaler, BacksOffUntilTheGradientsAreFinite) {
   }
   EXPECT_FALSE(info.skipped);
   EXPECT_EQ(optimizer.skipped_steps(), optimizer.steps() - 1);
+}
+
+TEST(MixedPrecisionScaler, LooksForItsScaleBeforeItRaises) {
+  const Batch batch = toy_batch(8);
+  AutogradOptimizerOptions options = precision("float16", 4);
+  options.on_nonfinite = "raise";
+  AutogradOptimizer optimizer(toy_model(), adamw(), options);
+  const LossFunction infinite = [](const at::Tensor& output, const at::Tensor& target) {
+    return squared_error(output, target).mul(std::numeric_limits<float>::infinity());
+  };
+  EXPECT_TRUE(optimizer.step(infinite, batch.input, batch.target).skipped);
+  EXPECT_EQ(optimizer.step(infinite, batch.input, batch.target).loss_scale, 2);
+  EXPECT_ERROR_WITH("holds inf or NaN", optimizer.step(infinite, batch.input, batch.target));
+  EXPECT_FALSE(optimizer.step(squared_error, batch.input, batch.target).skipped) << "the scaler is in order after it";
+}
+
+TEST(MixedPrecisionScaler, UnscalesTheNormOfAnAbandonedStep) {
+  const Batch batch = toy_batch(8);
+  AutogradOptimizer plain(toy_model(), adamw(), precision("float16", 1));
+  AutogradOptimizer scaled(toy_model(), adamw(), precision("float16", 1024));
+  plain.accumulate(squared_error, batch);
+  scaled.accumulate(squared_error, batch);
+  const StepInfo info = scaled.abandon_step();
+  EXPECT_EQ(info.loss_scale, 1024);
+  EXPECT_NEAR(info.grad_norm / plain.abandon_step().grad_norm, 1, 1e-2);
 }
 
 TEST(MixedPrecisionScaler, IsPartOfTheState) {

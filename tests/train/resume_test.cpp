@@ -268,5 +268,92 @@ TEST(ResumeWithOtherOptions, OfMoreEpochsGoesOn) {
   expect_same_bits(model.parameters.tensors, twin.parameters.tensors);
 }
 
+class ResumeWithASchedule : public testing::TestWithParam<std::string> {};
+
+TEST_P(ResumeWithASchedule, OfAnotherLengthTakesThatOnesRates) {
+  const TemporaryFolder folder;
+  LoopOptions options;
+  options.epochs = 1;
+  options.schedule.name = GetParam();
+  options.schedule.warmup_steps = 2;
+  options.checkpoint.folder = (folder / "first").string();
+  ListSource source(toy_batch(12), 4);
+  AutogradTrainingLoop first(toy_model(), OptimizerOptions(), options);
+  (void)first.fit(source, nullptr, squared_error);
+
+  options.epochs = 3;
+  AutogradTrainingLoop more(toy_model(60), OptimizerOptions(), options);
+  more.resume(folder / "first/checkpoint-3");
+  const FitResult resumed = more.fit(source, nullptr, squared_error);
+  options.checkpoint.folder = "";
+  AutogradTrainingLoop whole(toy_model(), OptimizerOptions(), options);
+  const FitResult in_one = whole.fit(source, nullptr, squared_error);
+  ASSERT_EQ(resumed.history.size(), 2U);
+  EXPECT_EQ(resumed.history[0].learning_rates, in_one.history[1].learning_rates);
+  EXPECT_EQ(resumed.history[1].learning_rates, in_one.history[2].learning_rates);
+  EXPECT_GT(resumed.history[0].learning_rates.front(), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ResumeWithASchedule, testing::Values("cosine", "linear", "polynomial", "one_cycle"));
+
+TEST(ResumeFromElsewhere, SavesInItsOwnFolder) {
+  const TemporaryFolder folder;
+  LoopOptions options;
+  options.epochs = 1;
+  options.checkpoint.folder = (folder / "first").string();
+  ListSource source(toy_batch(12), 4);
+  AutogradTrainingLoop first(toy_model(), OptimizerOptions(), options);
+  (void)first.fit(source, nullptr, squared_error);
+
+  options.checkpoint.folder = (folder / "second").string();
+  AutogradTrainingLoop second(toy_model(60), OptimizerOptions(), options);
+  second.resume(folder / "first/checkpoint-3");
+  EXPECT_TRUE(fs::exists(second.save_checkpoint() / "model.safetensors"));
+}
+
+TEST(ResumeWithOtherOptions, TakesTheAveragesDecayFromThem) {
+  const TemporaryFolder folder;
+  LoopOptions options;
+  options.epochs = 1;
+  options.use_ema = true;
+  options.checkpoint.folder = (folder / "run").string();
+  ListSource source(toy_batch(12), 4);
+  AutogradTrainingLoop first(toy_model(), OptimizerOptions(), options);
+  (void)first.fit(source, nullptr, squared_error);
+
+  options.ema.decay = 0.5;
+  AutogradTrainingLoop second(toy_model(60), OptimizerOptions(), options);
+  second.resume(folder / "run/checkpoint-3");
+  EXPECT_EQ(second.ema()->decay(), 0.5);
+}
+
+TEST(ResumeOfADamagedState, NamesTheCheckpoint) {
+  const TemporaryFolder folder;
+  LoopOptions options;
+  options.epochs = 1;
+  options.checkpoint.folder = (folder / "run").string();
+  ListSource source(toy_batch(12), 4);
+  AutogradTrainingLoop first(toy_model(), OptimizerOptions(), options);
+  (void)first.fit(source, nullptr, squared_error);
+  const fs::path checkpoint = folder / "run/checkpoint-3";
+  Checkpoint saved = read_checkpoint(checkpoint);
+  saved.training.values["loop"].erase("position");
+  write_checkpoint(folder / "damaged", 3, saved);
+
+  AutogradTrainingLoop second(toy_model(60), OptimizerOptions(), options);
+  EXPECT_ERROR_WITH("damaged/checkpoint-3 is damaged", second.resume(folder / "damaged/checkpoint-3"));
+}
+
+TEST(Fit, GoesOnAfterAStopThatWasRequested) {
+  ListSource source(toy_batch(12), 4);
+  LoopOptions options;
+  options.epochs = 2;
+  AutogradTrainingLoop loop(toy_model(), OptimizerOptions(), options);
+  loop.request_stop();
+  EXPECT_EQ(loop.fit(source, nullptr, squared_error).status, "interrupted");
+  EXPECT_EQ(loop.fit(source, nullptr, squared_error).status, "finished");
+  EXPECT_EQ(loop.steps(), 6);
+}
+
 }  // namespace
 }  // namespace gradwise
