@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
+constexpr const char* kVersion = "gradwise " GRADWISE_VERSION;
 
 int complain(const std::string& text, int status) {
   std::fflush(stdout);
@@ -24,9 +25,15 @@ int complain(const std::string& text, int status) {
 int run(CLI::App& program, gradwise::CommandResult& result, int argc, char** argv) {
   try {
     program.parse(argc, argv);
+    if (program.get_subcommands().empty()) {
+      return complain("a command is needed; see gradwise --help", kUsage);
+    }
     return result.exit_status;
   } catch (const CLI::ParseError& error) {
-    return program.exit(error) == 0 ? 0 : kUsage;
+    if (error.get_exit_code() == 0) {
+      return program.exit(error);  // help or version
+    }
+    return complain(std::string(error.what()) + "; see gradwise --help", kUsage);
   } catch (const gradwise::Error& error) {
     return complain(error.what(), error.kind() == gradwise::ErrorKind::usage ? kUsage : kFailed);
   } catch (const c10::Error& error) {
@@ -41,14 +48,18 @@ int run(CLI::App& program, gradwise::CommandResult& result, int argc, char** arg
 
 int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of the write, not the end of the process
+  std::signal(SIGPIPE, SIG_IGN);  // a training goes on when nobody reads its output any more
   CLI::App program("Gradwise: trains networks in C++ on LibTorch, watches them, and loses nothing", "gradwise");
-  program.set_version_flag("--version", "gradwise " GRADWISE_VERSION);
-  program.require_subcommand(1);
+  program.set_version_flag("--version", kVersion);
+  program.require_subcommand(0, 1);
   gradwise::CommandResult result;
   gradwise::add_train_command(program, result);
   gradwise::add_runs_command(program);
   gradwise::add_report_command(program);
   gradwise::add_config_command(program);
   gradwise::add_completion_command(program);
+  for (CLI::App* command : program.get_subcommands([](CLI::App*) { return true; })) {
+    command->set_version_flag("--version", kVersion);
+  }
   return run(program, result, argc, argv);
 }

@@ -1,6 +1,8 @@
 #include "cli/run_session.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <malloc.h>
 
 #include <cstdio>
@@ -16,6 +18,7 @@
 #include "gradwise/core/error.h"
 #include "gradwise/core/random_state.h"
 #include "gradwise/data/safetensors.h"
+#include "gradwise/optim/guarded_forward.h"
 #include "gradwise/record/jsonl.h"
 #include "gradwise/record/run_store.h"
 #include "gradwise/record/tensorboard.h"
@@ -37,10 +40,15 @@ void keep_freed_memory() {
 
 at::Device parse_device(const std::string& name) {
   try {
-    return at::Device(name);
-  } catch (const std::exception&) {
-    fail_usage("config", "run.device is \"", name, "\", allowed: cpu, cuda, cuda:0, ...");
+    const at::Device device(name);
+    if (device.is_cpu() || device.is_cuda()) {
+      (void)at::empty({1}, at::TensorOptions().device(device));
+      return device;
+    }
+  } catch (const c10::Error&) {
+    // No device's name, or of one that is not here: ATen's own message lists every backend there is.
   }
+  fail_usage("config", "run.device is \"", name, "\", allowed: cpu, and cuda, cuda:0, ... where there is one");
 }
 
 void set_threads(const RunConfig& config) {
@@ -78,10 +86,35 @@ int RunSession::start(const RunConfig& config, const std::string& name) {
   session.loop_ =
       std::make_unique<AutogradTrainingLoop>(std::move(model), session.config_.optimizer, session.config_.train);
   session.loop_->prepare(*session.data_.train);
-  session.enter(RunFolder::create(session.config_.run.dir));
-  write_file_atomically(session.folder_->file("config.toml"), to_toml(session.config_));
-  session.open_records(-1);
-  return session.run(-1);
+  session.try_first_batch();
+  const std::filesystem::path folder = session.config_.run.dir;
+  const bool fresh = !std::filesystem::exists(folder);
+  try {
+    session.enter(RunFolder::create(folder));
+    write_file_atomically(session.folder_->file("config.toml"), to_toml(session.config_));
+    session.open_records(-1);
+    return session.run(-1);
+  } catch (...) {
+    if (fresh && session.loop_->steps() <= 1) {  // nothing was trained: leave the name free
+      session.recorder_.reset();
+      session.folder_.reset();
+      std::error_code ignored;
+      std::filesystem::remove_all(folder, ignored);
+    }
+    throw;
+  }
+}
+
+void RunSession::try_first_batch() {
+  const RandomStateGuard random(at::kCPU);
+  const TrainingModeGuard evaluation(loop_->model(), false);
+  const at::NoGradGuard no_grad;
+  Batch batch;
+  data_.train->start(0, 0);
+  if (data_.train->next(batch)) {
+    const LossFunction loss = make_loss(config_.loss.name, config_.loss.label_smoothing);
+    (void)guarded_loss(loss, guarded_forward(loop_->model(), batch), batch.target);
+  }
 }
 
 int RunSession::resume(const std::filesystem::path& run, const std::vector<std::string>& overrides) {
@@ -161,11 +194,8 @@ int RunSession::run(std::int64_t resumed_at) {
   tell(std::move(started));
   const LossFunction loss = make_loss(config_.loss.name, config_.loss.label_smoothing);
   try {
-    FitResult result;
-    {
-      const StopSignals signals(*loop_);
-      result = loop_->fit(*data_.train, data_.test.get(), loss, device_);
-    }
+    const StopSignals signals(*loop_);
+    const FitResult result = loop_->fit(*data_.train, data_.test.get(), loss, device_);
     tell(RunFinished{result.status, result.reason});
     if (result.status == "interrupted") {
       return interrupted(StopSignals::received());
@@ -176,7 +206,15 @@ int RunSession::run(std::int64_t resumed_at) {
     recorder_->drain();
     throw;
   }
-  return 0;
+  return tell_lost_records();
+}
+
+int RunSession::tell_lost_records() const {
+  const std::vector<std::string> failures = recorder_->failures();
+  for (const std::string& failure : failures) {
+    std::fprintf(stderr, "gradwise: error: a record was lost: %s\n", failure.c_str());
+  }
+  return failures.empty() ? 0 : 1;
 }
 
 int RunSession::interrupted(int signal) {
@@ -194,7 +232,7 @@ void RunSession::save_weights() {
       tensors[group->names[i]] = group->tensors[i].detach().cpu().contiguous();
     }
   }
-  if (ExponentialMovingAverage* average = loop_->ema()) {
+  if (ExponentialMovingAverage* average = loop_->ema(); average != nullptr && average->num_updates() > 0) {
     const NamedParameters averages = average->averages();
     for (std::size_t i = 0; i < averages.size(); ++i) {
       tensors[averages.names[i]] = averages.tensors[i].detach().cpu().contiguous();

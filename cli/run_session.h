@@ -25,12 +25,16 @@ class RunSession {
   RunSession(RunConfig config, RunData data);
 
   void enter(RunFolder folder);
+  /// A forward pass and its loss, before anything is written.
+  void try_first_batch();
   void open_records(std::int64_t resumed_at);
   /// The step that the run goes on from; 0 where it has no checkpoint yet.
   [[nodiscard]] std::int64_t load_checkpoint();
   [[nodiscard]] int run(std::int64_t resumed_at);
   void tell(Payload payload);
   void finish(const FitResult& result);
+  /// 1 where a record was lost, after saying so.
+  [[nodiscard]] int tell_lost_records() const;
   void save_weights();
   [[nodiscard]] int interrupted(int signal);
 

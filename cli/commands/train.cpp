@@ -18,23 +18,42 @@ struct TrainArguments {
   std::vector<std::string> overrides;
 };
 
-// The configuration's stem and the time of the start, as "fashion_mnist_cnn-20260131-140559".
+// The configuration's stem and the time of the start, as "fashion_mnist_cnn-20260131-140559"; "-2" and so on after it
+// where there is one already.
 std::string default_name(const std::string& config) {
   const std::time_t now = std::time(nullptr);
   std::tm local{};
   ::localtime_r(&now, &local);
   char text[32];
   std::strftime(text, sizeof(text), "-%Y%m%d-%H%M%S", &local);
-  return std::filesystem::path(config).stem().string() + text;
+  const std::string first = std::filesystem::path(config).stem().string() + text;
+  std::string name = first;
+  for (int n = 2; std::filesystem::exists("runs/" + name); ++n) {
+    name = first + "-" + std::to_string(n);
+  }
+  return name;
+}
+
+// What a checkpoint's state depends on, or holds itself.
+void check_resumed(const std::vector<std::string>& overrides) {
+  for (const std::string& text : overrides) {
+    for (const char* fixed : {"optimizer.", "loader.", "data.", "train.seed", "train.accumulate", "run.dir"}) {
+      GRADWISE_CHECK(!text.starts_with(fixed), "train", "--set ", text,
+                     " can't be changed in a run that goes on; start a new run with it");
+    }
+  }
 }
 
 int train(const TrainArguments& arguments) {
   GRADWISE_CHECK(arguments.config.empty() != arguments.run.empty(), "train",
                  "give either a configuration or --resume RUN");
   if (!arguments.run.empty()) {
+    check_resumed(arguments.overrides);
     return RunSession::resume(run_path(arguments.run), arguments.overrides);
   }
-  return RunSession::start(load_config(arguments.config, arguments.overrides), default_name(arguments.config));
+  RunConfig config = load_config(arguments.config, arguments.overrides);
+  resolve_paths(config, std::filesystem::path(arguments.config).parent_path());
+  return RunSession::start(config, default_name(arguments.config));
 }
 
 }  // namespace

@@ -18,6 +18,20 @@ void require_file(const char* key, const std::string& path, bool optional) {
 
 }  // namespace
 
+void resolve_paths(RunConfig& config, const std::filesystem::path& beside) {
+  namespace fs = std::filesystem;
+  DataOptions& data = config.data;
+  for (std::string* path : {&data.train_images, &data.train_labels, &data.test_images, &data.test_labels, &data.file,
+                            &data.test_file, &config.model.file}) {
+    if (path->empty() || fs::path(*path).is_absolute()) {
+      continue;
+    }
+    const fs::path here = fs::absolute(*path).lexically_normal();
+    const fs::path there = fs::absolute(beside / *path).lexically_normal();
+    *path = (fs::exists(here) || !fs::exists(there) ? here : there).string();
+  }
+}
+
 void check_config(const RunConfig& config) {
   const DataOptions& data = config.data;
   if (data.kind == "idx") {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include "cli/models/model_factory.h"
@@ -29,7 +30,7 @@ struct RunOptions {
 template <class Fields>
 void describe(Fields& fields, RunOptions& o) {
   fields.add("dir", o.dir, "folder of the run; empty: runs/<name of the configuration>-<date and time>", anything());
-  fields.add("threads", o.threads, "threads of an operator; 0: one a core", at_least(0));
+  fields.add("threads", o.threads, "threads of an operator; 0: one a core", between(0, 1024));
   fields.add("device", o.device, "cpu, cuda, cuda:1, ...", anything());
   fields.add("jsonl", o.jsonl, "write events.jsonl", anything());
   fields.add("tensorboard", o.tensorboard, "write a TensorBoard event file", anything());
@@ -50,6 +51,7 @@ struct DataOptions {
   std::string targets = "y";
   double validation_split = 0;
   std::int64_t limit = 0;
+  std::int64_t classes = 0;
   CsvOptions csv = {};
   WindowOptions text = {};
 };
@@ -68,6 +70,7 @@ void describe(Fields& fields, DataOptions& o) {
   fields.add("validation_split", o.validation_split,
              "share of the training data that is held out where no test data are given", from_below(0, 1));
   fields.add("limit", o.limit, "only this many training samples; 0: all", at_least(0));
+  fields.add("classes", o.classes, "number of classes; 0: one more than the largest label", at_least(0));
   fields.group("csv", o.csv, "reading of CSV");
   fields.group("text", o.text, "windows over a text");
 }
@@ -104,6 +107,10 @@ void describe(Fields& fields, RunConfig& o) {
   fields.group("optimizer", o.optimizer, "how it is minimised");
   fields.group("train", o.train, "the training");
 }
+
+/// Makes the paths of files whole, so that the run can go on from anywhere: what does not stand in the working folder
+/// is looked for beside the configuration.
+void resolve_paths(RunConfig& config, const std::filesystem::path& beside);
 
 /// What single fields can't say: files that are needed and exist, names that belong together.
 void check_config(const RunConfig& config);

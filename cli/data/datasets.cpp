@@ -50,16 +50,18 @@ Dataset first_samples(Dataset dataset, std::int64_t limit) {
 }
 
 // Classes: one more than the largest label; for numbers to predict, their count.
-std::int64_t outputs_of(const Dataset& train, const LossOptions& loss) {
-  if (!train.class_names.empty()) {
-    return static_cast<std::int64_t>(train.class_names.size());
+std::int64_t outputs_of(const Dataset& train, const RunConfig& config) {
+  const bool labels = !train.targets.is_floating_point();
+  const std::string& loss = config.loss.name;
+  if (loss == "cross_entropy") {
+    GRADWISE_CHECK(labels, "config",
+                   "loss.name is \"cross_entropy\", which needs classes as targets; these are numbers");
+    return config.data.classes > 0     ? config.data.classes
+           : train.class_names.empty() ? train.targets.max().item<std::int64_t>() + 1
+                                       : static_cast<std::int64_t>(train.class_names.size());
   }
-  if (loss.name == "cross_entropy") {
-    const bool whole = train.targets.defined() && !train.targets.is_floating_point();
-    GRADWISE_CHECK(whole, "data", "the loss cross_entropy needs class indices as targets, these are ",
-                   train.targets.defined() ? "numbers" : "missing");
-    return train.targets.max().item<std::int64_t>() + 1;
-  }
+  GRADWISE_CHECK(!labels || loss == "binary_cross_entropy", "config", "loss.name is \"", loss,
+                 "\", which needs numbers as targets; these are classes");
   return train.targets.dim() > 1 ? train.targets.size(1) : 1;
 }
 
@@ -130,11 +132,13 @@ RunData load_data(const RunConfig& config) {
   GRADWISE_CHECK(train.targets.defined(), "config", "data.csv.label is \"\", allowed: the column to predict");
   RunData loaded;
   loaded.shape.sample.assign(train.inputs.sizes().begin() + 1, train.inputs.sizes().end());
-  loaded.shape.outputs = outputs_of(train, config.loss);
+  loaded.shape.outputs = outputs_of(train, config);
   if (config.loss.name == "cross_entropy") {
     check_labels(train, loaded.shape.outputs);
   }
   loaded.train = std::make_unique<DataLoader>(std::move(train), train_options(config));
+  const bool named = !config.data.test_images.empty() || !config.data.test_file.empty();
+  GRADWISE_CHECK(test.size() > 0 || !named, "data", "the test data are empty");
   if (test.size() > 0) {
     if (config.loss.name == "cross_entropy") {
       check_labels(test, loaded.shape.outputs);

@@ -2,6 +2,8 @@
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 
+#include <algorithm>
+
 #include "cli/models/layers.h"
 #include "cli/models/model_factory.h"
 #include "gradwise/adapters/nn_module.h"
@@ -13,7 +15,10 @@ namespace nn = torch::nn;
 
 // 3x3 convolutions, each with 2x2 max-pooling, then fully connected layers.
 struct Cnn : nn::Module {
-  Cnn(const ModelOptions& options, const ModelShape& shape) : activation(options.activation), dropout(options.dropout) {
+  Cnn(const ModelOptions& options, const ModelShape& shape)
+      : activation(options.activation),
+        dropout(options.dropout),
+        format(image_format(std::ranges::min(options.channels))) {
     std::int64_t channels = shape.sample[0];
     std::int64_t height = shape.sample[1];
     std::int64_t width = shape.sample[2];
@@ -36,7 +41,7 @@ struct Cnn : nn::Module {
   void add_convolution(std::int64_t from, std::int64_t to, bool normalise) {
     const std::string number = std::to_string(convolutions.size() + 1);
     auto options = nn::Conv2dOptions(from, to, 3).padding(1).bias(!normalise);
-    convolutions.push_back(register_module("conv" + number, channels_last(nn::Conv2d(options))));
+    convolutions.push_back(register_module("conv" + number, laid_out(nn::Conv2d(options), format)));
     if (normalise) {
       norms.push_back(register_module("norm" + number, nn::BatchNorm2d(to)));
     }
@@ -47,7 +52,7 @@ struct Cnn : nn::Module {
   }
 
   torch::Tensor forward(const torch::Tensor& input) {
-    torch::Tensor x = input.contiguous(at::MemoryFormat::ChannelsLast);
+    torch::Tensor x = input.contiguous(format);
     for (std::size_t i = 0; i < convolutions.size(); ++i) {
       x = convolutions[i](x);
       if (!norms.empty()) {
@@ -66,6 +71,7 @@ struct Cnn : nn::Module {
 
   std::string activation;
   double dropout;
+  at::MemoryFormat format;
   std::vector<nn::Conv2d> convolutions;
   std::vector<nn::BatchNorm2d> norms;
   std::vector<nn::Linear> linears;
@@ -75,6 +81,7 @@ struct Cnn : nn::Module {
 
 Model build_cnn(const ModelOptions& options, const ModelShape& shape) {
   require_images(shape.sample, "cnn");
+  GRADWISE_CHECK(!options.channels.empty(), "model", "channels is empty, allowed: at least one convolution");
   return adapt(std::make_shared<Cnn>(options, shape));
 }
 

@@ -20,10 +20,16 @@ inline torch::Tensor activate(const torch::Tensor& x, const std::string& name) {
   return name == "sigmoid" ? torch::sigmoid(x) : torch::relu(x);
 }
 
-/// Lays a convolution's weights out with the channels last, for which the CPU's kernels are twice as fast.
+/// Channels last, for which the CPU's kernels are twice as fast; but LibTorch 2.13 writes past its buffers in the
+/// backward of some convolutions with two to seven channels in that format.
+inline at::MemoryFormat image_format(std::int64_t fewest_channels) {
+  return fewest_channels >= 8 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+}
+
+/// Lays a convolution's weights out in a format.
 template <class Convolution>
-Convolution channels_last(Convolution layer) {
-  layer->weight.set_data(layer->weight.contiguous(at::MemoryFormat::ChannelsLast));
+Convolution laid_out(Convolution layer, at::MemoryFormat format) {
+  layer->weight.set_data(layer->weight.contiguous(format));
   return layer;
 }
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string_view>
 
 #include "gradwise/core/error.h"
@@ -100,6 +101,8 @@ class Table {
     for (std::size_t i = 0; i < first.size(); ++i) {
       names_.push_back(options_.header ? first[i] : std::to_string(i));
     }
+    const std::set<std::string> distinct(names_.begin(), names_.end());
+    GRADWISE_CHECK(distinct.size() == names_.size(), kCsvPlace, file_, " has two columns of the same name");
     if (!options_.label.empty()) {
       label_ = find_column(options_.label);
     }

@@ -52,6 +52,10 @@ bool AutogradOptimizer::Impl::gradients_finite(StepInfo& info, bool unscaled_fin
 
 // While the loss is scaled, an overflow is how the scaler finds its scale; at a scale of 1 it is the gradients' own.
 void AutogradOptimizer::Impl::refuse_nonfinite(StepInfo& info) {
+  if (!guarded_buffers.empty()) {
+    const at::NoGradGuard no_grad;
+    at::_foreach_copy_(guarded_buffers, buffer_copies);
+  }
   if (options.on_nonfinite == "raise" && (!scaling() || info.loss_scale <= 1)) {
     const Issue found = info.issues.back();
     end_window(info);
@@ -59,18 +63,15 @@ void AutogradOptimizer::Impl::refuse_nonfinite(StepInfo& info) {
   }
   info.skipped = true;
   info.grad_norm_clipped = info.grad_norm;
-  const at::NoGradGuard no_grad;
-  if (!guarded_buffers.empty() && options.on_nonfinite == "skip") {
-    at::_foreach_copy_(guarded_buffers, buffer_copies);
-  }
 }
 
 double AutogradOptimizer::Impl::clip(double norm, const std::optional<ClipRequest>& request, bool& clipped) {
   const ClipOptions& how = options.clip;
-  if (gradients.empty() || how.method == "none" || (request && !request->clip_gradients)) {
+  const bool wanted = request ? request->clip_gradients : how.method != "none";
+  if (gradients.empty() || !wanted) {
     return norm;
   }
-  if (how.method == "norm") {
+  if (how.method == "norm" || how.method == "none") {
     const double max_norm = request ? request->max_grad_norm : how.max_norm;
     GRADWISE_CHECK(max_norm > 0, "clip", "max_grad_norm is ", max_norm, ", allowed: > 0");
     clipped = clip_by_norm(gradients, norm, max_norm);
@@ -99,7 +100,7 @@ void AutogradOptimizer::Impl::update_by_gradients(StepInfo& info, const std::opt
   read_window(info, global_norm(gradients));
   info.loss_scale = scaling() ? scaler.get_scale() : 1.0;
   const bool finite = gradients_finite(info, unscaled_finite);
-  if (!finite && (scaling() || options.on_nonfinite != "ignore")) {
+  if (!finite && refuses_nonfinite()) {
     refuse_nonfinite(info);
   } else {
     info.grad_norm_clipped = clip(info.grad_norm, request, info.clipped);

@@ -41,7 +41,8 @@ void describe(Fields& fields, AutogradOptimizerOptions& o) {
              "steps between measurements of parameter norm and update ratio; 0: never", at_least(0));
 }
 
-/// Clipping of one step where it differs from the options.
+/// Clipping of one step where it differs from the options: off, or by `max_grad_norm` where the method is "norm" or
+/// "none". The methods "value" and "agc" keep their own bounds.
 struct ClipRequest {
   bool clip_gradients = true;
   double max_grad_norm = 1.0;

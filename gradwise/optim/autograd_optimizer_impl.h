@@ -38,6 +38,8 @@ struct AutogradOptimizer::Impl {
   Impl(Model model, std::unique_ptr<torch::optim::Optimizer> optimizer, AutogradOptimizerOptions options);
 
   [[nodiscard]] bool scaling() const { return dtype == at::kHalf; }
+  /// Scaled gradients overflow as a matter of course, whatever is asked of the others.
+  [[nodiscard]] bool refuses_nonfinite() const { return scaling() || options.on_nonfinite != "ignore"; }
   [[nodiscard]] bool measures_weights(const StepInfo& info) const {
     return options.weight_statistics_every > 0 && info.step % options.weight_statistics_every == 0;
   }

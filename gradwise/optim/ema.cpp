@@ -80,8 +80,11 @@ void ExponentialMovingAverage::update() {
   ++num_updates_;
   const double decay = current_decay();
   decay_product_ *= decay;
-  const bool moved = shadow_.front().scalar_type() != sources_.tensors.front().scalar_type() ||
-                     shadow_.front().device() != sources_.tensors.front().device();
+  bool moved = false;
+  for (std::size_t i = 0; i < shadow_.size(); ++i) {
+    moved = moved || shadow_[i].scalar_type() != sources_.tensors[i].scalar_type() ||
+            shadow_[i].device() != sources_.tensors[i].device();
+  }
   at::_foreach_lerp_(shadow_, moved ? converted(sources_.tensors, shadow_) : sources_.tensors, 1.0 - decay);
   write_into(counter_shadow_, counters_.tensors);
 }

@@ -34,7 +34,7 @@ at::Tensor AutogradOptimizer::Impl::forward_backward(const LossFunction& loss_fu
 
 // A forward pass over a bad batch spoils the statistics of batch norm before anyone can know.
 void AutogradOptimizer::Impl::remember_buffers() {
-  if (!guarded_buffers.empty() && options.on_nonfinite == "skip") {
+  if (!guarded_buffers.empty() && refuses_nonfinite()) {
     const at::NoGradGuard no_grad;
     at::_foreach_copy_(buffer_copies, guarded_buffers);
   }

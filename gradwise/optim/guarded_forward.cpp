@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <exception>
 #include <sstream>
 #include <string>
 
@@ -19,9 +20,16 @@ std::string shape_of(const at::Tensor& tensor) {
   return text.str();
 }
 
-std::string first_line(const c10::Error& error) {
-  const std::string text = error.what_without_backtrace();
-  return text.substr(0, text.find('\n'));
+// c10's errors begin with what happened; TorchScript's end with it, after a traceback.
+std::string told_by(const std::exception& error) {
+  if (const auto* torch_error = dynamic_cast<const c10::Error*>(&error)) {
+    const std::string text = torch_error->what_without_backtrace();
+    return text.substr(0, text.find('\n'));
+  }
+  std::string text = error.what();
+  text.erase(text.find_last_not_of('\n') + 1);
+  const std::size_t last = text.rfind('\n');
+  return last == std::string::npos ? text : text.substr(last + 1);
 }
 
 }  // namespace
@@ -29,9 +37,10 @@ std::string first_line(const c10::Error& error) {
 at::Tensor guarded_forward(const Model& model, const Batch& batch) {
   try {
     return model.forward(batch);
-  } catch (const c10::Error& error) {
-    fail_usage("model", "the forward pass fails for an input of shape ", shape_of(batch.input), ": ",
-               first_line(error));
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    fail_usage("model", "the forward pass fails for an input of shape ", shape_of(batch.input), ": ", told_by(error));
   }
 }
 
@@ -39,9 +48,11 @@ at::Tensor guarded_loss(const LossFunction& loss_function, const at::Tensor& out
   at::Tensor loss;
   try {
     loss = loss_function(output, target);
-  } catch (const c10::Error& error) {
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
     fail_usage("loss", "the model's output ", shape_of(output), " and the target ", shape_of(target),
-               " do not fit the loss: ", first_line(error));
+               " do not fit the loss: ", told_by(error));
   }
   GRADWISE_CHECK(loss.defined() && loss.numel() == 1, "loss", "the loss has shape ", shape_of(loss),
                  ", allowed: a scalar (take its mean over the samples)");

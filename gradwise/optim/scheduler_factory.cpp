@@ -181,6 +181,9 @@ std::unique_ptr<Scheduler> make_scheduler(const ScheduleOptions& options, std::v
   if (options.name == "plateau") {
     return make_plateau(options, rates);
   }
+  const bool too_short = options.name == "one_cycle" && options.total_steps > 0 && options.total_steps < total_steps;
+  GRADWISE_CHECK(!too_short, kPlace, "total_steps is ", options.total_steps,
+                 ", allowed with \"one_cycle\": >= ", total_steps, ", the training's own length");
   Setting setting{rates, {}, options.total_steps > 0 ? options.total_steps : total_steps};
   for (const Rate& rate : rates) {
     setting.lrs.push_back(std::isnan(rate.initial_lr) ? rate.lr : rate.initial_lr);

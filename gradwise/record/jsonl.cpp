@@ -1,7 +1,6 @@
 #include "gradwise/record/jsonl.h"
 
 #include <fstream>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "gradwise/core/atomic_file.h"
@@ -13,12 +12,15 @@ namespace {
 
 constexpr std::size_t kChunk = std::size_t{1} << 20;
 
-// The event's step; later than any where the line is no event, as one that a kill cut off.
-std::int64_t step_of(const std::string& line) {
+// Whether an event is from before the checkpoint of `step`: not where the line is no event, as one that a kill cut off,
+// and not what stands at the end of a run.
+bool is_before(const std::string& line, std::int64_t step) {
   const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || json.value("kind", "") == "run_finished" || json.value("data", "") == "test") {
+    return false;
+  }
   const auto found = json.find("step");
-  return found != json.end() && found->is_number_integer() ? found->get<std::int64_t>()
-                                                           : std::numeric_limits<std::int64_t>::max();
+  return found != json.end() && found->is_number_integer() && found->get<std::int64_t>() <= step;
 }
 
 }  // namespace
@@ -40,7 +42,7 @@ void forget_jsonl_after(const std::filesystem::path& path, std::int64_t step) {
   AtomicFile kept(path);
   std::string chunk;
   for (std::string line; std::getline(file, line);) {
-    if (step_of(line) <= step) {
+    if (is_before(line, step)) {
       chunk += line + '\n';
     }
     if (chunk.size() >= kChunk) {

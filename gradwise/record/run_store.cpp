@@ -57,6 +57,7 @@ std::int64_t single_integer(const Database& database, const std::string& sql) {
 struct RunStoreSink::Statements {
   explicit Statements(const Database& database)
       : run(database.prepare("INSERT OR REPLACE INTO run VALUES(?,?)")),
+        run_once(database.prepare("INSERT OR IGNORE INTO run VALUES(?,?)")),
         step(database.prepare("INSERT OR REPLACE INTO steps VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")),
         epoch(database.prepare("INSERT OR REPLACE INTO epochs VALUES(?,?,?,?,?,?,?)")),
         validation(database.prepare("INSERT OR REPLACE INTO validations VALUES(?,?,?,?,?,?,?,?,?)")),
@@ -65,6 +66,7 @@ struct RunStoreSink::Statements {
         message(database.prepare("INSERT INTO messages VALUES(?,?,?,?)")) {}
 
   void set(const char* key, const std::string& value) { run.bind(0, std::string(key)).bind(1, value).run(); }
+  void set_once(const char* key, const std::string& value) { run_once.bind(0, std::string(key)).bind(1, value).run(); }
 
   void store(const Event& event, const StepInfo& info) {
     step.bind(0, info.step).bind(1, event.time).bind(2, info.epoch).bind(3, info.samples).bind(4, info.micro_batches);
@@ -121,7 +123,10 @@ struct RunStoreSink::Statements {
     set("epochs", std::to_string(run_started.epochs));
     set("steps_per_epoch", std::to_string(run_started.steps_per_epoch));
     set("status", "running");
-    set(run_started.resumed_at < 0 ? "started" : "resumed", std::to_string(event.time));
+    if (run_started.resumed_at >= 0) {
+      set("resumed", std::to_string(event.time));
+    }
+    set_once("started", std::to_string(event.time));  // a kill may have come before the first record
   }
 
   void store(const Event& event, const RunFinished& finished) {
@@ -130,7 +135,7 @@ struct RunStoreSink::Statements {
     set("ended", std::to_string(event.time));
   }
 
-  Statement run, step, epoch, validation, checkpoint, issue, message;
+  Statement run, run_once, step, epoch, validation, checkpoint, issue, message;
 };
 
 RunStoreSink::RunStoreSink(const std::filesystem::path& path) : database_(path, Database::Mode::read_write) {

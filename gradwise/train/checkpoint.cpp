@@ -138,10 +138,11 @@ std::pair<CheckpointPlace, Checkpoint> newest_checkpoint(const fs::path& folder,
   fail("checkpoint", "there is no checkpoint that can be read in ", folder.string(), all);
 }
 
-void prune_checkpoints(const fs::path& folder, std::int64_t keep_last) {
+void prune_checkpoints(const fs::path& folder, std::int64_t keep_last, std::int64_t newest) {
   std::error_code ignored;
   const fs::path best = fs::read_symlink(folder / kBestLink, ignored);
-  const std::vector<CheckpointPlace> places = list_checkpoints(folder);
+  std::vector<CheckpointPlace> places = list_checkpoints(folder);
+  std::erase_if(places, [newest](const CheckpointPlace& place) { return place.step > newest; });
   const std::size_t keep = std::min(places.size(), static_cast<std::size_t>(keep_last));
   for (std::size_t i = 0; i + keep < places.size(); ++i) {
     if (places[i].path.filename() != best) {

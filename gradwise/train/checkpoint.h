@@ -39,7 +39,7 @@ std::int64_t write_checkpoint(const std::filesystem::path& folder, std::int64_t 
 
 /// Keeps the newest `keep_last` and the best (named by the link `best`), removes the others and what a killed process
 /// left half-written.
-void prune_checkpoints(const std::filesystem::path& folder, std::int64_t keep_last);
+void prune_checkpoints(const std::filesystem::path& folder, std::int64_t keep_last, std::int64_t newest);
 
 /// Points the link `best` at the checkpoint of `step`.
 void mark_best(const std::filesystem::path& folder, std::int64_t step);

@@ -81,7 +81,7 @@ void CheckpointWriter::write(const Job& job) {
   if (job.best) {
     mark_best(folder_, job.step);
   }
-  prune_checkpoints(folder_, keep_last_);
+  prune_checkpoints(folder_, keep_last_, job.step);
   CheckpointSaved saved;
   saved.path = (folder_.filename() / ("checkpoint-" + std::to_string(job.step))).string();
   saved.bytes = bytes;

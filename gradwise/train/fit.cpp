@@ -27,6 +27,7 @@ EpochFinished summary_of(const EpochStats& stats) {
 // Returns whether the monitored figure is the best so far.
 bool AutogradTrainingLoop::Impl::validate_epoch(BatchSource& validation, const LossFunction& loss, at::Device device) {
   const ValidationStats stats = validate(validation, loss, device);
+  validated_step = optimizer.steps();
   const double figure = monitored(stats);
   const bool best = early_stopping.update(figure, optimizer.steps());
   Validated seen;
@@ -60,10 +61,8 @@ void AutogradTrainingLoop::Impl::fit_epochs(BatchSource& training, BatchSource* 
     result.history.push_back(std::move(stats));
     const bool last = epoch >= options.epochs || stop.status == "stopped";
     const bool due = complete && epoch % options.validate_every == 0;
-    const bool best = validation != nullptr && (due || last) && validate_epoch(*validation, loss, device);
-    if (complete) {
-      step_schedule("epoch");
-    }
+    const bool seen = validated_step == optimizer.steps();  // before a resume that has nothing left to do
+    const bool best = validation != nullptr && (due || last) && !seen && validate_epoch(*validation, loss, device);
     // Last, so that a checkpoint holds all that the end of an epoch changes.
     check_budgets();
     const bool keep = best && options.checkpoint.keep_best;

@@ -277,6 +277,7 @@ EpochStats AutogradTrainingLoop::Impl::run_epoch(BatchSource& source, const Loss
   partial.samples_per_second = partial.seconds > 0 ? static_cast<double>(partial.samples) / partial.seconds : 0;
   EpochStats stats = partial;
   if (stats.complete) {
+    step_schedule("epoch");
     ++epoch;
     position = 0;
     epoch_under_way = false;

@@ -62,6 +62,8 @@ class AutogradTrainingLoop {
   AutogradTrainingLoop(const AutogradTrainingLoop&) = delete;
   AutogradTrainingLoop& operator=(const AutogradTrainingLoop&) = delete;
 
+  /// One epoch, or what is left of it after `resume`. Moves the schedule; one that follows a metric (plateau) moves in
+  /// `fit` alone.
   EpochStats train_epoch(BatchSource& dataloader, const LossFunction& loss_function, at::Device device = at::kCPU,
                          std::optional<ClipRequest> clip = std::nullopt);
   /// In evaluation mode, without gradients, with the averaged weights where there is an average.

@@ -93,6 +93,7 @@ struct AutogradTrainingLoop::Impl {
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   double last_checkpoint = 0;  // in elapsed seconds
   std::int64_t last_checkpoint_step = -1;
+  std::int64_t validated_step = -1;  // of the last validation that counted
   StopReason stop;
   std::atomic<bool> stop_requested{false};
 };

@@ -38,7 +38,8 @@ class TopK : public Metric {
     const at::Tensor columns = at::Tensor(classes.new_ones({scores.size(1)}, at::kLong)).cumsum(0).sub(1);
     const at::Tensor ahead =
         scores.gt(own).logical_or(scores.eq(own).logical_and(columns.unsqueeze(0).lt(classes.unsqueeze(1))));
-    hits_ += ahead.sum(1).lt(k_).sum().item<std::int64_t>();
+    // A NaN compares as not ahead of anything: such a score is no hit.
+    hits_ += ahead.sum(1).lt(k_).logical_and(scores.isnan().any(1).logical_not()).sum().item<std::int64_t>();
     seen_ += scores.size(0);
   }
   [[nodiscard]] double value() const override { return static_cast<double>(hits_) / static_cast<double>(seen_); }

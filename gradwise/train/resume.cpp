@@ -78,7 +78,8 @@ Checkpoint AutogradTrainingLoop::Impl::live_state() {
                                   {"seconds", elapsed()},
                                   {"schedule", schedule ? schedule->state() : nlohmann::json()},
                                   {"schedule_length", schedule_length},
-                                  {"schedule_steps", schedule_steps}};
+                                  {"schedule_steps", schedule_steps},
+                                  {"validated_step", validated_step}};
   return live;
 }
 
@@ -125,6 +126,11 @@ void AutogradTrainingLoop::Impl::resume(const std::filesystem::path& path, at::D
   std::error_code unknown;
   const bool our_own = writer && std::filesystem::equivalent(path.parent_path(), options.checkpoint.folder, unknown);
   last_checkpoint_step = our_own ? optimizer.steps() : -1;
+  // A kill between the best checkpoint and its link.
+  const std::string best = "checkpoint-" + std::to_string(early_stopping.best_step());
+  if (our_own && std::filesystem::exists(path.parent_path() / best)) {
+    mark_best(path.parent_path(), early_stopping.best_step());
+  }
 }
 
 void AutogradTrainingLoop::Impl::load(const Checkpoint& saved, const NamedParameters& all, const std::string& path) {
@@ -152,6 +158,7 @@ void AutogradTrainingLoop::Impl::load(const Checkpoint& saved, const NamedParame
   resumed_schedule = loop.at("schedule");
   resumed_length = loop.at("schedule_length").get<std::int64_t>();
   schedule_steps = loop.at("schedule_steps").get<std::int64_t>();
+  validated_step = loop.at("validated_step").get<std::int64_t>();
   take_up_schedule();
   set_random_state(saved.training.nested("random"), all.tensors.front().device());
 }

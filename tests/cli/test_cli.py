@@ -1,6 +1,7 @@
 """The command line: what it prints, how it exits, and what bad input does."""
 
 import gzip
+import json
 import signal
 import subprocess
 import time
@@ -25,7 +26,7 @@ def test_version_and_help():
 
 def test_usage_errors_exit_2():
     gradwise(check=2)
-    gradwise("nonsense", check=2)
+    assert "nonsense" in gradwise("nonsense", check=2).stderr
     gradwise("train", check=2)
     gradwise("train", "missing.toml", check=2)
 
@@ -80,7 +81,10 @@ def test_completion(shell):
         ("train.monitor=f1", ["train.monitor", "f1"]),
         ("train.metrics=['f1']", ["f1", "accuracy"]),
         ("loader.batch_size=1000", ["1000", "600"]),
-        ("loss.name=mse", ["class 3", "1 classes"]),
+        ("loss.name=mse", ["needs numbers as targets; these are classes"]),
+        ("data.classes=3", ["label of sample", "is 3, allowed: from 0 to 2"]),
+        ("run.threads=100000", ["run.threads is 100000", "from 0 to 1024"]),
+        ("run.device=cuda:99", ["cuda:99", "allowed: cpu"]),
         ("train.max_steps=4", ["warmup_steps is 5"]),
         ("run.device=gpu", ["run.device", "gpu", "cpu"]),
         ("nonsense", ["nonsense", "key=value"]),
@@ -89,9 +93,23 @@ def test_completion(shell):
 def test_bad_configuration(config, tmp_path, override, words):
     done = gradwise("train", config, "--set", f"run.dir={tmp_path / 'run'}", "--set", override)
     assert done.returncode in (1, 2), done.stdout
+    assert not (tmp_path / "run").exists()
     for word in words:
         assert word in done.stderr, done.stderr
     assert "what():" not in done.stderr and "frame #" not in done.stderr
+
+
+def test_bad_key_names_its_line(config, tmp_path):
+    config.write_text(config.read_text().replace("lr = 0.01", "learning_rate = 1"))
+    stderr = train(config, tmp_path / "run", check=2).stderr
+    line = config.read_text().splitlines().index("learning_rate = 1") + 1
+    assert f"optimizer.learning_rate ({config}, line {line})" in stderr
+
+
+@pytest.mark.parametrize("command", ["train", "runs", "report", "config", "completion"])
+def test_version_and_help_everywhere(command):
+    assert gradwise(command, "--version", check=0).stdout.startswith("gradwise ")
+    assert command in gradwise(command, "--help", check=0).stdout
 
 
 def damaged(images, folder, damage):
@@ -130,7 +148,7 @@ def test_test_labels_out_of_range(config, images, tmp_path):
     write_idx(folder / "test-labels.gz", np.full(100, 9))
     config.write_text(config.read_text().replace(str(images), str(folder)))
     done = train(config, tmp_path / "run", check=None)
-    assert done.returncode == 1 and "label 9" in done.stderr
+    assert done.returncode == 2 and "is 9, allowed: from 0 to 3" in done.stderr
 
 
 def test_run_is_not_overwritten(config, tmp_path):
@@ -223,6 +241,59 @@ def test_script_model(config, tmp_path):
 def test_nonfinite_first_loss(config, tmp_path):
     done = train(config, tmp_path / "run", "loader.scale=1e37", check=1)
     assert "the loss of the first step is" in done.stderr
+
+
+def test_nothing_is_left_of_a_run_that_never_began(config, tmp_path):
+    run = tmp_path / "run"
+    train(config, run, "loader.scale=1e37", check=1)
+    assert not run.exists()
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 1; exec {GRADWISE} train {config} --set run.dir={run}"],
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 1 and not run.exists(), done.stdout + done.stderr
+
+
+def test_paths_beside_the_configuration(images, config, tmp_path):
+    config.write_text(config.read_text().replace(f"{images}/", "pictures/"))
+    (config.parent / "pictures").symlink_to(images)
+    run = tmp_path / "run"
+    train(config, run, "train.max_steps=7")
+    gradwise("train", "--resume", run, "--set", "train.max_steps=8", check=0)
+
+
+def test_longer_training_keeps_learning(config, tmp_path):
+    run = tmp_path / "run"
+    train(config, run, "train.epochs=2")
+    gradwise("train", "--resume", run, "--set", "train.epochs=4", check=0)
+    rates = [line["lr"] for line in map(json.loads, (run / "events.jsonl").open()) if line["kind"] == "step"]
+    assert len(rates) == 52 and rates[26] > 0
+
+
+def test_what_a_resumed_run_cannot_change(config, tmp_path):
+    run = tmp_path / "run"
+    train(config, run, "train.max_steps=7")
+    done = gradwise("train", "--resume", run, "--set", "optimizer.lr=0.5", check=2)
+    assert "optimizer.lr=0.5 can't be changed" in done.stderr
+
+
+def test_second_signal_ends_at_once(config, tmp_path):
+    run = tmp_path / "run"
+    with start(config, run, "train.epochs=100000") as process:
+        wait_for(lambda: list(run.glob("checkpoints/checkpoint-*")))
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    assert process.returncode == 130
+    gradwise("train", "--resume", run, "--set", "train.max_steps=8", check=0)
+
+
+def test_output_that_nobody_reads(config, tmp_path):
+    run = tmp_path / "run"
+    command = f"set -o pipefail; {GRADWISE} train {config} --set run.dir={run} --set train.epochs=3 | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (run / "report.txt").exists()
 
 
 def test_full_disk_keeps_the_older_checkpoint(config, tmp_path):

@@ -18,7 +18,7 @@ class Diary : public Observer {
   Action on(const Moment& moment) override {
     static const char* const kNames[] = {"train_start", "epoch_start",    "batch_start", "backward_end",
                                          "step_end",    "validation_end", "epoch_end",   "checkpoint",
-                                         "message",     "exception",      "train_end"};
+                                         "exception",      "train_end"};
     points.emplace_back(kNames[static_cast<std::size_t>(moment.point)]);
     moments.push_back(moment);
     return Action::proceed;

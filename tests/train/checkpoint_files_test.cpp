@@ -150,12 +150,21 @@ TEST(PruneCheckpoints, KeepsTheNewestAndTheBest) {
   fs::create_directory(folder / ".checkpoint-9.tmp");
   mark_best(folder / "", 1);
   mark_best(folder / "", 2);
-  prune_checkpoints(folder / "", 2);
+  prune_checkpoints(folder / "", 2, 1000);
   EXPECT_EQ(steps_in(folder / ""), (Steps{2, 4, 5}));
   EXPECT_EQ(fs::read_symlink(folder / "best").string(), "checkpoint-2");
   EXPECT_FALSE(fs::exists(folder / ".checkpoint-9.tmp"));
-  prune_checkpoints(folder / "", 10);
+  prune_checkpoints(folder / "", 10, 1000);
   EXPECT_EQ(steps_in(folder / ""), (Steps{2, 4, 5}));
+}
+
+TEST(PruneCheckpoints, LeavesLaterOnesOfBeforeAFallback) {
+  const TemporaryFolder folder;
+  for (const int step : {1, 2, 9}) {
+    (void)write_checkpoint(folder / "", step, numbered_checkpoint(1));
+  }
+  prune_checkpoints(folder / "", 1, 2);
+  EXPECT_EQ(steps_in(folder / ""), (Steps{2, 9}));
 }
 
 TEST(CheckArchitecture, ListsAllThatDiffers) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -54,6 +55,15 @@ TEST(Accuracy, TakesClassesInTheSecondDimension) {
   // (B, C, T) = (1, 2, 3) with (1, 3): column t holds the scores of position t.
   const at::Tensor target = tensor_of<std::int64_t>({0, 1, 1}, {1, 3});
   EXPECT_DOUBLE_EQ(metric_over("accuracy", {{tensor_of<float>({9, 9, 0, /**/ 1, 1, 1}, {1, 2, 3}), target}}), 2.0 / 3);
+}
+
+// A model that diverged must not look perfect: NaN compares as not above the right class.
+TEST(Accuracy, CountsNoHitWhereAScoreIsNan) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<Part> broken = {{tensor_of<float>({nan, nan, nan, /**/ 1, nan, 9, /**/ 0, 1, 5}, {3, 3}),
+                                     tensor_of<std::int64_t>({0, 2, 2}, {3})}};
+  EXPECT_DOUBLE_EQ(metric_over("accuracy", broken), 1.0 / 3);
+  EXPECT_DOUBLE_EQ(metric_over("top_3", broken), 1.0 / 3);
 }
 
 TEST(Accuracy, TakesNarrowClassIndices) {
