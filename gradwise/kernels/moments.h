@@ -1,0 +1,59 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+namespace gradwise::kernels {
+
+/// Element types that the kernels read.
+enum class Element { float32, float64, float16, bfloat16 };
+
+/// What one pass over the elements of a tensor gives. Sums, least and greatest are of the finite elements alone, so
+/// that one NaN does not hide the rest.
+struct Moments {
+  std::int64_t count = 0;
+  std::int64_t zeros = 0;
+  std::int64_t nans = 0;
+  std::int64_t infs = 0;
+  double sum = 0;
+  double sum_abs = 0;
+  double sum_squares = 0;
+  double min = std::numeric_limits<double>::infinity();   ///< +inf where no element is finite
+  double max = -std::numeric_limits<double>::infinity();  ///< -inf where no element is finite
+
+  [[nodiscard]] std::int64_t finite() const { return count - nans - infs; }
+  [[nodiscard]] double l1() const { return sum_abs; }
+  [[nodiscard]] double l2() const;
+  [[nodiscard]] double max_abs() const;   ///< 0 where no element is finite
+  [[nodiscard]] double mean() const;      ///< NaN where no element is finite
+  [[nodiscard]] double variance() const;  ///< of the population (divided by n); NaN where no element is finite
+
+  /// Takes in what a pass over other elements gave.
+  void merge(const Moments& other);
+};
+
+/// Counts of elements by sign and power of two: bins 0 to 31 hold the negative, 32 to 63 the positive ones; within each
+/// half, bin b holds 2^(b-26) <= |x| < 2^(b-25), the first everything below and the last everything above. Zeros and
+/// non-finite elements are in no bin.
+using Histogram = std::array<std::int64_t, 64>;
+
+/// Exponent of the lower bound of the first of a half's bins.
+inline constexpr int kHistogramLowest = -26;
+
+/// Elements that are read between two roundings of the sums to double.
+inline constexpr std::size_t kBlock = 1024;
+
+/// One pass over `count` elements of `data`, with the widest vectors that the machine has. float64 is read as such;
+/// the other types are summed in float32 within blocks of 1,024 elements and in double between them, so that the sums'
+/// relative error stays below 4e-6 of the sum of absolute values. Thread-safe.
+[[nodiscard]] Moments read_moments(const void* data, std::size_t count, Element type);
+
+/// Its reference: element by element in double.
+[[nodiscard]] Moments read_moments_portable(const void* data, std::size_t count, Element type);
+
+/// Adds the elements to a histogram.
+void add_to_histogram(const void* data, std::size_t count, Element type, Histogram& histogram);
+
+}  // namespace gradwise::kernels

@@ -1,0 +1,165 @@
+// Compiled once for each instruction set that Highway knows; the widest that the machine has is taken at run time.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "gradwise/kernels/moments_simd.cpp"
+#include <hwy/foreach_target.h>
+// Must come after foreach_target.h.
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "gradwise/kernels/moments.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace gradwise::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Squares of float32 outside these bounds overflow, or lose their bits to underflow.
+constexpr double kSafeLow = 0x1p-45;
+constexpr double kSafeHigh = 0x1p+55;
+
+// The elements of each type as float32 vectors; float64 stays as it is. Magnitudes between the bounds, and zero, are
+// summed rightly.
+struct ReadFloat32 {
+  using Stored = float;
+  using Tag = hn::ScalableTag<float>;
+  static constexpr double kLow = kSafeLow;
+  static constexpr double kHigh = kSafeHigh;
+  static HWY_INLINE hn::Vec<Tag> load(const Stored* from) { return hn::LoadU(Tag(), from); }
+};
+struct ReadFloat64 {
+  using Stored = double;
+  using Tag = hn::ScalableTag<double>;
+  static constexpr double kLow = 0;
+  static constexpr double kHigh = std::numeric_limits<double>::max();
+  static HWY_INLINE hn::Vec<Tag> load(const Stored* from) { return hn::LoadU(Tag(), from); }
+};
+struct ReadFloat16 {
+  using Stored = hwy::float16_t;
+  using Tag = hn::ScalableTag<float>;
+  static constexpr double kLow = kSafeLow;
+  static constexpr double kHigh = 65504;  // above it are infinities and NaN, which SSE4 widens to finite numbers
+  static HWY_INLINE hn::Vec<Tag> load(const Stored* from) {
+    const hn::Rebind<hwy::float16_t, Tag> half;
+    return hn::PromoteTo(Tag(), hn::LoadU(half, from));
+  }
+};
+struct ReadBFloat16 {
+  using Stored = hwy::bfloat16_t;
+  using Tag = hn::ScalableTag<float>;
+  static constexpr double kLow = kSafeLow;
+  static constexpr double kHigh = kSafeHigh;
+  static HWY_INLINE hn::Vec<Tag> load(const Stored* from) {
+    const hn::Rebind<hwy::bfloat16_t, Tag> half;
+    return hn::PromoteTo(Tag(), hn::LoadU(half, from));
+  }
+};
+
+// The sums of one block, as vectors. Two of them run side by side, to hide the latency of the additions.
+template <class Tag>
+struct Sums {
+  using V = hn::Vec<Tag>;
+  V sum = hn::Zero(Tag());
+  V sum_abs = hn::Zero(Tag());
+  V sum_squares = hn::Zero(Tag());
+  V zeros = hn::Zero(Tag());
+  V min;
+  V max;
+
+  explicit HWY_INLINE Sums(V first) : min(first), max(first) {}
+
+  HWY_INLINE void add(V x) {
+    const V one = hn::Set(Tag(), 1);
+    sum = hn::Add(sum, x);
+    sum_abs = hn::Add(sum_abs, hn::Abs(x));
+    sum_squares = hn::MulAdd(x, x, sum_squares);
+    zeros = hn::Add(zeros, hn::IfThenElseZero(hn::Eq(x, hn::Zero(Tag())), one));
+    min = hn::Min(min, x);
+    max = hn::Max(max, x);
+  }
+  HWY_INLINE void merge(const Sums& other) {
+    sum = hn::Add(sum, other.sum);
+    sum_abs = hn::Add(sum_abs, other.sum_abs);
+    sum_squares = hn::Add(sum_squares, other.sum_squares);
+    zeros = hn::Add(zeros, other.zeros);
+    min = hn::Min(min, other.min);
+    max = hn::Max(max, other.max);
+  }
+  HWY_INLINE void write(Moments& m) const {
+    const Tag d;
+    m.sum = static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum)));
+    m.sum_abs = static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum_abs)));
+    m.sum_squares = static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum_squares)));
+    m.zeros = static_cast<std::int64_t>(hn::GetLane(hn::SumOfLanes(d, zeros)));
+    m.min = static_cast<double>(hn::GetLane(hn::MinOfLanes(d, min)));
+    m.max = static_cast<double>(hn::GetLane(hn::MaxOfLanes(d, max)));
+  }
+};
+
+// A block of `count` elements, a multiple of two vectors; false where it holds what the sums can't: a non-finite
+// element, or in float32 magnitudes near the ends of the range.
+template <class Read>
+HWY_INLINE bool read_block(const typename Read::Stored* data, std::size_t count, Moments& m) {
+  using Tag = typename Read::Tag;
+  const std::size_t lanes = hn::Lanes(Tag());
+  Sums<Tag> even(Read::load(data));
+  Sums<Tag> odd(Read::load(data));
+  for (std::size_t i = 0; i < count; i += 2 * lanes) {
+    even.add(Read::load(data + i));
+    odd.add(Read::load(data + i + lanes));
+  }
+  even.merge(odd);
+  even.write(m);
+  m.count = static_cast<std::int64_t>(count);
+  if (!std::isfinite(m.sum_abs) || !std::isfinite(m.sum_squares)) {
+    return false;
+  }
+  const double largest = std::max(std::abs(m.min), std::abs(m.max));
+  return m.zeros == m.count || (largest >= Read::kLow && largest <= Read::kHigh);
+}
+
+template <class Read>
+Moments read_all(const void* data, std::size_t count, Element type) {
+  const auto* elements = static_cast<const typename Read::Stored*>(data);
+  const std::size_t in_vectors = count - count % (2 * hn::Lanes(typename Read::Tag()));
+  Moments total = read_moments_portable(elements + in_vectors, count - in_vectors, type);
+  for (std::size_t done = 0; done < in_vectors; done += kBlock) {
+    const std::size_t length = std::min(kBlock, in_vectors - done);
+    Moments block;
+    if (!read_block<Read>(elements + done, length, block)) {
+      block = read_moments_portable(elements + done, length, type);
+    }
+    total.merge(block);
+  }
+  return total;
+}
+
+Moments read(const void* data, std::size_t count, Element type) {
+  switch (type) {
+    case Element::float32:
+      return read_all<ReadFloat32>(data, count, type);
+    case Element::float64:
+      return read_all<ReadFloat64>(data, count, type);
+    case Element::float16:
+      return read_all<ReadFloat16>(data, count, type);
+    case Element::bfloat16:
+      return read_all<ReadBFloat16>(data, count, type);
+  }
+  return {};
+}
+
+}  // namespace gradwise::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace gradwise::kernels {
+
+HWY_EXPORT(read);
+
+Moments read_moments(const void* data, std::size_t count, Element type) {
+  return HWY_DYNAMIC_DISPATCH(read)(data, count, type);
+}
+
+}  // namespace gradwise::kernels
+#endif

@@ -1,0 +1,175 @@
+// The vector pass against the element-by-element one, for every type, length and kind of number, on every instruction
+// set that this machine has.
+#include "gradwise/kernels/moments.h"
+
+#include <gtest/gtest.h>
+#include <hwy/targets.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace gradwise::kernels {
+namespace {
+
+struct Case {
+  std::string name;
+  double scale;    // of the numbers
+  double zeros;    // share of zeros
+  double strange;  // share of NaN and infinities
+};
+
+std::vector<double> numbers(std::size_t count, const Case& how, unsigned int seed) {
+  std::mt19937 engine(seed);
+  std::normal_distribution<double> normal(0.1, 1.0);
+  std::uniform_real_distribution<double> share(0, 1);
+  std::vector<double> values(count);
+  for (double& value : values) {
+    value = normal(engine) * how.scale;
+    if (share(engine) < how.zeros) {
+      value = share(engine) < 0.5 ? 0.0 : -0.0;
+    } else if (share(engine) < how.strange) {
+      const double kind = share(engine);
+      value = kind < 0.4 ? std::nan("") : kind < 0.7 ? INFINITY : -INFINITY;
+    }
+  }
+  return values;
+}
+
+std::uint16_t float16_bits(float value) {
+  // Through float32's bits: exact for the exponents of the cases, rounded towards zero.
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = (bits >> 16) & 0x8000U;
+  if (std::isnan(value)) {
+    return static_cast<std::uint16_t>(sign | 0x7E00U);
+  }
+  const int exponent = static_cast<int>((bits >> 23) & 0xFFU) - 127;
+  if (exponent > 15) {
+    return static_cast<std::uint16_t>(sign | 0x7C00U);
+  }
+  if (exponent < -14) {
+    const auto steps = static_cast<std::uint32_t>(std::abs(std::ldexp(value, 24)));
+    return static_cast<std::uint16_t>(sign | steps);
+  }
+  return static_cast<std::uint16_t>(sign | (static_cast<std::uint32_t>(exponent + 15) << 10) | ((bits >> 13) & 0x3FFU));
+}
+
+std::vector<std::byte> stored_as(const std::vector<double>& values, Element type) {
+  std::vector<std::byte> bytes;
+  const auto put = [&bytes](auto value) {
+    const auto* from = reinterpret_cast<const std::byte*>(&value);
+    bytes.insert(bytes.end(), from, from + sizeof value);
+  };
+  for (const double value : values) {
+    const auto narrow = static_cast<float>(value);
+    switch (type) {
+      case Element::float32:
+        put(narrow);
+        break;
+      case Element::float64:
+        put(value);
+        break;
+      case Element::float16:
+        put(float16_bits(narrow));
+        break;
+      case Element::bfloat16:
+        put(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(narrow) >> 16));
+        break;
+    }
+  }
+  return bytes;
+}
+
+void expect_same(const Moments& fast, const Moments& reference) {
+  EXPECT_EQ(fast.count, reference.count);
+  EXPECT_EQ(fast.zeros, reference.zeros);
+  EXPECT_EQ(fast.nans, reference.nans);
+  EXPECT_EQ(fast.infs, reference.infs);
+  EXPECT_EQ(fast.min, reference.min);
+  EXPECT_EQ(fast.max, reference.max);
+  EXPECT_NEAR(fast.sum, reference.sum, 4e-6 * reference.sum_abs);
+  EXPECT_NEAR(fast.sum_abs, reference.sum_abs, 4e-6 * reference.sum_abs);
+  EXPECT_NEAR(fast.sum_squares, reference.sum_squares, 4e-6 * reference.sum_squares);
+}
+
+class EveryType : public testing::TestWithParam<std::tuple<Element, Case>> {};
+
+TEST_P(EveryType, MatchesThePortablePassOnEveryTarget) {
+  const auto& [type, how] = GetParam();
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::GetChosenTarget().Update(target);
+    for (const std::size_t count : {0, 1, 7, 15, 16, 31, 32, 1000, 1023, 1024, 1025, 4096, 5000}) {
+      SCOPED_TRACE(std::string(hwy::TargetName(target)) + ", " + std::to_string(count) + " elements");
+      const std::vector<std::byte> data = stored_as(numbers(count, how, static_cast<unsigned int>(count)), type);
+      expect_same(read_moments(data.data(), count, type), read_moments_portable(data.data(), count, type));
+    }
+  }
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+std::string name_of(const testing::TestParamInfo<std::tuple<Element, Case>>& info) {
+  constexpr const char* kTypes[] = {"float32", "float64", "float16", "bfloat16"};
+  return std::string(kTypes[static_cast<int>(std::get<0>(info.param))]) + "_" + std::get<1>(info.param).name;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Moments, EveryType,
+    testing::Combine(testing::Values(Element::float32, Element::float64, Element::float16, Element::bfloat16),
+                     testing::Values(Case{"ordinary", 1, 0, 0}, Case{"sparse", 0.01, 0.9, 0}, Case{"all_zero", 1, 1, 0},
+                                     Case{"nonfinite", 1, 0.1, 0.1}, Case{"all_nonfinite", 1, 0, 1},
+                                     Case{"tiny", 1e-30, 0.1, 0}, Case{"huge", 1e30, 0.1, 0})),
+    name_of);
+
+TEST(Moments, GivesTheNamedFigures) {
+  const std::vector<float> values = {3, -4, 0, NAN, INFINITY};
+  const Moments m = read_moments(values.data(), values.size(), Element::float32);
+  EXPECT_EQ(m.finite(), 3);
+  EXPECT_EQ(m.l1(), 7);
+  EXPECT_EQ(m.l2(), 5);
+  EXPECT_EQ(m.max_abs(), 4);
+  EXPECT_DOUBLE_EQ(m.mean(), -1.0 / 3);
+  EXPECT_DOUBLE_EQ(m.variance(), 25.0 / 3 - 1.0 / 9);
+  EXPECT_EQ(m.nans, 1);
+  EXPECT_EQ(m.infs, 1);
+}
+
+TEST(Moments, OfNothingFiniteAreNan) {
+  const float value = NAN;
+  const Moments m = read_moments(&value, 1, Element::float32);
+  EXPECT_TRUE(std::isnan(m.mean()));
+  EXPECT_TRUE(std::isnan(m.variance()));
+  EXPECT_EQ(m.max_abs(), 0);
+}
+
+TEST(Moments, KeepTheNormOfTinyAndOfHugeFloats) {
+  const std::vector<float> tiny(4096, 1e-30F);
+  const std::vector<float> huge(4096, 1e30F);
+  EXPECT_NEAR(read_moments(tiny.data(), tiny.size(), Element::float32).l2() / 64e-30, 1, 1e-6);
+  EXPECT_NEAR(read_moments(huge.data(), huge.size(), Element::float32).l2() / 64e30, 1, 1e-6);
+}
+
+TEST(Moments, MergeAsOnePass) {
+  const std::vector<double> values = numbers(3000, {"mixed", 1, 0.1, 0.05}, 9);
+  Moments parts = read_moments(values.data(), 1100, Element::float64);
+  parts.merge(read_moments(values.data() + 1100, 1900, Element::float64));
+  expect_same(parts, read_moments(values.data(), 3000, Element::float64));
+}
+
+TEST(HistogramOfMagnitudes, PutsEachNumberByItsSignAndPowerOfTwo) {
+  const std::vector<float> values = {1, 1.5, -1, 0, NAN, INFINITY, 2, 1e-30F, -1e30F};
+  Histogram histogram{};
+  add_to_histogram(values.data(), values.size(), Element::float32, histogram);
+  Histogram expected{};
+  expected[32 + 26] = 2;  // 1 and 1.5
+  expected[26] = 1;       // -1
+  expected[32 + 27] = 1;  // 2
+  expected[32] = 1;       // 1e-30, below all bins
+  expected[31] = 1;       // -1e30, above all bins
+  EXPECT_EQ(histogram, expected);
+}
+
+}  // namespace
+}  // namespace gradwise::kernels
