@@ -1,11 +1,11 @@
 #include "cli/config/explain.h"
 
 #include "cli/config/toml_writer.h"
+#include "gradwise/report/text_table.h"
 
 namespace gradwise {
 namespace {
 
-constexpr std::size_t kWidth = 100;
 constexpr std::size_t kIndent = 6;
 
 const char* type_name(bool) { return "bool"; }
@@ -16,22 +16,6 @@ const char* type_name(const std::vector<double>&) { return "numbers"; }
 const char* type_name(const std::vector<std::int64_t>&) { return "integers"; }
 const char* type_name(const std::vector<std::string>&) { return "texts"; }
 
-std::string wrapped(const std::string& text) {
-  std::string result;
-  std::string line(kIndent, ' ');
-  std::size_t start = 0;
-  while (start < text.size()) {
-    const std::size_t end = std::min(text.find(' ', start), text.size());
-    if (line.size() > kIndent && line.size() + 1 + end - start > kWidth) {
-      result += line + "\n";
-      line.assign(kIndent, ' ');
-    }
-    line += (line.size() > kIndent ? " " : "") + text.substr(start, end - start);
-    start = end + 1;
-  }
-  return result + line + "\n";
-}
-
 class Explainer {
  public:
   template <FieldType T>
@@ -41,7 +25,7 @@ class Explainer {
     if (allowed.number || !allowed.words.empty()) {
       line += "; allowed: " + allowed.text;
     }
-    text_ += wrapped(line);
+    text_ += wrapped(line, kIndent);
   }
 
   template <class Options>

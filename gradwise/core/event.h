@@ -48,7 +48,7 @@ struct CheckpointSaved {
 };
 
 struct Message {
-  enum class Level { info, warning, error };
+  using Level = Severity;
   Level level = Level::info;
   std::string text;
 };

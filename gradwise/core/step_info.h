@@ -5,13 +5,15 @@
 #include <string>
 #include <vector>
 
+#include "gradwise/core/severity.h"
+
 namespace gradwise {
 
 inline constexpr double kNotMeasured = std::numeric_limits<double>::quiet_NaN();
 
 /// Something that deserves a person's attention: what, where, how much, and what to do about it.
 struct Issue {
-  enum class Severity { info, warning, error };
+  using Severity = gradwise::Severity;
 
   Severity severity = Severity::warning;
   std::string rule;   ///< short name, as in "nonfinite_gradient"

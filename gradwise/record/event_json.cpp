@@ -11,9 +11,8 @@ using Json = nlohmann::ordered_json;
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 
 void put(Json& json, const Issue& issue) {
-  constexpr const char* kSeverities[] = {"info", "warning", "error"};
   json["kind"] = "issue";
-  json["severity"] = kSeverities[static_cast<int>(issue.severity)];
+  json["severity"] = name_of(issue.severity);
   json["rule"] = issue.rule;
   json["layer"] = issue.layer;
   json["value"] = number(issue.value);
@@ -79,9 +78,8 @@ void put(Json& json, const CheckpointSaved& saved) {
 }
 
 void put(Json& json, const Message& message) {
-  constexpr const char* kLevels[] = {"info", "warning", "error"};
   json["kind"] = "message";
-  json["level"] = kLevels[static_cast<int>(message.level)];
+  json["level"] = name_of(message.level);
   json["text"] = message.text;
 }
 

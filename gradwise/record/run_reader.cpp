@@ -14,14 +14,6 @@ std::filesystem::path store_of(const std::filesystem::path& run) {
   return store;
 }
 
-Issue::Severity severity_of(const std::string& name) {
-  return name == "info" ? Issue::Severity::info : name == "error" ? Issue::Severity::error : Issue::Severity::warning;
-}
-
-Message::Level level_of(const std::string& name) {
-  return name == "info" ? Message::Level::info : name == "error" ? Message::Level::error : Message::Level::warning;
-}
-
 }  // namespace
 
 RunReader::RunReader(const std::filesystem::path& run)
@@ -118,7 +110,7 @@ std::vector<Issue> RunReader::issues() const {
   while (query.row()) {
     Issue& issue = issues.emplace_back();
     issue.step = query.integer(0);
-    issue.severity = severity_of(query.text(1));
+    issue.severity = severity_named(query.text(1));
     issue.rule = query.text(2);
     issue.layer = query.text(3);
     issue.value = query.real(4);
@@ -133,7 +125,7 @@ std::vector<Message> RunReader::messages() const {
   Statement query = database_.prepare("SELECT level, text FROM messages ORDER BY time, rowid");
   std::vector<Message> messages;
   while (query.row()) {
-    messages.push_back({level_of(query.text(0)), query.text(1)});
+    messages.push_back({severity_named(query.text(0)), query.text(1)});
   }
   return messages;
 }

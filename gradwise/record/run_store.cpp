@@ -22,30 +22,6 @@ CREATE TABLE issues(step INTEGER, time REAL, severity TEXT, rule TEXT, layer TEX
 CREATE TABLE messages(step INTEGER, time REAL, level TEXT, text TEXT);
 )sql";
 
-const char* name_of(Issue::Severity severity) {
-  switch (severity) {
-    case Issue::Severity::info:
-      return "info";
-    case Issue::Severity::warning:
-      return "warning";
-    case Issue::Severity::error:
-      return "error";
-  }
-  return "";
-}
-
-const char* name_of(Message::Level level) {
-  switch (level) {
-    case Message::Level::info:
-      return "info";
-    case Message::Level::warning:
-      return "warning";
-    case Message::Level::error:
-      return "error";
-  }
-  return "";
-}
-
 std::int64_t single_integer(const Database& database, const std::string& sql) {
   Statement query = database.prepare(sql);
   query.row();

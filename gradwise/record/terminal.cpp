@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "gradwise/record/duration_text.h"
+
 namespace gradwise {
 namespace {
 
@@ -27,12 +29,6 @@ std::string format(const char* pattern, Values... values) {
 }
 
 std::string count(std::int64_t value) { return std::to_string(value); }
-
-std::string duration(double seconds) {
-  const auto whole = static_cast<long long>(std::llround(std::max(0.0, seconds)));
-  return whole >= 3600 ? format("%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60)
-                       : format("%lld:%02lld", whole / 60, whole % 60);
-}
 
 std::size_t width_of(std::FILE* out) {
   winsize size{};
@@ -82,7 +78,7 @@ std::string TerminalSink::progress_text(const Event& event, const StepInfo& info
     text += "  step " + count(info.step - info.epoch * steps_per_epoch_) + "/" + count(steps_per_epoch_);
     const auto left = static_cast<double>(epochs_ * steps_per_epoch_ - info.step);
     const auto done = static_cast<double>(std::max<std::int64_t>(1, info.step - first_step_));
-    text += "  ETA " + duration(left * (event.time - started_) / done);
+    text += "  ETA " + duration_text(left * (event.time - started_) / done);
   } else {
     text += "  step " + count(info.step);
   }
@@ -138,7 +134,7 @@ void TerminalSink::show(const Event& /*event*/, const EpochFinished& done) {
   line("epoch " + count(done.epoch + 1) + "/" + count(epochs_) +
        format("  train loss %.4f  grad norm %.3g  %.0f samples/s  ", done.mean_loss, done.mean_grad_norm,
               done.samples_per_second) +
-       duration(done.seconds));
+       duration_text(done.seconds));
 }
 
 void TerminalSink::show(const Event& /*event*/, const Validated& seen) {

@@ -1,5 +1,6 @@
 #include "gradwise/report/runs_table.h"
 
+#include "gradwise/record/duration_text.h"
 #include "gradwise/report/text_table.h"
 
 namespace gradwise {

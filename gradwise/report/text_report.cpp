@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "gradwise/core/atomic_file.h"
+#include "gradwise/record/duration_text.h"
 #include "gradwise/record/run_folder.h"
 #include "gradwise/report/text_table.h"
 

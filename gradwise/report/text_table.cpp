@@ -92,17 +92,6 @@ std::string wrapped(const std::string& text, std::size_t indent) {
   return lines + line + '\n';
 }
 
-std::string duration_text(double seconds) {
-  const auto whole = static_cast<long long>(std::llround(std::max(0.0, seconds)));
-  char text[48];
-  if (whole >= 3600) {
-    std::snprintf(text, sizeof(text), "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
-  } else {
-    std::snprintf(text, sizeof(text), "%lld:%02lld", whole / 60, whole % 60);
-  }
-  return text;
-}
-
 std::string time_text(double seconds_since_epoch) {
   if (seconds_since_epoch == 0) {
     return "-";

@@ -19,9 +19,6 @@ inline constexpr std::size_t kReportWidth = 100;
 /// Text in lines of at most `kReportWidth` columns, broken at spaces, each after `indent` spaces; ends with a new line.
 [[nodiscard]] std::string wrapped(const std::string& text, std::size_t indent);
 
-/// "1:02:03" (hours, minutes, seconds) or "2:03".
-[[nodiscard]] std::string duration_text(double seconds);
-
 /// Local time as "2026-01-31 14:05:59"; "-" where it is not known (0).
 [[nodiscard]] std::string time_text(double seconds_since_epoch);
 

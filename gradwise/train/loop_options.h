@@ -48,7 +48,7 @@ struct LoopOptions {
   std::int64_t max_steps = 0;
   double max_seconds = 0;
   std::int64_t accumulate = 1;
-  std::int64_t seed = 0;
+  std::int64_t seed = 0;  ///< the command line seeds by it; a program calls seed_everything before it makes its model
   bool deterministic = false;
   std::vector<std::string> metrics = {};
   std::string monitor = "loss";

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "gradwise/record/duration_text.h"
 #include "gradwise/record/run_store.h"
 #include "gradwise/report/text_table.h"
 #include "tests/data/temporary_folder.h"
