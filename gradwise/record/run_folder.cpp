@@ -106,7 +106,11 @@ RunFolder RunFolder::create(const fs::path& path) {
   if (problem) {
     fail("run", "can't make the folder ", path.string(), ": ", problem.message());
   }
-  return RunFolder(path);
+  RunFolder folder(path);
+  if (fs::exists(path / "config.toml")) {  // another process was quicker
+    fail("run", path.string(), " holds a run already; give another run.dir");
+  }
+  return folder;
 }
 
 RunFolder RunFolder::open(const fs::path& path) {

@@ -55,8 +55,15 @@ nlohmann::json read_json(const fs::path& path) {
 
 // Swaps the two where `to` stands already, so that a whole folder of that name is there at every moment.
 void replace_folder(const fs::path& from, const fs::path& to) {
-  const unsigned int flags = fs::exists(to) ? RENAME_EXCHANGE : 0;
-  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags) != 0) {
+  const bool exchange = fs::exists(to);
+  int status = ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), exchange ? RENAME_EXCHANGE : 0);
+  if (status != 0 && exchange && (errno == EINVAL || errno == ENOSYS)) {
+    // A file system that can't swap (NFS): the old one goes first, and a kill in between leaves the one before it.
+    std::error_code ignored;
+    fs::remove_all(to, ignored);
+    status = ::rename(from.c_str(), to.c_str());
+  }
+  if (status != 0) {
     fail("checkpoint", "can't rename ", from.string(), " to ", to.string(), ": ", std::strerror(errno));
   }
   sync_directory(to.parent_path());
