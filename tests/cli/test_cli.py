@@ -161,6 +161,12 @@ def test_target_that_is_no_folder(config, tmp_path):
     assert "file" in train(config, tmp_path / "file" / "run", check=1).stderr
 
 
+def test_folder_that_cannot_be_written(config):
+    """/sys takes no new folder, root's either."""
+    stderr = train(config, "/sys/gradwise-run", check=1).stderr
+    assert "can't make the folder /sys/gradwise-run" in stderr
+
+
 def test_two_processes_on_one_run(config, tmp_path):
     run = tmp_path / "run"
     with start(config, run, "train.epochs=100000") as first:

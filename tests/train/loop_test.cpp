@@ -1,5 +1,6 @@
 #include "gradwise/train/loop.h"
 
+#include <ATen/Context.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -257,6 +258,22 @@ TEST(Loop, RefusesOptionsThatDoNotFit) {
   options.monitor = "accuracy";
   EXPECT_ERROR_WITH("monitor is \"accuracy\", allowed: loss or one of metrics",
                     AutogradTrainingLoop(toy_model(), OptimizerOptions(), options));
+}
+
+TEST(Deterministic, IsOnWhileItTrainsAndBackAfterwards) {
+  LoopOptions options;
+  options.deterministic = true;
+  ListSource source(toy_batch(8), 4);
+  AutogradTrainingLoop loop(toy_model(), sgd(0.05), options);
+  bool inside = false;
+  loop.on(Point::step_end, [&inside](const Moment&) {
+    inside = at::globalContext().deterministicAlgorithms();
+    return Action::proceed;
+  });
+  ASSERT_FALSE(at::globalContext().deterministicAlgorithms());
+  (void)loop.train_epoch(source, squared_error);
+  EXPECT_TRUE(inside);
+  EXPECT_FALSE(at::globalContext().deterministicAlgorithms());
 }
 
 }  // namespace
