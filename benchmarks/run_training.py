@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Training speed of Gradwise beside PyTorch's, the loop's own cost, and the blocking time of a checkpoint.
+"""Training speed of Gradwise beside PyTorch's, and what its loop, a Watch and a checkpoint cost.
 
     cmake --preset release -DGRADWISE_BENCHMARKS=ON && cmake --build build --target benchmarks
     python3 benchmarks/run_training.py            # about ten minutes on two cores
@@ -82,6 +82,15 @@ class Bench:
             "difference": middle_half([1e6 * (a - b) for a, b in zip(loop, hand)]),
         }
 
+    def watch(self, model, samples, rounds):
+        result = self.ours("watch", "--model", model, "--images", samples, "--rounds", rounds)
+        watched, plain = result["watched_seconds_per_step"], result["plain_seconds_per_step"]
+        return {
+            "watched": spread([1e6 * seconds for seconds in watched]),
+            "plain": spread([1e6 * seconds for seconds in plain]),
+            "share": middle_half([100 * (a - b) / b for a, b in zip(watched, plain)]),
+        }
+
     def checkpoint(self, parameters, rounds):
         result = self.ours("checkpoint", "--parameters", parameters, "--rounds", rounds)
         blocked, copied = result["blocked_seconds"], result["copy_seconds"]
@@ -106,6 +115,9 @@ def measure(options):
     if "cost" in options.only:
         results["cost_tiny"] = bench.loop_cost("tiny", 800, 100 if quick else 800)
         results["cost_mlp"] = bench.loop_cost("mlp", 3200, 30 if quick else 150)
+    if "watch" in options.only:
+        results["watch_mlp"] = bench.watch("mlp", 3200, 30 if quick else 100)
+        results["watch_cnn"] = bench.watch("cnn", 1280, 6 if quick else 20)
     if "checkpoint" in options.only:
         results["checkpoint"] = bench.checkpoint(10_000_000 if quick else 100_000_000, 3 if quick else 7)
     return results
@@ -130,6 +142,12 @@ def rows_of(results):
             ours, hand = (f"{r[side]['median']:.1f} µs/step" for side in ("loop", "hand"))
             met = r["difference"]["median"] <= 5
             rows.append(row(f"loop by hand, {model}", ours, hand, r["difference"], "{:+.1f} µs", "<= 5 µs", met))
+    for model, most in (("mlp", 6), ("cnn", 3)):
+        if f"watch_{model}" in results:
+            r = results[f"watch_{model}"]
+            ours, plain = (f"{r[side]['median']:.1f} µs/step" for side in ("watched", "plain"))
+            met = r["share"]["median"] <= most
+            rows.append(row(f"watching {model}", ours, plain, r["share"], "{:+.1f} %", f"<= {most} %", met))
     if "checkpoint" in results:
         r = results["checkpoint"]
         ours, copy = (f"{1e3 * r[side]['median']:.0f} ms" for side in ("blocked", "copy"))
@@ -147,7 +165,7 @@ def print_table(rows):
 
 def parse_arguments():
     venv = ROOT / ".venv/bin/python"
-    parts = ["mlp", "cnn", "cost", "checkpoint"]
+    parts = ["mlp", "cnn", "cost", "watch", "checkpoint"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small and rough")
     parser.add_argument("--pairs", type=int, help="runs of each side (default 5, quick 2)")

@@ -57,6 +57,9 @@ std::int64_t HandLoop::train_epoch(BatchSource& source) {
     const at::Tensor loss = at::cross_entropy_loss(model_.forward(batch), batch.target);
     loss.backward();
     losses_.push_back(loss.item<double>());
+    if (watch_) {
+      (void)watch_->step();
+    }
     update();
     clear_gradients();
     const double done = static_cast<double>(++step_) / static_cast<double>(steps_);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "benchmarks/training/setting.h"
+#include "gradwise/monitor/watch.h"
 
 namespace gradwise::bench {
 
@@ -16,6 +17,9 @@ class HandLoop {
  public:
   /// `steps` in all, for the schedule.
   HandLoop(const Setting& setting, std::int64_t steps);
+
+  /// From now on every gradient is read, in every step.
+  void watch() { watch_ = std::make_unique<Watch>(model_.parameters); }
 
   /// Returns the number of images.
   std::int64_t train_epoch(BatchSource& source);
@@ -33,6 +37,7 @@ class HandLoop {
   std::int64_t epoch_ = 0;
   std::int64_t step_ = 0;
   std::int64_t steps_;
+  std::unique_ptr<Watch> watch_;
 };
 
 }  // namespace gradwise::bench

@@ -2,6 +2,7 @@
 //   bench_training loop --model mlp --folder DIR        images per second of the loop with everything on
 //   bench_training hand --model mlp                     of the same loop written by hand
 //   bench_training cost --model tiny --folder DIR       both in turn in one process: seconds a step of each round
+//   bench_training watch --model mlp                    seconds a step with a Watch on the gradients and without
 //   bench_training checkpoint --folder DIR              blocking time of a checkpoint, and of a copy of its bytes
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -67,6 +68,29 @@ json run_cost(const Setting& setting, std::int64_t rounds) {
   return {{"steps_per_round", steps}, {"loop_seconds_per_step", loop_seconds}, {"hand_seconds_per_step", hand_seconds}};
 }
 
+// Seconds a step of the loop by hand, with a Watch on its gradients and without, in turn.
+json run_watch(const Setting& setting, std::int64_t rounds) {
+  const auto source = make_source(setting);
+  const auto steps = static_cast<double>(source->batches_per_epoch());
+  HandLoop plain(setting, (1 + rounds) * source->batches_per_epoch());
+  HandLoop watched(setting, (1 + rounds) * source->batches_per_epoch());
+  watched.watch();
+  std::vector<double> plain_seconds;
+  std::vector<double> watched_seconds;
+  for (std::int64_t round = 0; round <= rounds; ++round) {
+    const Stopwatch plain_watch;
+    (void)plain.train_epoch(*source);
+    const double without = plain_watch.seconds() / steps;
+    const Stopwatch watched_watch;
+    (void)watched.train_epoch(*source);
+    if (round > 0) {  // the first warms up
+      plain_seconds.push_back(without);
+      watched_seconds.push_back(watched_watch.seconds() / steps);
+    }
+  }
+  return {{"plain_seconds_per_step", plain_seconds}, {"watched_seconds_per_step", watched_seconds}};
+}
+
 json run_checkpoint(const Setting& setting, std::int64_t parameters, std::int64_t rounds) {
   const CheckpointCost cost = measure_checkpoint(setting.folder, parameters, rounds);
   return {{"bytes", cost.bytes},
@@ -98,6 +122,7 @@ int main(int count, char** words) {
   const CLI::App* loop = app.add_subcommand("loop", "Gradwise's loop with everything on");
   const CLI::App* hand = app.add_subcommand("hand", "the same loop by hand");
   const CLI::App* cost = app.add_subcommand("cost", "both in turn");
+  const CLI::App* watch = app.add_subcommand("watch", "the loop by hand with a Watch and without, in turn");
   app.add_subcommand("checkpoint", "blocking time of a checkpoint");
   CLI11_PARSE(app, count, words);
   try {
@@ -105,6 +130,7 @@ int main(int count, char** words) {
     const nlohmann::json result = loop->parsed()   ? run_loop(setting)
                                   : hand->parsed() ? run_hand(setting)
                                   : cost->parsed() ? run_cost(setting, rounds)
+                                 : watch->parsed() ? run_watch(setting, rounds)
                                                    : run_checkpoint(setting, parameters, rounds);
     std::printf("%s\n", result.dump().c_str());
   } catch (const std::exception& error) {

@@ -1,0 +1,108 @@
+#include "gradwise/monitor/tensor_moments.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <limits>
+
+namespace gradwise {
+namespace {
+
+kernels::Element element_of(at::ScalarType type) {
+  switch (type) {
+    case at::kDouble:
+      return kernels::Element::float64;
+    case at::kHalf:
+      return kernels::Element::float16;
+    case at::kBFloat16:
+      return kernels::Element::bfloat16;
+    default:
+      return kernels::Element::float32;
+  }
+}
+
+// The elements in one piece of memory, in any order: no figure depends on it.
+at::Tensor in_one_piece(const at::Tensor& gradient) {
+  const at::Tensor values = gradient.is_sparse() ? gradient.coalesce()._values() : gradient;
+  return values.is_non_overlapping_and_dense() ? values : values.contiguous();
+}
+
+kernels::Moments zeros_only(std::int64_t count) {
+  kernels::Moments zeros;
+  if (count > 0) {
+    zeros.count = zeros.zeros = count;
+    zeros.min = zeros.max = 0;
+  }
+  return zeros;
+}
+
+}  // namespace
+
+bool kernels_read(const at::Tensor& gradient) {
+  const at::ScalarType type = gradient.scalar_type();
+  return gradient.is_cpu() && (type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16);
+}
+
+kernels::Moments read_gradient(const at::Tensor& gradient) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor values = in_one_piece(gradient);
+  kernels::Moments moments = kernels::read_moments(values.const_data_ptr(), static_cast<std::size_t>(values.numel()),
+                                                   element_of(values.scalar_type()));
+  if (const std::int64_t absent = gradient.numel() - values.numel(); absent > 0) {  // zeros that are not stored
+    moments.merge(zeros_only(absent));
+  }
+  return moments;
+}
+
+void add_gradient_to_histogram(const at::Tensor& gradient, kernels::Histogram& histogram) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor values = in_one_piece(gradient);
+  kernels::add_to_histogram(values.const_data_ptr(), static_cast<std::size_t>(values.numel()),
+                            element_of(values.scalar_type()), histogram);
+}
+
+at::Tensor gradient_figures(const at::Tensor& gradient) {
+  const at::NoGradGuard no_grad;
+  const bool has_double = !gradient.device().is_mps();
+  const at::Tensor stored = in_one_piece(gradient).reshape({-1});
+  const at::Tensor values = stored.to(has_double ? at::kDouble : at::kFloat);
+  if (values.numel() == 0) {
+    const kernels::Moments none = zeros_only(gradient.numel());
+    const auto zeros = static_cast<double>(none.zeros);
+    return at::tensor({zeros, zeros, 0.0, 0.0, 0.0, 0.0, 0.0, none.min, none.max}, values.options());
+  }
+  const at::Tensor finite = values.isfinite();
+  const at::Tensor clean = values.where(finite, at::zeros_like(values));
+  const auto extreme = [&values, &finite](double sign) {
+    return values.where(finite, at::full_like(values, sign * std::numeric_limits<double>::infinity()));
+  };
+  const std::int64_t absent = gradient.numel() - values.numel();
+  const auto least = [absent](const at::Tensor& x) { return absent > 0 ? x.clamp_max(0) : x; };
+  const auto most = [absent](const at::Tensor& x) { return absent > 0 ? x.clamp_min(0) : x; };
+  const auto number = [&values](const at::Tensor& x) { return x.to(values.scalar_type()); };
+  return at::stack({number(at::full_like(values.sum(), static_cast<double>(values.numel() + absent))),
+                    number(values.eq(0).sum()).add(static_cast<double>(absent)), number(values.isnan().sum()),
+                    number(values.isinf().sum()), clean.sum(), clean.abs().sum(), clean.square().sum(),
+                    least(extreme(1).min()), most(extreme(-1).max())});
+}
+
+kernels::Moments moments_from(const double* figures) {
+  const auto whole = [figures](int i) { return static_cast<std::int64_t>(figures[i]); };
+  kernels::Moments moments;
+  moments.count = whole(0);
+  moments.zeros = whole(1);
+  moments.nans = whole(2);
+  moments.infs = whole(3);
+  moments.sum = figures[4];
+  moments.sum_abs = figures[5];
+  moments.sum_squares = figures[6];
+  moments.min = figures[7];
+  moments.max = figures[8];
+  return moments;
+}
+
+}  // namespace gradwise

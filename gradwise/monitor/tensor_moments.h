@@ -1,0 +1,23 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "gradwise/kernels/moments.h"
+
+namespace gradwise {
+
+/// Whether the kernels can read a gradient where it lies: on the CPU, in a floating type that they know.
+[[nodiscard]] bool kernels_read(const at::Tensor& gradient);
+
+/// Moments of a gradient that the kernels can read, dense or sparse; allocates only for a sparse one, or one that does
+/// not fill its memory.
+[[nodiscard]] kernels::Moments read_gradient(const at::Tensor& gradient);
+void add_gradient_to_histogram(const at::Tensor& gradient, kernels::Histogram& histogram);
+
+/// The same figures by ATen's operators, on the gradient's own device: a float64 tensor (9) that stays there. For
+/// devices without float64 arithmetic it is float32.
+[[nodiscard]] at::Tensor gradient_figures(const at::Tensor& gradient);
+/// From a row of `gradient_figures`, on the host.
+[[nodiscard]] kernels::Moments moments_from(const double* figures);
+
+}  // namespace gradwise
