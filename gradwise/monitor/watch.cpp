@@ -57,7 +57,7 @@ class ReadingHook : public Hook {
     Slot& slot = shared_->slots[index_];
     ++slot.arrivals;
     const at::Tensor& gradient = parameter.grad();
-    if (shared_->due && slot.arrivals >= shared_->expected && gradient.defined() && kernels_read(gradient)) {
+    if (shared_->due && slot.arrivals == shared_->expected && gradient.defined() && kernels_read(gradient)) {
       shared_->read(slot, gradient);
     }
   }
