@@ -99,6 +99,9 @@ endfunction()
 
 # gradwise_probe(NAME scheduler_probe SOURCES p.cpp GROUPS optim): a small program that a Python test drives
 function(gradwise_probe)
+  if(GRADWISE_SANITIZE)
+    return() # Python drives the release build
+  endif()
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME" "SOURCES;GROUPS;LIBRARIES")
   add_executable(${arg_NAME} ${arg_SOURCES})
   set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
@@ -108,6 +111,9 @@ endfunction()
 
 # gradwise_pytest(NAME optim_parity FILE test_parity.py): a pytest file as one ctest entry
 function(gradwise_pytest)
+  if(GRADWISE_SANITIZE)
+    return()
+  endif()
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;FILE" "")
   add_test(NAME ${arg_NAME} COMMAND ${GRADWISE_PYTHON} -m pytest -q -p no:cacheprovider
                                     ${CMAKE_CURRENT_SOURCE_DIR}/${arg_FILE})
