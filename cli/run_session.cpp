@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "cli/config/load_config.h"
+#include "cli/config/run_facts.h"
 #include "cli/config/toml_writer.h"
 #include "cli/models/model_factory.h"
 #include "cli/stop_signals.h"
@@ -59,10 +60,6 @@ void set_threads(const RunConfig& config) {
 
 std::string describe_model(const ModelOptions& model) {
   return model.name == "script" ? "script " + model.file : model.name;
-}
-
-std::int64_t steps_per_epoch(const RunConfig& config, const DataLoader& loader) {
-  return (loader.batches_per_epoch() + config.train.accumulate - 1) / config.train.accumulate;
 }
 
 }  // namespace
@@ -177,6 +174,19 @@ void RunSession::open_records(std::int64_t resumed_at) {
   sinks.push_back(std::make_unique<TerminalSink>(stdout, config_.run.terminal));
   recorder_ = std::make_unique<Recorder>(std::move(sinks), config_.run.recorder);
   loop_->add_observer(*recorder_);
+  start_watching();
+}
+
+void RunSession::start_watching() {
+  if (!config_.watch.enabled) {
+    return;
+  }
+  monitor_ = std::make_unique<TrainingMonitor>(loop_->model(), run_facts(config_, data_), config_.watch,
+                                               [this](Event event) { recorder_->record(std::move(event)); });
+  if (loop_->ema() != nullptr) {
+    monitor_->watch_average([loop = loop_.get()] { return loop->ema()->averages(); });
+  }
+  loop_->add_observer(*monitor_);
 }
 
 void RunSession::tell(Payload payload) { recorder_->record(make_event(loop_->steps(), std::move(payload))); }
@@ -196,6 +206,9 @@ int RunSession::run(std::int64_t resumed_at) {
   try {
     const StopSignals signals(*loop_);
     const FitResult result = loop_->fit(*data_.train, data_.test.get(), loss, device_);
+    if (monitor_) {
+      tell(Diagnosed{monitor_->diagnosis().findings()});
+    }
     tell(RunFinished{result.status, result.reason});
     if (result.status == "interrupted") {
       return interrupted(StopSignals::received());

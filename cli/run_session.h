@@ -31,6 +31,8 @@ class RunSession {
   /// The step that the run goes on from; 0 where it has no checkpoint yet.
   [[nodiscard]] std::int64_t load_checkpoint();
   [[nodiscard]] int run(std::int64_t resumed_at);
+  /// Attaches the monitor to the loop as it stands.
+  void start_watching();
   void tell(Payload payload);
   void finish(const FitResult& result);
   /// 1 where a record was lost, after saying so.
@@ -44,6 +46,7 @@ class RunSession {
   std::unique_ptr<RunFolder> folder_;
   std::unique_ptr<Recorder> recorder_;
   std::unique_ptr<AutogradTrainingLoop> loop_;
+  std::unique_ptr<TrainingMonitor> monitor_;
 };
 
 }  // namespace gradwise

@@ -74,7 +74,7 @@ endfunction()
 
 # Links a program with groups, and with the precompiled header where one of them uses LibTorch.
 function(gradwise_use_groups program)
-  set(torch_free events kernels record report)
+  set(torch_free events kernels rules record report)
   foreach(group IN LISTS ARGN)
     target_link_libraries(${program} PRIVATE gradwise_${group})
     if(NOT group IN_LIST torch_free)

@@ -8,6 +8,7 @@
 #include "gradwise/data/csv.h"
 #include "gradwise/data/loader.h"
 #include "gradwise/data/text_windows.h"
+#include "gradwise/monitor/training_monitor.h"
 #include "gradwise/optim/optimizer_options.h"
 #include "gradwise/record/recorder.h"
 #include "gradwise/record/terminal.h"
@@ -95,6 +96,7 @@ struct RunConfig {
   LossOptions loss = {};
   OptimizerOptions optimizer = {};
   LoopOptions train = {};
+  MonitorOptions watch = {};
 };
 
 template <class Fields>
@@ -106,6 +108,7 @@ void describe(Fields& fields, RunConfig& o) {
   fields.group("loss", o.loss, "what is minimised");
   fields.group("optimizer", o.optimizer, "how it is minimised");
   fields.group("train", o.train, "the training");
+  fields.group("watch", o.watch, "what is seen of the training while it runs");
 }
 
 /// Makes the paths of files whole, so that the run can go on from anywhere: what does not stand in the working folder

@@ -1,12 +1,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "gradwise/core/finding.h"
+#include "gradwise/core/reading.h"
 #include "gradwise/core/step_info.h"
 
 namespace gradwise {
@@ -53,13 +56,24 @@ struct Message {
   std::string text;
 };
 
+/// What was seen in a step. `facts` name the parameters in the order of the reading.
+struct WatchedStep {
+  std::shared_ptr<const RunFacts> facts;
+  std::shared_ptr<const StepReading> reading;
+};
+
+/// What the issues so far come from, most likely first. A later one takes the place of an earlier one.
+struct Diagnosed {
+  std::vector<Finding> findings;
+};
+
 struct RunFinished {
   std::string status;  ///< "finished", "stopped", "interrupted" or "failed"
   std::string reason;
 };
 
-using Payload =
-    std::variant<StepInfo, EpochFinished, Validated, CheckpointSaved, Issue, Message, RunStarted, RunFinished>;
+using Payload = std::variant<StepInfo, EpochFinished, Validated, CheckpointSaved, Issue, Message, RunStarted,
+                             WatchedStep, Diagnosed, RunFinished>;
 
 /// One typed record of what happened; every sink gets the same ones.
 struct Event {

@@ -2,6 +2,10 @@
 
 #include "gradwise/core/event.h"
 
+namespace at {
+class Tensor;
+}
+
 namespace gradwise {
 
 struct Batch;
@@ -11,17 +15,20 @@ enum class Point {
   train_start,
   epoch_start,
   batch_start,   ///< `batch` is set; Action::skip passes it over
+  forward_end,   ///< `batch`, `output` and `loss` are set, its graph stands; nobody listens: not told
   backward_end,  ///< gradients of the whole window stand, nothing is updated; Action::skip drops the update
   step_end,      ///< `event` holds a StepInfo
   validation_end,
   epoch_end,
   checkpoint,
+  rolled_back,  ///< `event` holds a Message
   exception,
   train_end
 };
 
-/// An observer's answer.
-enum class Action { proceed, skip, stop };
+/// An observer's answer; of several, the last in this order counts. `roll_back`, at step_end: take weights, optimizer
+/// and average back from the last checkpoint and go on with the next batch at half the learning rate.
+enum class Action { proceed, skip, roll_back, stop };
 
 struct Moment {
   Point point;
@@ -29,6 +36,10 @@ struct Moment {
   std::int64_t epoch = 0;        ///< from 0
   const Event* event = nullptr;  ///< what happened, where the point has something to tell
   const Batch* batch = nullptr;
+  const at::Tensor* output = nullptr;  ///< of the model
+  const at::Tensor* loss = nullptr;    ///< with its graph
+  double gradient_scale = 1;           ///< backward_end: what the gradients have to be multiplied by
+  std::int64_t micro_batches = 1;      ///< backward passes in the step, where all come
 };
 
 /// Watches a training and may steer it. Called in the training's thread.

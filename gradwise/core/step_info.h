@@ -16,13 +16,13 @@ struct Issue {
   using Severity = gradwise::Severity;
 
   Severity severity = Severity::warning;
-  std::string rule;   ///< short name, as in "nonfinite_gradient"
-  std::string layer;  ///< parameter or layer it is about; empty for the whole model
+  std::string rule = {};   ///< short name, as in "nonfinite_gradient"
+  std::string layer = {};  ///< parameter or layer it is about; empty for the whole model
   std::int64_t step = 0;
   double value = kNotMeasured;      ///< the figure that was seen
   double threshold = kNotMeasured;  ///< the figure it was compared with
-  std::string message;              ///< one readable line
-  std::string advice;               ///< what to do
+  std::string message = {};         ///< one readable line
+  std::string advice = {};          ///< what to do
 };
 
 /// Wall time of the phases of one optimizer step, in seconds, summed over its micro-batches.

@@ -3,57 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
+
+#include "gradwise/kernels/for_each_element.h"
 
 namespace gradwise::kernels {
-namespace {
-
-float widen_bfloat16(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
-
-// IEEE 754 binary16 to binary32.
-float widen_float16(std::uint16_t bits) {
-  const std::uint32_t sign = (bits & 0x8000U) << 16;
-  const std::uint32_t exponent = (bits >> 10) & 0x1FU;
-  const std::uint32_t fraction = bits & 0x3FFU;
-  if (exponent == 0x1F) {
-    return std::bit_cast<float>(sign | 0x7F800000U | (fraction << 13));
-  }
-  if (exponent == 0) {
-    const float magnitude = std::ldexp(static_cast<float>(fraction), -24);
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (fraction << 13));
-}
-
-// Calls `act` with each element as a double.
-template <class Act>
-void for_each_element(const void* data, std::size_t count, Element type, Act act) {
-  const auto* bytes = static_cast<const std::byte*>(data);
-  const auto read = [bytes]<class T>(std::size_t i, T /*type*/) {
-    T value;
-    std::memcpy(&value, bytes + i * sizeof(T), sizeof(T));
-    return value;
-  };
-  for (std::size_t i = 0; i < count; ++i) {
-    switch (type) {
-      case Element::float32:
-        act(static_cast<double>(read(i, float{})));
-        break;
-      case Element::float64:
-        act(read(i, double{}));
-        break;
-      case Element::float16:
-        act(static_cast<double>(widen_float16(read(i, std::uint16_t{}))));
-        break;
-      case Element::bfloat16:
-        act(static_cast<double>(widen_bfloat16(read(i, std::uint16_t{}))));
-        break;
-    }
-  }
-}
-
-}  // namespace
-
 double Moments::l2() const { return std::sqrt(sum_squares); }
 
 double Moments::max_abs() const { return finite() > 0 ? std::max(std::abs(min), std::abs(max)) : 0.0; }

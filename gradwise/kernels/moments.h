@@ -1,9 +1,10 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+
+#include "gradwise/core/reading.h"
 
 namespace gradwise::kernels {
 
@@ -34,10 +35,8 @@ struct Moments {
   void merge(const Moments& other);
 };
 
-/// Counts of elements by sign and power of two: bins 0 to 31 hold the negative, 32 to 63 the positive ones; within each
-/// half, bin b holds 2^(b-26) <= |x| < 2^(b-25), the first everything below and the last everything above. Zeros and
-/// non-finite elements are in no bin.
-using Histogram = std::array<std::int64_t, 64>;
+/// Zeros and non-finite elements are in no bin.
+using Histogram = MagnitudeHistogram;
 
 /// Exponent of the lower bound of the first of a half's bins.
 inline constexpr int kHistogramLowest = -26;

@@ -7,54 +7,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "gradwise/kernels/moments.h"
+#include "gradwise/kernels/read_elements-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gradwise::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-// Squares of float32 outside these bounds overflow, or lose their bits to underflow.
-constexpr double kSafeLow = 0x1p-45;
-constexpr double kSafeHigh = 0x1p+55;
-
-// The elements of each type as float32 vectors; float64 stays as it is. Magnitudes between the bounds, and zero, are
-// summed rightly.
-struct ReadFloat32 {
-  using Stored = float;
-  using Tag = hn::ScalableTag<float>;
-  static constexpr double kLow = kSafeLow;
-  static constexpr double kHigh = kSafeHigh;
-  static HWY_INLINE hn::Vec<Tag> load(const Stored* from) { return hn::LoadU(Tag(), from); }
-};
-struct ReadFloat64 {
-  using Stored = double;
-  using Tag = hn::ScalableTag<double>;
-  static constexpr double kLow = 0;
-  static constexpr double kHigh = std::numeric_limits<double>::max();
-  static HWY_INLINE hn::Vec<Tag> load(const Stored* from) { return hn::LoadU(Tag(), from); }
-};
-struct ReadFloat16 {
-  using Stored = hwy::float16_t;
-  using Tag = hn::ScalableTag<float>;
-  static constexpr double kLow = kSafeLow;
-  static constexpr double kHigh = 65504;  // above it are infinities and NaN, which SSE4 widens to finite numbers
-  static HWY_INLINE hn::Vec<Tag> load(const Stored* from) {
-    const hn::Rebind<hwy::float16_t, Tag> half;
-    return hn::PromoteTo(Tag(), hn::LoadU(half, from));
-  }
-};
-struct ReadBFloat16 {
-  using Stored = hwy::bfloat16_t;
-  using Tag = hn::ScalableTag<float>;
-  static constexpr double kLow = kSafeLow;
-  static constexpr double kHigh = kSafeHigh;
-  static HWY_INLINE hn::Vec<Tag> load(const Stored* from) {
-    const hn::Rebind<hwy::bfloat16_t, Tag> half;
-    return hn::PromoteTo(Tag(), hn::LoadU(half, from));
-  }
-};
 
 // The sums of one block, as vectors. Two of them run side by side, to hide the latency of the additions.
 template <class Tag>

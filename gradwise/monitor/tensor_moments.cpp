@@ -65,6 +65,37 @@ void add_gradient_to_histogram(const at::Tensor& gradient, kernels::Histogram& h
                             element_of(values.scalar_type()), histogram);
 }
 
+void sketch_gradient(const at::Tensor& gradient, kernels::Sketch& sketch) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor values = in_one_piece(gradient.is_sparse() ? gradient.to_dense() : gradient);
+  kernels::make_sketch(values.const_data_ptr(), static_cast<std::size_t>(values.numel()),
+                       element_of(values.scalar_type()), sketch);
+}
+
+kernels::WeightMoments read_weights(const at::Tensor& weights, const at::Tensor& before) {
+  const at::NoGradGuard no_grad;
+  const bool as_it_lies = weights.is_non_overlapping_and_dense() && weights.strides() == before.strides();
+  const at::Tensor values = as_it_lies ? weights : weights.contiguous();
+  return kernels::read_weights(values.const_data_ptr(), before.mutable_data_ptr(),
+                               static_cast<std::size_t>(values.numel()), element_of(values.scalar_type()));
+}
+
+at::Tensor weight_figures(const at::Tensor& weights, const at::Tensor& before) {
+  const at::NoGradGuard no_grad;
+  const at::ScalarType wide = weights.device().is_mps() ? at::kFloat : at::kDouble;
+  const at::Tensor now = weights.detach().to(wide);
+  const at::Tensor old = before.to(wide);
+  const at::Tensor largest = now.numel() > 0 ? now.abs().max() : now.sum();
+  at::Tensor figures =
+      at::stack({now.sum(), now.square().sum(), largest, now.sub(old).square().sum(), old.square().sum()});
+  before.copy_(weights);
+  return figures;
+}
+
+kernels::WeightMoments weight_moments_from(const double* figures, std::int64_t count) {
+  return {count, figures[0], figures[1], figures[2], figures[3], figures[4]};
+}
+
 at::Tensor gradient_figures(const at::Tensor& gradient) {
   const at::NoGradGuard no_grad;
   const bool has_double = !gradient.device().is_mps();

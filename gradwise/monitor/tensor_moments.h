@@ -3,6 +3,8 @@
 #include <ATen/core/Tensor.h>
 
 #include "gradwise/kernels/moments.h"
+#include "gradwise/kernels/sketch.h"
+#include "gradwise/kernels/weight_moments.h"
 
 namespace gradwise {
 
@@ -13,6 +15,15 @@ namespace gradwise {
 /// not fill its memory.
 [[nodiscard]] kernels::Moments read_gradient(const at::Tensor& gradient);
 void add_gradient_to_histogram(const at::Tensor& gradient, kernels::Histogram& histogram);
+/// A sketch of a gradient that the kernels can read; a sparse one is made dense for it.
+void sketch_gradient(const at::Tensor& gradient, kernels::Sketch& sketch);
+
+/// Weights and their last update, where the kernels can read them; `before` takes the weights' place and has their
+/// type and layout.
+[[nodiscard]] kernels::WeightMoments read_weights(const at::Tensor& weights, const at::Tensor& before);
+/// The same by ATen's operators: a float64 tensor (5) on the weights' own device, float32 where it has no float64.
+[[nodiscard]] at::Tensor weight_figures(const at::Tensor& weights, const at::Tensor& before);
+[[nodiscard]] kernels::WeightMoments weight_moments_from(const double* figures, std::int64_t count);
 
 /// The same figures by ATen's operators, on the gradient's own device: a float64 tensor (9) that stays there. For
 /// devices without float64 arithmetic it is float32.

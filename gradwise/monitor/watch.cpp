@@ -1,10 +1,15 @@
 #include "gradwise/monitor/watch.h"
 
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/clone.h>
 #include <ATen/ops/stack.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -17,24 +22,31 @@ namespace {
 // One parameter's part, which its hook writes from the backward's thread.
 struct Slot {
   kernels::Moments moments;
-  kernels::Histogram histogram{};
-  std::int64_t arrivals = 0;  // of gradients in this step
-  std::int64_t read_at = 0;   // arrivals that the moments hold
+  std::array<kernels::Sketch, 2> sketches;  // of the gradient now and of the one before, in turn
+  std::int64_t arrivals = 0;                // of gradients in this step
+  std::int64_t read_at = 0;                 // arrivals that the moments hold
 };
 
 // What all hooks share. It outlives the Watch where somebody else's hook holds on to ours.
 struct Shared {
   std::vector<Slot> slots;
+  std::vector<MagnitudeHistogram> histograms;
   std::atomic<bool> attached{true};
   bool due = true;
   bool histogram_due = false;
+  bool cosine = true;
+  std::size_t turn = 0;  // which of the sketches is that of now
   std::int64_t expected = 1;
 
-  void read(Slot& slot, const at::Tensor& gradient) {
+  void read(std::size_t index, const at::Tensor& gradient) {
+    Slot& slot = slots[index];
     slot.moments = read_gradient(gradient);
+    if (cosine) {
+      sketch_gradient(gradient, slot.sketches[turn]);
+    }
     if (histogram_due) {
-      slot.histogram.fill(0);
-      add_gradient_to_histogram(gradient, slot.histogram);
+      histograms[index].fill(0);
+      add_gradient_to_histogram(gradient, histograms[index]);
     }
     slot.read_at = slot.arrivals;
   }
@@ -58,7 +70,7 @@ class ReadingHook : public Hook {
     ++slot.arrivals;
     const at::Tensor& gradient = parameter.grad();
     if (shared_->due && slot.arrivals == shared_->expected && gradient.defined() && kernels_read(gradient)) {
-      shared_->read(slot, gradient);
+      shared_->read(index_, gradient);
     }
   }
   std::unique_ptr<Hook> take_before() { return std::move(before_); }
@@ -69,12 +81,40 @@ class ReadingHook : public Hook {
   std::size_t index_;
 };
 
-void multiply(kernels::Moments& moments, double scale) {
-  moments.sum *= scale;
-  moments.sum_abs *= scale;
-  moments.sum_squares *= scale * scale;
-  moments.min *= scale;
-  moments.max *= scale;
+// What a pass over a gradient gave, as the step's own figures.
+void put_gradient(const kernels::Moments& m, double scale, ParameterReading& reading) {
+  const auto count = static_cast<double>(m.count);
+  const bool some = m.finite() > 0;
+  reading.grad_norm = m.l2() * scale;
+  reading.grad_mean_abs = m.count > 0 ? m.l1() / count * scale : kNotMeasured;
+  reading.grad_max = m.max_abs() * scale;
+  reading.grad_min_value = some ? m.min * scale : kNotMeasured;
+  reading.grad_max_value = some ? m.max * scale : kNotMeasured;
+  reading.grad_mean = m.mean() * scale;
+  reading.grad_variance = m.variance() * scale * scale;
+  reading.grad_zeros = m.count > 0 ? static_cast<double>(m.zeros) / count : kNotMeasured;
+  reading.grad_nans = m.nans;
+  reading.grad_infs = m.infs;
+}
+
+// No gradient came; the figures of the weights stay.
+void clear_gradient(ParameterReading& reading) {
+  reading.missing = true;
+  reading.grad_norm = reading.grad_mean_abs = reading.grad_max = kNotMeasured;
+  reading.grad_min_value = reading.grad_max_value = reading.grad_mean = kNotMeasured;
+  reading.grad_variance = reading.grad_zeros = kNotMeasured;
+  reading.grad_nans = reading.grad_infs = 0;
+}
+
+void put_weights(const kernels::WeightMoments& m, ParameterReading& reading) {
+  const auto count = static_cast<double>(std::max<std::int64_t>(m.count, 1));
+  const double mean = m.sum / count;
+  reading.weight_norm = std::sqrt(m.sum_squares);
+  reading.weight_mean = mean;
+  reading.weight_variance = std::max(0.0, m.sum_squares / count - mean * mean);
+  reading.weight_max = m.max_abs;
+  reading.update_norm = std::sqrt(m.update_squares);
+  reading.update_ratio = m.squares_before > 0 ? std::sqrt(m.update_squares / m.squares_before) : kNotMeasured;
 }
 
 }  // namespace
@@ -88,10 +128,14 @@ struct Watch::Impl {
       GRADWISE_CHECK(watched.tensors[i].is_leaf(), "watch", "parameter \"", watched.names[i],
                      "\" is computed from others, allowed: leaves");
     }
+    shared->cosine = options.cosine;
     shared->slots.resize(watched.size());
+    if (options.histograms_every > 0) {
+      shared->histograms.resize(watched.size());
+    }
     readings.resize(watched.size());
+    rebase();
     for (std::size_t i = 0; i < watched.size(); ++i) {
-      readings[i].name = watched.names[i];
       std::unique_ptr<Hook>& place = torch::autograd::impl::post_acc_grad_hooks(watched.tensors[i]);
       auto hook = std::make_unique<ReadingHook>(shared, i, std::move(place));
       hooks.push_back(hook.get());
@@ -100,10 +144,26 @@ struct Watch::Impl {
     plan_step();
   }
 
+  void rebase() {
+    if (options.weights_every == 0) {
+      return;
+    }
+    const at::NoGradGuard no_grad;
+    if (before.empty()) {
+      for (const at::Tensor& weights : watched.tensors) {
+        before.push_back(weights.is_non_overlapping_and_dense() ? at::clone(weights)
+                                                                : at::clone(weights, at::MemoryFormat::Contiguous));
+      }
+      return;
+    }
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      before[i].copy_(watched.tensors[i]);
+    }
+  }
+
   void plan_step() {
     shared->due = steps % options.every == 0;
     shared->histogram_due = options.histograms_every > 0 && steps % options.histograms_every == 0;
-    shared->expected = 1;
     for (Slot& slot : shared->slots) {
       slot.arrivals = slot.read_at = 0;
     }
@@ -111,16 +171,16 @@ struct Watch::Impl {
 
   // Fetches what the hooks did not read: gradients on another device, and those of fewer passes than were expected.
   void read_the_rest() {
-    std::vector<std::size_t> elsewhere;
+    elsewhere.clear();
     std::vector<at::Tensor> figures;
     for (std::size_t i = 0; i < watched.size(); ++i) {
-      Slot& slot = shared->slots[i];
+      const Slot& slot = shared->slots[i];
       const at::Tensor& gradient = watched.tensors[i].grad();
       if (slot.arrivals == slot.read_at || !gradient.defined()) {
         continue;
       }
       if (kernels_read(gradient)) {
-        shared->read(slot, gradient);
+        shared->read(i, gradient);
       } else {
         elsewhere.push_back(i);
         figures.push_back(gradient_figures(gradient));
@@ -137,18 +197,54 @@ struct Watch::Impl {
 
   void take_readings(double scale) {
     for (std::size_t i = 0; i < watched.size(); ++i) {
-      GradientReading& reading = readings[i];
+      ParameterReading& reading = readings[i];
       Slot& slot = shared->slots[i];
-      reading.step = steps;
-      reading.missing = slot.arrivals == 0;
-      reading.gradient = reading.missing ? kernels::Moments() : slot.moments;
-      reading.histogram.reset();
-      if (scale != 1.0) {
-        multiply(reading.gradient, scale);
+      if (slot.arrivals > 0) {
+        reading.missing = false;
+        put_gradient(slot.moments, scale, reading);
+      } else {
+        clear_gradient(reading);
       }
-      if (shared->histogram_due && slot.read_at > 0) {
-        reading.histogram = slot.histogram;
+      reading.grad_cosine = kNotMeasured;
+      if (shared->cosine && slot.read_at > 0) {
+        reading.grad_cosine = kernels::cosine(slot.sketches[0], slot.sketches[1]);
+      } else if (shared->cosine) {
+        slot.sketches[shared->turn].fill(0);
       }
+    }
+    shared->turn = 1 - shared->turn;
+    histograms_read = shared->histogram_due;
+  }
+
+  // A pass over weights and their copies; where only the next step is due, the copies are brought up to date.
+  void read_weights() {
+    if (options.weights_every == 0) {
+      return;
+    }
+    if ((steps - 1) % options.weights_every != 0) {
+      if (steps % options.weights_every == 0) {
+        rebase();
+      }
+      return;
+    }
+    elsewhere.clear();
+    std::vector<at::Tensor> figures;
+    for (std::size_t i = 0; i < watched.size(); ++i) {
+      if (kernels_read(watched.tensors[i])) {
+        put_weights(gradwise::read_weights(watched.tensors[i], before[i]), readings[i]);
+      } else {
+        elsewhere.push_back(i);
+        figures.push_back(weight_figures(watched.tensors[i], before[i]));
+      }
+    }
+    if (elsewhere.empty()) {
+      return;
+    }
+    const at::Tensor host = at::stack(figures).to(at::kCPU, at::kDouble);
+    for (std::size_t i = 0; i < elsewhere.size(); ++i) {
+      const std::size_t index = elsewhere[i];
+      put_weights(weight_moments_from(host.const_data_ptr<double>() + 5 * i, watched.tensors[index].numel()),
+                  readings[index]);
     }
   }
 
@@ -169,7 +265,11 @@ struct Watch::Impl {
   NamedParameters watched;
   std::shared_ptr<Shared> shared;
   std::vector<ReadingHook*> hooks;  // compared, and used only where they still are their tensor's
-  std::vector<GradientReading> readings;
+  std::vector<ParameterReading> readings;
+  std::vector<at::Tensor> before;      // weights as the next update finds them
+  std::vector<std::size_t> elsewhere;  // parameters on other devices
+  bool histograms_read = false;
+  bool read = false;
   std::int64_t steps = 0;
 };
 
@@ -179,12 +279,18 @@ Watch::Watch(const NamedParameters& parameters, WatchOptions options)
 Watch::~Watch() { impl_->detach(); }
 
 void Watch::expect_backwards(std::int64_t count) {
-  GRADWISE_CHECK(count >= 1, "watch", "the step has ", count, " backward passes, allowed: >= 1");
+  GRADWISE_CHECK(count >= 1, "watch", "a step has ", count, " backward passes, allowed: >= 1");
   impl_->shared->expected = count;
 }
 
-std::span<const GradientReading> Watch::step(double scale) {
-  if (impl_->shared->due) {
+bool Watch::arrived() const {
+  const std::vector<Slot>& slots = impl_->shared->slots;
+  return std::any_of(slots.begin(), slots.end(), [](const Slot& slot) { return slot.arrivals > 0; });
+}
+
+std::span<const ParameterReading> Watch::step(double scale) {
+  impl_->read = impl_->shared->due;
+  if (impl_->read) {
     impl_->read_the_rest();
     impl_->take_readings(scale);
   }
@@ -193,10 +299,26 @@ std::span<const GradientReading> Watch::step(double scale) {
   return impl_->readings;
 }
 
+std::span<const ParameterReading> Watch::after_update() {
+  impl_->read_weights();
+  return impl_->readings;
+}
+
+void Watch::rebase() { impl_->rebase(); }
+
 void Watch::detach() { impl_->detach(); }
 
-std::span<const GradientReading> Watch::readings() const { return impl_->readings; }
+const std::vector<std::string>& Watch::names() const { return impl_->watched.names; }
+
+std::span<const ParameterReading> Watch::readings() const { return impl_->readings; }
+
+std::span<const MagnitudeHistogram> Watch::histograms() const {
+  return impl_->histograms_read ? std::span<const MagnitudeHistogram>(impl_->shared->histograms)
+                                : std::span<const MagnitudeHistogram>();
+}
 
 std::int64_t Watch::steps() const { return impl_->steps; }
+
+bool Watch::was_read() const { return impl_->read; }
 
 }  // namespace gradwise

@@ -5,33 +5,30 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "gradwise/core/fields.h"
 #include "gradwise/core/named_parameters.h"
-#include "gradwise/kernels/moments.h"
+#include "gradwise/core/reading.h"
 
 namespace gradwise {
 
 struct WatchOptions {
   std::int64_t every = 1;
+  std::int64_t weights_every = 1;
   std::int64_t histograms_every = 0;
+  bool cosine = true;
 };
 
 template <class Fields>
 void describe(Fields& fields, WatchOptions& o) {
   fields.add("every", o.every, "optimizer steps between readings of the gradients", at_least(1));
+  fields.add("weights_every", o.weights_every, "optimizer steps between readings of weights and updates; 0: never",
+             at_least(0));
   fields.add("histograms_every", o.histograms_every, "optimizer steps between histograms of the gradients; 0: never",
              at_least(0));
+  fields.add("cosine", o.cosine, "cosine of each gradient with the one of the reading before", anything());
 }
-
-/// What a step saw of one parameter's gradient.
-struct GradientReading {
-  std::string name;
-  std::int64_t step = -1;                       ///< of the last reading, as Watch counts; -1: none yet
-  bool missing = true;                          ///< no backward pass reached it in that step
-  kernels::Moments gradient;                    ///< of the whole step's gradient, unscaled
-  std::optional<kernels::Histogram> histogram;  ///< where one was due; of the gradient as it stood, scaled or not
-};
 
 /// Reads the gradient of every parameter as it arrives: native hooks that fire when a gradient is accumulated read it
 /// once, in the thread that produced it, while it is in cache. Nothing is changed: a watched training has the same
@@ -39,12 +36,18 @@ struct GradientReading {
 ///
 ///   Watch watch(model.parameters);
 ///   loss.backward();
-///   for (const GradientReading& seen : watch.step()) std::printf("%s %g\n", seen.name.c_str(), seen.gradient.l2());
+///   for (const ParameterReading& seen : watch.step()) std::printf("%g\n", seen.grad_norm);
+///   optimizer.step();
+///   watch.after_update();  // weights and updates too
 ///
 /// Gradients may be dense or sparse, of float32, float64, float16 or bfloat16, of any layout. On a device other than
-/// the CPU they are read in `step`, by ATen's operators, and fetched together: one synchronisation a step. Hooks that
-/// the parameters have already stay and run first. Not for a gradient that is given to `autograd::grad` alone: that is
-/// never accumulated.
+/// the CPU they are read in `step`, by ATen's operators, and fetched together: one synchronisation for gradients and
+/// one for weights. Hooks that the parameters have already stay and run first. Not for a gradient that is given to
+/// `autograd::grad` alone: that is never accumulated.
+///
+/// The cosine with the gradient before is exact for parameters of up to 1,024 elements; for larger ones it is
+/// estimated from sketches (kernels/sketch.h), with a standard error of about 0.03. On other devices it is not read.
+/// Updates are measured against a copy of the weights, which takes as much memory as they do.
 class Watch {
  public:
   /// Parameters that ask for no gradient are left out; an error where none is left.
@@ -54,21 +57,36 @@ class Watch {
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
 
-  /// Says that the step under way has so many backward passes, so that each gradient is read after the last of them
-  /// alone. Where it has another number in the end, the readings are right all the same, and cost more.
+  /// Says that the steps from now on have so many backward passes, so that each gradient is read after the last of them
+  /// alone. Where a step has another number in the end, its readings are right all the same, and cost more.
   void expect_backwards(std::int64_t count);
+  /// Whether a gradient has arrived since the last `step`.
+  [[nodiscard]] bool arrived() const;
 
   /// Ends a step, before its gradients are changed or cleared. `scale` is what the gradients have to be multiplied by:
   /// the reciprocal of a loss scale. The readings stay as they are until the next `step`; in a step between two
   /// readings they are those of the last.
-  std::span<const GradientReading> step(double scale = 1.0);
+  std::span<const ParameterReading> step(double scale = 1.0);
+  /// Reads the weights and what the optimizer has done to them, after `step` and the update. In steps where that is
+  /// not due, the figures are those of the last time.
+  std::span<const ParameterReading> after_update();
+  /// Takes the weights as they are for those that the next update begins with: after they were loaded or changed by
+  /// something else than the optimizer.
+  void rebase();
 
   /// Takes the hooks away; the readings stay.
   void detach();
 
-  [[nodiscard]] std::span<const GradientReading> readings() const;
+  /// The parameters that are watched, in the order of the readings.
+  [[nodiscard]] const std::vector<std::string>& names() const;
+  [[nodiscard]] std::span<const ParameterReading> readings() const;
+  /// One a parameter, of the whole step's gradient as it stood, scaled or not; empty where none was due in the last
+  /// step that was read.
+  [[nodiscard]] std::span<const MagnitudeHistogram> histograms() const;
   /// Steps that were ended.
   [[nodiscard]] std::int64_t steps() const;
+  /// Whether the last `step` was one that is read.
+  [[nodiscard]] bool was_read() const;
 
  private:
   struct Impl;

@@ -92,10 +92,9 @@ void AutogradOptimizer::Impl::update_by_gradients(StepInfo& info, const std::opt
   collect_gradients();
   note_missing_gradients(info);
   const bool unscaled_finite = !scaling() || scaler.unscale(gradients);
-  const double shortfall = expected_samples / static_cast<double>(samples);
-  if (shortfall != 1.0 && !gradients.empty()) {
+  if (const double missing_share = shortfall(); missing_share != 1.0 && !gradients.empty()) {
     const at::NoGradGuard no_grad;
-    at::_foreach_mul_(gradients, shortfall);
+    at::_foreach_mul_(gradients, missing_share);
   }
   read_window(info, global_norm(gradients));
   info.loss_scale = scaling() ? scaler.get_scale() : 1.0;
@@ -127,11 +126,10 @@ void AutogradOptimizer::Impl::update_by_gradients(StepInfo& info, const std::opt
 at::Tensor AutogradOptimizer::Impl::evaluate_window(StepInfo& info) {
   clear_gradients();
   losses.clear();
-  const double shortfall = expected_samples / static_cast<double>(samples);
   at::Tensor total;
   for (const MicroBatch& micro : kept) {
-    losses.push_back(forward_backward(micro.loss_function, micro.batch, micro.weight * shortfall));
-    const at::Tensor share = losses.back().mul(micro.weight * shortfall);
+    losses.push_back(forward_backward(micro.loss_function, micro.batch, micro.weight * shortfall()));
+    const at::Tensor share = losses.back().mul(micro.weight * shortfall());
     total = total.defined() ? total.add(share) : share;
   }
   collect_gradients();

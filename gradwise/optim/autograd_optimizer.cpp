@@ -102,6 +102,16 @@ std::vector<Rate> AutogradOptimizer::rates() const {
   return rates;
 }
 
+void AutogradOptimizer::on_forward(
+    std::function<void(const Batch&, const at::Tensor& output, const at::Tensor& loss)> listener) {
+  impl_->forward_listener = std::move(listener);
+}
+
+double AutogradOptimizer::gradient_scale() const {
+  const double unscaled = impl_->scaling() ? 1.0 / impl_->scaler.get_scale() : 1.0;
+  return impl_->samples > 0 ? impl_->shortfall() * unscaled : unscaled;
+}
+
 void AutogradOptimizer::set_rates(const std::vector<Rate>& rates) {
   std::vector<torch::optim::OptimizerParamGroup>& groups = impl_->optimizer->param_groups();
   GRADWISE_CHECK(rates.size() == groups.size(), "optimizer", "there are ", rates.size(), " rates for ", groups.size(),

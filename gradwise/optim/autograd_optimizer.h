@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -88,6 +89,12 @@ class AutogradOptimizer {
   StepInfo finish_step(std::optional<ClipRequest> clip = std::nullopt);
   /// Drops what was accumulated; counts as a skipped step.
   StepInfo abandon_step();
+
+  /// Called after each forward pass, before its backward, with the model's output and the loss and its graph.
+  void on_forward(std::function<void(const Batch&, const at::Tensor& output, const at::Tensor& loss)> listener);
+  /// What the gradients that were accumulated have to be multiplied by to be the step's: not 1 under loss scaling, or
+  /// where the window is shorter than was announced.
+  [[nodiscard]] double gradient_scale() const;
 
   /// Learning rate and momentum of each parameter group, for schedulers.
   [[nodiscard]] std::vector<Rate> rates() const;

@@ -40,6 +40,8 @@ struct AutogradOptimizer::Impl {
   [[nodiscard]] bool scaling() const { return dtype == at::kHalf; }
   /// Scaled gradients overflow as a matter of course, whatever is asked of the others.
   [[nodiscard]] bool refuses_nonfinite() const { return scaling() || options.on_nonfinite != "ignore"; }
+  /// A window that is shorter than announced: the gradients' weights do not add up to 1 yet.
+  [[nodiscard]] double shortfall() const { return expected_samples / static_cast<double>(samples); }
   [[nodiscard]] bool measures_weights(const StepInfo& info) const {
     return options.weight_statistics_every > 0 && info.step % options.weight_statistics_every == 0;
   }
@@ -87,6 +89,7 @@ struct AutogradOptimizer::Impl {
   std::vector<at::Tensor> guarded_buffers;
   std::vector<at::Tensor> buffer_copies;  // as of the window's start
   WeightStatistics weight_statistics;
+  std::function<void(const Batch&, const at::Tensor& output, const at::Tensor& loss)> forward_listener;
   std::vector<std::string> missing;
   std::set<std::string> told;
   std::int64_t steps = 0;

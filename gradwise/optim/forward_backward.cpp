@@ -15,13 +15,19 @@ namespace gradwise {
 at::Tensor AutogradOptimizer::Impl::forward_backward(const LossFunction& loss_function, const Batch& batch,
                                                      double weight) {
   PhaseClock clock;
+  at::Tensor output;
   at::Tensor loss;
   {
     const AutocastScope autocast(batch.input.device().type(), dtype);
-    loss = guarded_loss(loss_function, guarded_forward(model, batch), batch.target);
+    output = guarded_forward(model, batch);
+    loss = guarded_loss(loss_function, output, batch.target);
   }
   clock.add_to(seconds.forward);
   GRADWISE_CHECK(loss.requires_grad(), "loss", "the loss does not depend on any parameter that asks for a gradient");
+  if (forward_listener) {
+    forward_listener(batch, output, loss);
+  }
+  output.reset();  // the graph alone decides how long it lives
   const at::Tensor root = scaling() ? scaler.scale(loss) : loss;
   if (weight == 1.0) {
     root.backward();

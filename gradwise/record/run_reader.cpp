@@ -1,6 +1,10 @@
 #include "gradwise/record/run_reader.h"
 
+#include <nlohmann/json.hpp>
+
 #include "gradwise/core/error.h"
+#include "gradwise/record/event_json.h"
+#include "gradwise/record/reading_tables.h"
 #include "gradwise/record/run_store.h"
 
 namespace gradwise {
@@ -128,6 +132,21 @@ std::vector<Message> RunReader::messages() const {
     messages.push_back({severity_named(query.text(0)), query.text(1)});
   }
   return messages;
+}
+
+std::vector<Finding> RunReader::findings() const {
+  Statement query = database_.prepare("SELECT json FROM findings ORDER BY rank");
+  std::vector<Finding> findings;
+  while (query.row()) {
+    findings.push_back(finding_from_json(nlohmann::ordered_json::parse(query.text(0))));
+  }
+  return findings;
+}
+
+std::vector<ParameterFacts> RunReader::parameters() const { return read_parameters(database_); }
+
+std::vector<std::shared_ptr<const StepReading>> RunReader::readings(std::int64_t after) const {
+  return read_readings(database_, after);
 }
 
 }  // namespace gradwise

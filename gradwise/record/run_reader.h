@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,12 @@ class RunReader {
   [[nodiscard]] std::vector<CheckpointRow> checkpoints() const;
   [[nodiscard]] std::vector<Issue> issues() const;
   [[nodiscard]] std::vector<Message> messages() const;
+  /// The last diagnosis, most likely cause first.
+  [[nodiscard]] std::vector<Finding> findings() const;
+  /// The model's parameters, in the order of the readings; empty where the run was not watched.
+  [[nodiscard]] std::vector<ParameterFacts> parameters() const;
+  /// What was seen in the steps after `after`, in order, without batches and loss paths.
+  [[nodiscard]] std::vector<std::shared_ptr<const StepReading>> readings(std::int64_t after = 0) const;
 
  private:
   std::filesystem::path folder_;

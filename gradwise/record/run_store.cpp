@@ -1,6 +1,10 @@
 #include "gradwise/record/run_store.h"
 
+#include <nlohmann/json.hpp>
+
 #include "gradwise/core/error.h"
+#include "gradwise/record/event_json.h"
+#include "gradwise/record/reading_tables.h"
 
 namespace gradwise {
 namespace {
@@ -19,6 +23,7 @@ CREATE TABLE checkpoints(path TEXT PRIMARY KEY, step INTEGER, time REAL, bytes I
   seconds REAL);
 CREATE TABLE issues(step INTEGER, time REAL, severity TEXT, rule TEXT, layer TEXT, value REAL, threshold REAL,
   message TEXT, advice TEXT);
+CREATE TABLE findings(rank INTEGER PRIMARY KEY, step INTEGER, cause TEXT, confidence REAL, layer TEXT, json TEXT);
 CREATE TABLE messages(step INTEGER, time REAL, level TEXT, text TEXT);
 )sql";
 
@@ -39,7 +44,10 @@ struct RunStoreSink::Statements {
         validation(database.prepare("INSERT OR REPLACE INTO validations VALUES(?,?,?,?,?,?,?,?,?)")),
         checkpoint(database.prepare("INSERT OR REPLACE INTO checkpoints VALUES(?,?,?,?,?,?)")),
         issue(database.prepare("INSERT INTO issues VALUES(?,?,?,?,?,?,?,?,?)")),
-        message(database.prepare("INSERT INTO messages VALUES(?,?,?,?)")) {}
+        message(database.prepare("INSERT INTO messages VALUES(?,?,?,?)")),
+        forget_findings(database.prepare("DELETE FROM findings")),
+        finding(database.prepare("INSERT INTO findings VALUES(?,?,?,?,?,?)")),
+        readings(database) {}
 
   void set(const char* key, const std::string& value) { run.bind(0, std::string(key)).bind(1, value).run(); }
   void set_once(const char* key, const std::string& value) { run_once.bind(0, std::string(key)).bind(1, value).run(); }
@@ -111,7 +119,19 @@ struct RunStoreSink::Statements {
     set("ended", std::to_string(event.time));
   }
 
-  Statement run, run_once, step, epoch, validation, checkpoint, issue, message;
+  void store(const Event& /*event*/, const Diagnosed& diagnosed) {
+    forget_findings.run();
+    for (std::size_t i = 0; i < diagnosed.findings.size(); ++i) {
+      const Finding& found = diagnosed.findings[i];
+      finding.bind(0, static_cast<std::int64_t>(i + 1)).bind(1, found.step).bind(2, found.cause);
+      finding.bind(3, found.confidence).bind(4, found.layer).bind(5, finding_to_json(found).dump()).run();
+    }
+  }
+
+  void store(const Event& /*event*/, const WatchedStep& seen) { readings.store(seen); }
+
+  Statement run, run_once, step, epoch, validation, checkpoint, issue, message, forget_findings, finding;
+  ReadingWriter readings;
 };
 
 RunStoreSink::RunStoreSink(const std::filesystem::path& path) : database_(path, Database::Mode::read_write) {
@@ -124,7 +144,7 @@ RunStoreSink::RunStoreSink(const std::filesystem::path& path) : database_(path, 
   }
   database_.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;");
   if (found == 0) {
-    database_.execute("BEGIN IMMEDIATE;" + std::string(kSchema) +
+    database_.execute("BEGIN IMMEDIATE;" + std::string(kSchema) + reading_schema() +
                       "PRAGMA user_version=" + std::to_string(kRunStoreVersion) + ";COMMIT;");
   }
   statements_ = std::make_unique<Statements>(database_);
@@ -155,10 +175,10 @@ void RunStoreSink::store(const Event& event) {
 
 void RunStoreSink::forget_after(std::int64_t step) {
   std::string sql = "BEGIN IMMEDIATE;";
-  for (const char* table : {"steps", "epochs", "validations", "checkpoints", "issues", "messages"}) {
+  for (const char* table : {"steps", "epochs", "validations", "checkpoints", "issues", "messages", "findings"}) {
     sql += "DELETE FROM " + std::string(table) + " WHERE step > " + std::to_string(step) + ";";
   }
-  database_.execute(sql + "COMMIT;");
+  database_.execute(sql + forget_readings_after(step) + "COMMIT;");
 }
 
 }  // namespace gradwise

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 
 struct sqlite3;
@@ -20,6 +22,8 @@ class Statement {
   Statement& bind(int index, std::int64_t value);
   Statement& bind(int index, double value);  ///< NaN becomes NULL
   Statement& bind(int index, const std::string& value);
+  /// Bytes; copied.
+  Statement& bind_blob(int index, std::span<const std::byte> bytes);
   /// Goes to the next row; false at the end, and the statement can be bound anew.
   bool row();
   /// For statements without rows.
@@ -28,6 +32,7 @@ class Statement {
   [[nodiscard]] std::int64_t integer(int column) const;
   [[nodiscard]] double real(int column) const;  ///< NULL becomes NaN
   [[nodiscard]] std::string text(int column) const;
+  [[nodiscard]] std::span<const std::byte> blob(int column) const;  ///< until the next row
 
  private:
   sqlite3* database_;

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <protozero/pbf_writer.hpp>
+#include <vector>
 
 namespace gradwise {
 namespace {
@@ -12,7 +13,8 @@ namespace {
 // Field numbers of tensorflow/core/util/event.proto and framework/summary.proto.
 namespace field {
 constexpr int kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5, kSessionLog = 7;
-constexpr int kSummaryValue = 1, kTag = 1, kSimpleValue = 2;
+constexpr int kSummaryValue = 1, kTag = 1, kSimpleValue = 2, kHistogram = 5;
+constexpr int kMin = 1, kMax = 2, kCount = 3, kSum = 4, kSumSquares = 5, kBucketLimit = 6, kBucket = 7;
 constexpr int kStatus = 1, kStatusStart = 1;
 }  // namespace field
 
@@ -91,6 +93,67 @@ void TensorBoardSink::add_scalar(const Event& event, const std::string& tag, dou
     entry.add_float(field::kSimpleValue, static_cast<float>(value));
   }
   add_record(record);
+}
+
+// Bins from the most negative magnitude to the greatest positive one, with the zeros between the signs.
+void TensorBoardSink::add_histogram(const Event& event, const std::string& tag, const ParameterReading& p,
+                                    double elements, const MagnitudeHistogram& counts) {
+  constexpr int kHalf = 32;
+  std::vector<double> limits;
+  std::vector<double> buckets;
+  double binned = 0;
+  for (int bin = kHalf - 1; bin >= 0; --bin) {
+    limits.push_back(-std::ldexp(1.0, bin - 26));
+    buckets.push_back(static_cast<double>(counts[static_cast<std::size_t>(bin)]));
+    binned += buckets.back();
+  }
+  limits.push_back(std::ldexp(1.0, -27));
+  buckets.push_back(0);
+  for (int bin = 0; bin < kHalf; ++bin) {
+    limits.push_back(std::ldexp(1.0, bin - 25));
+    buckets.push_back(static_cast<double>(counts[static_cast<std::size_t>(kHalf + bin)]));
+    binned += buckets.back();
+  }
+  buckets[kHalf] = p.grad_zeros * elements;
+  const double finite = binned + buckets[kHalf];
+  std::string record;
+  {
+    protozero::pbf_writer writer(record);
+    writer.add_double(field::kWallTime, event.time);
+    writer.add_int64(field::kStep, event.step);
+    protozero::pbf_writer summary(writer, field::kSummary);
+    protozero::pbf_writer entry(summary, field::kSummaryValue);
+    entry.add_string(field::kTag, tag);
+    protozero::pbf_writer histogram(entry, field::kHistogram);
+    histogram.add_double(field::kMin, p.grad_min_value);
+    histogram.add_double(field::kMax, p.grad_max_value);
+    histogram.add_double(field::kCount, finite);
+    histogram.add_double(field::kSum, p.grad_mean * finite);
+    histogram.add_double(field::kSumSquares, p.grad_norm * p.grad_norm);
+    histogram.add_packed_double(field::kBucketLimit, limits.begin(), limits.end());
+    histogram.add_packed_double(field::kBucket, buckets.begin(), buckets.end());
+  }
+  add_record(record);
+}
+
+void TensorBoardSink::add(const Event& event, const WatchedStep& seen) {
+  const StepReading& reading = *seen.reading;
+  for (std::size_t i = 0; i < reading.parameters.size(); ++i) {
+    const std::string& name = seen.facts->parameters[i].name;
+    const ParameterReading& p = reading.parameters[i];
+    add_scalar(event, "gradient_norm/" + name, p.grad_norm);
+    add_scalar(event, "gradient_cosine/" + name, p.grad_cosine);
+    add_scalar(event, "weight_norm/" + name, p.weight_norm);
+    add_scalar(event, "update_ratio/" + name, p.update_ratio);
+    if (!reading.histograms.empty() && !p.missing) {
+      add_histogram(event, "gradient/" + name, p, seen.facts->parameters[i].elements(), reading.histograms[i]);
+    }
+  }
+  for (const ActivationReading& a : reading.activations) {
+    add_scalar(event, "dead_units/" + a.layer, a.dead);
+    add_scalar(event, "saturated/" + a.layer, a.saturated);
+  }
+  add_scalar(event, "train/noise_scale", reading.noise_scale);
 }
 
 void TensorBoardSink::add(const Event& event, const StepInfo& info) {

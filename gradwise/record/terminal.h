@@ -44,6 +44,8 @@ class TerminalSink : public Sink {
   void show(const Event& event, const Message& message);
   void show(const Event& event, const RunStarted& started);
   void show(const Event& event, const RunFinished& finished);
+  void show(const Event& /*event*/, const WatchedStep& /*seen*/) {}  // not for the terminal
+  void show(const Event& /*event*/, const Diagnosed& /*diagnosed*/) {}
   void line(const std::string& text, const char* colour = "");
   void progress(const Event& event);
   [[nodiscard]] std::string progress_text(const Event& event, const StepInfo& info) const;

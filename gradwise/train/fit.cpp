@@ -51,7 +51,7 @@ void AutogradTrainingLoop::Impl::fit_epochs(BatchSource& training, BatchSource* 
                                             at::Device device, FitResult& result) {
   while (epoch < options.epochs && stop.status.empty()) {
     if (position == 0) {
-      notify(Point::epoch_start);
+      notify({.point = Point::epoch_start});
     }
     EpochStats stats = run_epoch(training, loss, device, std::nullopt);
     const bool complete = stats.complete;
@@ -79,7 +79,7 @@ FitResult AutogradTrainingLoop::Impl::fit(BatchSource& training, BatchSource* va
   FitResult result;
   stop = {};
   started = std::chrono::steady_clock::now();
-  notify(Point::train_start);
+  notify({.point = Point::train_start});
   try {
     fit_epochs(training, validation, loss, device, result);
     if (writer) {
@@ -101,7 +101,7 @@ FitResult AutogradTrainingLoop::Impl::fit(BatchSource& training, BatchSource* va
   result.epochs = epoch;
   result.best = early_stopping.best();
   result.best_step = early_stopping.best_step();
-  notify(Point::train_end);
+  notify({.point = Point::train_end});
   return result;
 }
 

@@ -78,16 +78,18 @@ AutogradTrainingLoop::Impl::Impl(Model model, std::unique_ptr<torch::optim::Opti
 
 double AutogradTrainingLoop::Impl::elapsed() const { return seconds_before + seconds_between(started, Clock::now()); }
 
-Action AutogradTrainingLoop::Impl::notify(Point point, const Event* event, const Batch* batch) {
+Action AutogradTrainingLoop::Impl::notify(Moment moment) {
   if (!watched) {
     return Action::proceed;
   }
-  const Moment moment{.point = point, .step = optimizer.steps(), .epoch = epoch, .event = event, .batch = batch};
+  moment.step = optimizer.steps();
+  moment.epoch = epoch;
+  moment.micro_batches = options.accumulate;
   Action strongest = Action::proceed;
   for (Observer* observer : observers) {
     strongest = std::max(strongest, observer->on(moment));
   }
-  for (const auto& callback : callbacks[static_cast<std::size_t>(point)]) {
+  for (const auto& callback : callbacks[static_cast<std::size_t>(moment.point)]) {
     strongest = std::max(strongest, callback(moment));
   }
   if (strongest == Action::stop && stop.status.empty()) {
@@ -99,8 +101,16 @@ Action AutogradTrainingLoop::Impl::notify(Point point, const Event* event, const
 void AutogradTrainingLoop::Impl::tell(Point point, Payload payload) {
   if (watched) {
     const Event event = make_event(optimizer.steps(), std::move(payload));
-    notify(point, &event);
+    notify({.point = point, .event = &event});
   }
+}
+
+// Forward passes are told from inside the optimizer's step, once somebody listens.
+void AutogradTrainingLoop::Impl::listen() {
+  watched = true;
+  optimizer.on_forward([this](const Batch& batch, const at::Tensor& output, const at::Tensor& loss) {
+    notify({.point = Point::forward_end, .batch = &batch, .output = &output, .loss = &loss});
+  });
 }
 
 void AutogradTrainingLoop::Impl::place_on(at::Device device) {
@@ -129,7 +139,7 @@ void AutogradTrainingLoop::Impl::take_up_schedule() {
       schedule->step(std::nullopt);
     }
   }
-  optimizer.set_rates(rates);
+  apply_rates();
 }
 
 void AutogradTrainingLoop::Impl::make_schedule(const BatchSource& source) {
@@ -148,9 +158,17 @@ void AutogradTrainingLoop::Impl::make_schedule(const BatchSource& source) {
   schedule = make_scheduler(options.schedule, rates, total);
   schedule_length = total;
   if (schedule) {
-    optimizer.set_rates(rates);
+    apply_rates();
     take_up_schedule();
   }
+}
+
+void AutogradTrainingLoop::Impl::apply_rates() {
+  std::vector<Rate> scaled = rates;
+  for (Rate& rate : scaled) {
+    rate.lr *= rate_factor;
+  }
+  optimizer.set_rates(scaled);
 }
 
 void AutogradTrainingLoop::Impl::step_schedule(const char* unit, std::optional<double> metric) {
@@ -158,7 +176,7 @@ void AutogradTrainingLoop::Impl::step_schedule(const char* unit, std::optional<d
   if (schedule && own_unit && schedule->wants_metric() == metric.has_value()) {
     schedule->step(metric);
     ++schedule_steps;
-    optimizer.set_rates(rates);
+    apply_rates();
   }
 }
 
@@ -175,7 +193,7 @@ bool AutogradTrainingLoop::Impl::fill_window(BatchSource& source, const LossFunc
       break;
     }
     ++position;
-    if (notify(Point::batch_start, nullptr, &batch) == Action::skip) {
+    if (notify({.point = Point::batch_start, .batch = &batch}) == Action::skip) {
       continue;
     }
     move_batch(batch, device);
@@ -226,13 +244,16 @@ void AutogradTrainingLoop::Impl::after_step(StepInfo& info, EpochStats& stats) {
   if (watched) {
     const std::int64_t step = info.step;
     const Event event = make_event(step, std::move(info));
-    notify(Point::step_end, &event);
+    if (notify({.point = Point::step_end, .event = &event}) == Action::roll_back) {
+      roll_back();
+    }
   }
 }
 
 void AutogradTrainingLoop::Impl::finish_window(std::optional<ClipRequest> clip, double data_seconds,
                                                EpochStats& stats) {
-  const bool drop = notify(Point::backward_end) == Action::skip;
+  const bool drop =
+      notify({.point = Point::backward_end, .gradient_scale = optimizer.gradient_scale()}) == Action::skip;
   StepInfo info = drop ? optimizer.abandon_step() : optimizer.finish_step(clip);
   const Clock::time_point start = Clock::now();
   if (average && !info.skipped) {
@@ -316,12 +337,12 @@ void AutogradTrainingLoop::prepare(const BatchSource& training) { impl_->make_sc
 
 void AutogradTrainingLoop::add_observer(Observer& observer) {
   impl_->observers.push_back(&observer);
-  impl_->watched = true;
+  impl_->listen();
 }
 
 void AutogradTrainingLoop::on(Point point, std::function<Action(const Moment&)> callback) {
   impl_->callbacks[static_cast<std::size_t>(point)].push_back(std::move(callback));
-  impl_->watched = true;
+  impl_->listen();
 }
 
 void AutogradTrainingLoop::request_stop() noexcept { impl_->stop_requested.store(true, std::memory_order_relaxed); }

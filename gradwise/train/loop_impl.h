@@ -33,7 +33,9 @@ struct AutogradTrainingLoop::Impl {
   Impl(Model model, std::unique_ptr<torch::optim::Optimizer> optimizer, LoopOptions options);
 
   // loop.cpp
-  Action notify(Point point, const Event* event = nullptr, const Batch* batch = nullptr);
+  /// Tells a moment, whose step, epoch and micro_batches it fills in.
+  Action notify(Moment moment);
+  void listen();
   void tell(Point point, Payload payload);
   EpochStats run_epoch(BatchSource& source, const LossFunction& loss, at::Device device,
                        std::optional<ClipRequest> clip);
@@ -45,6 +47,8 @@ struct AutogradTrainingLoop::Impl {
   void place_on(at::Device device);
   void make_schedule(const BatchSource& source);
   void take_up_schedule();
+  /// Hands the schedule's rates to the optimizer.
+  void apply_rates();
   /// One scheduler step where its unit ("step" or "epoch") has passed; a schedule that follows a metric moves only
   /// when one is given.
   void step_schedule(const char* unit, std::optional<double> metric = std::nullopt);
@@ -65,6 +69,9 @@ struct AutogradTrainingLoop::Impl {
   void save_checkpoint_if_due();
   void tell_finished_checkpoints();
   void resume(const std::filesystem::path& path, at::Device device);
+  void roll_back();
+  void load_weights(const Checkpoint& saved, const NamedParameters& all, State optimizer_state,
+                    const std::string& path);
   void load(const Checkpoint& saved, const NamedParameters& all, const std::string& path);
 
   [[nodiscard]] double elapsed() const;
@@ -73,6 +80,7 @@ struct AutogradTrainingLoop::Impl {
   AutogradOptimizer optimizer;
   std::optional<ExponentialMovingAverage> average;
   std::vector<Rate> rates;  // the scheduler holds a reference
+  double rate_factor = 1;   // halved by each roll_back
   std::unique_ptr<Scheduler> schedule;
   std::int64_t schedule_length = 0;  // in its own steps, 0 where it has none
   std::int64_t schedule_steps = 0;   // done

@@ -76,6 +76,7 @@ Checkpoint AutogradTrainingLoop::Impl::live_state() {
                                   {"position", position},
                                   {"epoch_under_way", epoch_under_way},
                                   {"seconds", elapsed()},
+                                  {"rate_factor", rate_factor},
                                   {"schedule", schedule ? schedule->state() : nlohmann::json()},
                                   {"schedule_length", schedule_length},
                                   {"schedule_steps", schedule_steps},
@@ -133,11 +134,12 @@ void AutogradTrainingLoop::Impl::resume(const std::filesystem::path& path, at::D
   }
 }
 
-void AutogradTrainingLoop::Impl::load(const Checkpoint& saved, const NamedParameters& all, const std::string& path) {
-  const nlohmann::json& loop = saved.training.values.at("loop");
+// Weights, buffers, optimizer and average; an error before anything is changed where the state is another optimizer's.
+void AutogradTrainingLoop::Impl::load_weights(const Checkpoint& saved, const NamedParameters& all,
+                                              State optimizer_state, const std::string& path) {
   State ema_state = saved.training.nested("ema");
   GRADWISE_CHECK(!average || !ema_state.tensors.empty(), "resume", path, " has no averaged weights, but use_ema is on");
-  optimizer.load_state(saved.training.nested("optimizer"));  // refuses another optimizer's before it changes anything
+  optimizer.load_state(std::move(optimizer_state));
   const at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < all.size(); ++i) {
     at::Tensor(all.tensors[i]).copy_(saved.model.tensors.at(all.names[i]));
@@ -147,6 +149,33 @@ void AutogradTrainingLoop::Impl::load(const Checkpoint& saved, const NamedParame
     ema_state.values["warmup"] = options.ema.warmup;
     average->load_state(ema_state);
   }
+}
+
+// Steps and data go on from where they are: what was seen since the checkpoint is not seen again.
+void AutogradTrainingLoop::Impl::roll_back() {
+  rate_factor *= 0.5;
+  std::string from = "no checkpoint to go back to";
+  if (writer) {
+    writer->wait();
+    tell_finished_checkpoints();
+  }
+  if (writer && !list_checkpoints(options.checkpoint.folder).empty()) {
+    std::vector<std::string> complaints;
+    const auto [place, saved] = newest_checkpoint(options.checkpoint.folder, complaints);
+    State optimizer_state = saved.training.nested("optimizer");
+    optimizer_state.values["steps"] = optimizer.steps();
+    load_weights(saved, all_tensors(optimizer.model()), std::move(optimizer_state), place.path.string());
+    from = "back to the weights of step " + std::to_string(place.step);
+  }
+  apply_rates();
+  const Event event =
+      make_event(optimizer.steps(), Message{Message::Level::warning, from + "; the learning rate is halved"});
+  notify({.point = Point::rolled_back, .event = &event});
+}
+
+void AutogradTrainingLoop::Impl::load(const Checkpoint& saved, const NamedParameters& all, const std::string& path) {
+  const nlohmann::json& loop = saved.training.values.at("loop");
+  load_weights(saved, all, saved.training.nested("optimizer"), path);
   early_stopping.load_state(saved.training.nested("early_stopping"));
   partial = epoch_from(saved.training.nested("epoch_under_way"));
   epoch = loop.at("epoch").get<std::int64_t>();
@@ -155,11 +184,15 @@ void AutogradTrainingLoop::Impl::load(const Checkpoint& saved, const NamedParame
   seconds_before = loop.at("seconds").get<double>();
   last_checkpoint = seconds_before;
   started = std::chrono::steady_clock::now();
+  rate_factor = loop.value("rate_factor", 1.0);
   resumed_schedule = loop.at("schedule");
   resumed_length = loop.at("schedule_length").get<std::int64_t>();
   schedule_steps = loop.at("schedule_steps").get<std::int64_t>();
   validated_step = loop.at("validated_step").get<std::int64_t>();
   take_up_schedule();
+  if (rate_factor != 1) {
+    apply_rates();
+  }
   set_random_state(saved.training.nested("random"), all.tensors.front().device());
 }
 

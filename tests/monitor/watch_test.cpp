@@ -1,6 +1,7 @@
 // Readings against ATen's own operators; what a watched training must not notice; hooks that were there before.
 #include "gradwise/monitor/watch.h"
 
+#include <ATen/ops/dot.h>
 #include <ATen/ops/embedding.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/function_hook.h>
@@ -9,6 +10,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -40,6 +42,24 @@ void expect_moments_of(const kernels::Moments& seen, const at::Tensor& gradient)
   EXPECT_EQ(seen.max, number(values.max()));
 }
 
+// The same figures as a reading gives them.
+void expect_reading_of(const ParameterReading& seen, const at::Tensor& gradient) {
+  const kernels::Moments m = read_gradient(gradient);
+  const auto count = static_cast<double>(gradient.numel());
+  expect_moments_of(m, gradient);
+  EXPECT_FALSE(seen.missing);
+  EXPECT_EQ(seen.grad_norm, m.l2());
+  EXPECT_EQ(seen.grad_mean_abs, m.l1() / count);
+  EXPECT_EQ(seen.grad_max, m.max_abs());
+  EXPECT_EQ(seen.grad_min_value, m.min);
+  EXPECT_EQ(seen.grad_max_value, m.max);
+  EXPECT_EQ(seen.grad_mean, m.mean());
+  EXPECT_EQ(seen.grad_variance, m.variance());
+  EXPECT_EQ(seen.grad_zeros, static_cast<double>(m.zeros) / count);
+  EXPECT_EQ(seen.grad_nans, m.nans);
+  EXPECT_EQ(seen.grad_infs, m.infs);
+}
+
 // A backward of the toy model's loss; the gradients stay.
 void backward(const Model& model, const Batch& batch, double scale = 1) {
   squared_error(model.forward(batch), batch.target).mul(scale).backward();
@@ -52,11 +72,8 @@ TEST(Watch, ReadsWhatAtenComputes) {
   const auto seen = watch.step();
   ASSERT_EQ(seen.size(), model.parameters.size());
   for (std::size_t i = 0; i < seen.size(); ++i) {
-    EXPECT_EQ(seen[i].name, model.parameters.names[i]);
-    EXPECT_EQ(seen[i].step, 0);
-    EXPECT_FALSE(seen[i].missing);
-    EXPECT_FALSE(seen[i].histogram.has_value());
-    expect_moments_of(seen[i].gradient, model.parameters.tensors[i].grad());
+    EXPECT_EQ(watch.names()[i], model.parameters.names[i]);
+    expect_reading_of(seen[i], model.parameters.tensors[i].grad());
   }
 }
 
@@ -78,7 +95,7 @@ TEST_P(SeveralPasses, AreReadAsOneGradient) {
     }
     const auto seen = watch.step();
     for (std::size_t i = 0; i < seen.size(); ++i) {
-      expect_moments_of(seen[i].gradient, model.parameters.tensors[i].grad());
+      expect_reading_of(seen[i], model.parameters.tensors[i].grad());
       at::Tensor(model.parameters.tensors[i]).mutable_grad().reset();
     }
   }
@@ -128,7 +145,7 @@ TEST(Watch, ReadsGradientsOfEveryKind) {
     Watch watch({{"p"}, {c.parameter}});
     c.loss(c.parameter, {}).backward();
     const auto seen = watch.step();
-    expect_moments_of(seen[0].gradient, c.parameter.grad());
+    expect_reading_of(seen[0], c.parameter.grad());
     expect_moments_of(moments_from(gradient_figures(c.parameter.grad()).const_data_ptr<double>()), c.parameter.grad());
   }
 }
@@ -145,7 +162,8 @@ TEST(Watch, LeavesATrainingsBitsAsTheyAre) {
   const auto train = [](bool watched) {
     const Model model = toy_model();
     AutogradOptimizer optimizer(model);
-    const auto watch = watched ? std::make_unique<Watch>(model.parameters, WatchOptions{1, 2}) : nullptr;
+    const auto watch =
+        watched ? std::make_unique<Watch>(model.parameters, WatchOptions{.histograms_every = 2}) : nullptr;
     for (unsigned int i = 0; i < 20; ++i) {
       const Batch batch = toy_batch(8, i);
       optimizer.accumulate(squared_error, batch);
@@ -153,6 +171,9 @@ TEST(Watch, LeavesATrainingsBitsAsTheyAre) {
         (void)watch->step();
       }
       (void)optimizer.finish_step();
+      if (watch) {
+        (void)watch->after_update();
+      }
     }
     return copies_of(model.parameters.tensors);
   };
@@ -169,7 +190,7 @@ TEST(Watch, SaysWhichGradientsNeverCame) {
   ASSERT_EQ(seen.size(), 5U) << "a frozen parameter is not watched";
   EXPECT_FALSE(seen[0].missing);
   EXPECT_TRUE(seen[4].missing);
-  EXPECT_EQ(seen[4].gradient.count, 0);
+  EXPECT_TRUE(std::isnan(seen[4].grad_norm));
 }
 
 TEST(Watch, UnscalesByTheFactorItIsGiven) {
@@ -181,8 +202,9 @@ TEST(Watch, UnscalesByTheFactorItIsGiven) {
   backward(twin, toy_batch(8));
   const auto a = scaled.step(1.0 / 1024);
   const auto b = plain.step();
-  EXPECT_NEAR(a[0].gradient.l2(), b[0].gradient.l2(), 1e-6 * b[0].gradient.l2());
-  EXPECT_NEAR(a[0].gradient.max, b[0].gradient.max, 1e-6 * std::abs(b[0].gradient.max));
+  EXPECT_NEAR(a[0].grad_norm, b[0].grad_norm, 1e-6 * b[0].grad_norm);
+  EXPECT_NEAR(a[0].grad_max_value, b[0].grad_max_value, 1e-6 * std::abs(b[0].grad_max_value));
+  EXPECT_NEAR(a[0].grad_variance, b[0].grad_variance, 1e-6 * b[0].grad_variance);
 }
 
 TEST(Watch, ReadsAtItsIntervals) {
@@ -190,11 +212,93 @@ TEST(Watch, ReadsAtItsIntervals) {
   Watch watch(model.parameters, {.every = 2, .histograms_every = 4});
   for (std::int64_t step = 0; step < 6; ++step) {
     backward(model, toy_batch(8, static_cast<unsigned int>(step)));
-    const auto seen = watch.step();
-    EXPECT_EQ(seen[0].step, step / 2 * 2);
-    EXPECT_EQ(seen[0].histogram.has_value(), step == 0 || step == 1 || step == 4 || step == 5);
+    (void)watch.step();
+    EXPECT_EQ(watch.was_read(), step % 2 == 0);
+    EXPECT_EQ(watch.histograms().empty(), step == 2 || step == 3);
   }
   EXPECT_EQ(watch.steps(), 6);
+}
+
+TEST(Watch, CountsEveryElementOfAHistogramOnce) {
+  const Model model = toy_model();
+  Watch watch(model.parameters, {.histograms_every = 1});
+  backward(model, toy_batch(8));
+  const auto seen = watch.step();
+  for (std::size_t i = 0; i < seen.size(); ++i) {
+    const MagnitudeHistogram& counts = watch.histograms()[i];
+    const auto elements = static_cast<double>(model.parameters.tensors[i].numel());
+    EXPECT_EQ(static_cast<double>(std::accumulate(counts.begin(), counts.end(), std::int64_t{0})),
+              elements * (1 - seen[i].grad_zeros));
+  }
+}
+
+TEST(Watch, TellsTheAngleToTheGradientBefore) {
+  const at::Tensor p = random_tensor({3000}, 1).requires_grad_();
+  const at::Tensor direction = random_tensor({3000}, 2);
+  const at::Tensor other = random_tensor({3000}, 3);
+  Watch watch({{"p"}, {p}});
+  const auto cosine_of = [&watch, &p](const at::Tensor& gradient) {
+    p.mutable_grad().reset();
+    p.mul(gradient).sum().backward();
+    return watch.step()[0].grad_cosine;
+  };
+  EXPECT_TRUE(std::isnan(cosine_of(direction))) << "nothing before it";
+  EXPECT_NEAR(cosine_of(direction.mul(-3)), -1, 1e-6);
+  const double exact =
+      at::dot(direction, other).item<double>() / (direction.norm().item<double>() * other.norm().item<double>());
+  EXPECT_NEAR(cosine_of(other), -exact, 0.12) << "sketched";
+}
+
+TEST(Watch, ReadsWeightsAndTheirUpdate) {
+  const Model model = toy_model();
+  AutogradOptimizer optimizer(model, {.name = "sgd", .lr = 0.1});
+  Watch watch(model.parameters);
+  for (unsigned int step = 0; step < 3; ++step) {
+    const std::vector<at::Tensor> before = copies_of(model.parameters.tensors);
+    optimizer.accumulate(squared_error, toy_batch(8, step));
+    (void)watch.step();
+    (void)optimizer.finish_step();
+    const auto seen = watch.after_update();
+    for (std::size_t i = 0; i < seen.size(); ++i) {
+      const at::Tensor now = model.parameters.tensors[i].detach().to(at::kDouble);
+      const at::Tensor old = before[i].to(at::kDouble);
+      const double update = now.sub(old).norm().item<double>();
+      EXPECT_NEAR(seen[i].weight_norm, now.norm().item<double>(), 1e-6 * seen[i].weight_norm);
+      EXPECT_NEAR(seen[i].weight_mean, now.mean().item<double>(), 1e-6 * seen[i].weight_norm);
+      EXPECT_NEAR(seen[i].weight_variance, now.var(/*unbiased=*/false).item<double>(), 1e-5 * seen[i].weight_norm);
+      EXPECT_NEAR(seen[i].weight_max, now.abs().max().item<double>(), 0);
+      EXPECT_NEAR(seen[i].update_norm, update, 1e-5 * update);
+      EXPECT_NEAR(seen[i].update_ratio, update / old.norm().item<double>(), 1e-5 * seen[i].update_ratio);
+      const kernels::WeightMoments m =
+          weight_moments_from(weight_figures(model.parameters.tensors[i], old.to(at::kFloat)).const_data_ptr<double>(),
+                              model.parameters.tensors[i].numel());
+      EXPECT_NEAR(std::sqrt(m.update_squares), update, 1e-5 * update);
+      EXPECT_EQ(m.max_abs, seen[i].weight_max);
+    }
+  }
+}
+
+TEST(Watch, MeasuresTheUpdateOfOneStepAtAnInterval) {
+  const Model model = toy_model();
+  const Model twin = toy_model();
+  AutogradOptimizer optimizer(model);
+  AutogradOptimizer twins(twin);
+  Watch rarely(model.parameters, {.weights_every = 3});
+  Watch always(twin.parameters);
+  for (unsigned int step = 0; step < 7; ++step) {
+    const Batch batch = toy_batch(8, step);
+    optimizer.accumulate(squared_error, batch);
+    twins.accumulate(squared_error, batch);
+    (void)rarely.step();
+    (void)always.step();
+    (void)optimizer.finish_step();
+    (void)twins.finish_step();
+    const double seen = rarely.after_update()[0].update_norm;
+    const double exact = always.after_update()[0].update_norm;
+    if (step % 3 == 0) {
+      EXPECT_EQ(seen, exact);
+    }
+  }
 }
 
 struct CountingHook : torch::autograd::PostAccumulateGradHook {
@@ -212,7 +316,7 @@ TEST(Watch, RunsBesideHooksThatWereThere) {
     Watch second(model.parameters);
     backward(model, toy_batch(8));
     EXPECT_EQ(calls, 1);
-    EXPECT_EQ(watch.step()[0].gradient.l2(), second.step()[0].gradient.l2());
+    EXPECT_EQ(watch.step()[0].grad_norm, second.step()[0].grad_norm);
     watch.detach();  // below the second one
     backward(model, toy_batch(8));
     EXPECT_EQ(calls, 2);
@@ -226,11 +330,11 @@ TEST(Watch, RunsBesideHooksThatWereThere) {
 
 TEST(Watch, RefusesWhatItCantWatch) {
   EXPECT_ERROR_WITH("[watch] none of the 1 parameters asks for a gradient", Watch({{"p"}, {random_tensor({2}, 1)}}));
-  EXPECT_ERROR_WITH("[watch] every is 0, allowed: >= 1", Watch(toy_model().parameters, WatchOptions{0, 0}));
+  EXPECT_ERROR_WITH("[watch] every is 0, allowed: >= 1", Watch(toy_model().parameters, WatchOptions{.every = 0}));
   const at::Tensor computed = random_tensor({2}, 1).requires_grad_().mul(2);
   EXPECT_ERROR_WITH("\"p\" is computed from others", Watch({{"p"}, {computed}}));
   Watch watch(toy_model().parameters);
-  EXPECT_ERROR_WITH("the step has 0 backward passes", watch.expect_backwards(0));
+  EXPECT_ERROR_WITH("a step has 0 backward passes", watch.expect_backwards(0));
 }
 
 }  // namespace

@@ -213,8 +213,8 @@ TEST_F(RunStore, RefusesAnotherVersion) {
     Database database(store(), Database::Mode::read_write);
     database.execute("PRAGMA user_version=99");
   }
-  EXPECT_ERROR_WITH("was written by version 99, this one reads 1", RunReader(folder()));
-  EXPECT_ERROR_WITH("was written by version 99, this one reads 1", RunStoreSink(store()));
+  EXPECT_ERROR_WITH("was written by version 99, this one reads 2", RunReader(folder()));
+  EXPECT_ERROR_WITH("was written by version 99, this one reads 2", RunStoreSink(store()));
 }
 
 TEST_F(RunStore, RefusesWhatIsNoRunStore) {

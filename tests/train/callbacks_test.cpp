@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -16,9 +17,9 @@ namespace {
 class Diary : public Observer {
  public:
   Action on(const Moment& moment) override {
-    static const char* const kNames[] = {"train_start", "epoch_start",    "batch_start", "backward_end",
-                                         "step_end",    "validation_end", "epoch_end",   "checkpoint",
-                                         "exception",      "train_end"};
+    static const char* const kNames[] = {"train_start",  "epoch_start", "batch_start",    "forward_end",
+                                         "backward_end", "step_end",    "validation_end", "epoch_end",
+                                         "checkpoint",   "rolled_back", "exception",      "train_end"};
     points.emplace_back(kNames[static_cast<std::size_t>(moment.point)]);
     moments.push_back(moment);
     return Action::proceed;
@@ -41,8 +42,9 @@ TEST(Observer, IsToldOfEveryPointInOrder) {
   (void)loop.fit(source, &source, squared_error);
   std::vector<std::string> expected = {"train_start"};
   for (int epoch = 0; epoch < 2; ++epoch) {
-    append(expected, {"epoch_start", "batch_start", "batch_start", "backward_end", "step_end", "batch_start",
-                      "backward_end", "step_end", "epoch_end", "validation_end"});
+    append(expected,
+           {"epoch_start", "batch_start", "forward_end", "batch_start", "forward_end", "backward_end", "step_end",
+            "batch_start", "forward_end", "backward_end", "step_end", "epoch_end", "validation_end"});
   }
   expected.emplace_back("train_end");
   EXPECT_EQ(diary.points, expected);
@@ -83,6 +85,33 @@ TEST(Observer, SeesStepsEpochsAndWhatHappened) {
   }
 }
 
+TEST(Observer, SeesOutputAndLossWithItsGraph) {
+  ListSource source(toy_batch(6), 4);
+  LoopOptions options = epochs(1);
+  options.accumulate = 4;  // two come: the window ends short
+  AutogradTrainingLoop loop(toy_model(), plain_sgd(), options);
+  int forwards = 0;
+  loop.on(Point::forward_end, [&forwards](const Moment& moment) {
+    ++forwards;
+    EXPECT_EQ(moment.output->size(0), moment.batch->size());
+    EXPECT_EQ(moment.loss->item<float>(), squared_error(*moment.output, moment.batch->target).item<float>());
+    EXPECT_TRUE(moment.loss->requires_grad());
+    EXPECT_EQ(moment.micro_batches, 4);
+    return Action::proceed;
+  });
+  double norm = 0;
+  loop.on(Point::backward_end, [&norm, &loop](const Moment& moment) {
+    EXPECT_DOUBLE_EQ(moment.gradient_scale, 16.0 / 6);
+    for (const at::Tensor& parameter : loop.model().parameters.tensors) {
+      norm += parameter.grad().square().sum().item<double>() * moment.gradient_scale * moment.gradient_scale;
+    }
+    return Action::proceed;
+  });
+  const FitResult result = loop.fit(source, nullptr, squared_error);
+  EXPECT_EQ(forwards, 2);
+  EXPECT_NEAR(std::sqrt(norm), result.history[0].grad_norms[0], 1e-6 * std::sqrt(norm));
+}
+
 TEST(Observer, IsToldOfCheckpoints) {
   const TemporaryFolder folder;
   LoopOptions options = epochs(2);
@@ -114,6 +143,42 @@ TEST(Observer, IsToldOfAnExceptionThatThenPasses) {
   EXPECT_THROW((void)loop.fit(source, nullptr, squared_error), std::runtime_error);
   EXPECT_EQ(diary.points.back(), "exception");
   EXPECT_EQ(text, "the data broke");
+}
+
+TEST(Action, RollBackTakesTheLastCheckpointAndHalvesTheRate) {
+  const TemporaryFolder folder;
+  const auto train = [&folder](bool rolls_back) {
+    LoopOptions options = epochs(1);
+    options.checkpoint.folder = (folder / (rolls_back ? "rolled" : "plain")).string();
+    options.checkpoint.every_steps = 2;
+    const Model model = toy_model();
+    AutogradTrainingLoop loop(model, plain_sgd(), options);
+    std::vector<std::vector<at::Tensor>> weights;
+    std::vector<double> rates;
+    loop.on(Point::batch_start, [&weights, &model](const Moment&) {
+      weights.push_back(copies_of(model.parameters.tensors));
+      return Action::proceed;
+    });
+    std::string told;
+    loop.on(Point::rolled_back, [&told](const Moment& moment) {
+      told = std::get<Message>(moment.event->payload).text;
+      return Action::proceed;
+    });
+    loop.on(Point::step_end, [&rates, rolls_back](const Moment& moment) {
+      rates.push_back(std::get<StepInfo>(moment.event->payload).lr);
+      return rolls_back && moment.step == 3 ? Action::roll_back : Action::proceed;
+    });
+    ListSource source(toy_batch(20), 4);
+    (void)loop.fit(source, nullptr, squared_error);
+    EXPECT_EQ(loop.steps(), 5);
+    EXPECT_EQ(told, rolls_back ? "back to the weights of step 2; the learning rate is halved" : "");
+    EXPECT_DOUBLE_EQ(rates[4], rolls_back ? rates[0] / 2 : rates[0]);
+    return weights;
+  };
+  const auto plain = train(false);
+  const auto rolled = train(true);
+  expect_same_bits(rolled[2], plain[2]);
+  expect_same_bits(rolled[3], plain[2]);  // the fourth batch begins from the weights of step 2
 }
 
 TEST(Action, SkipPassesABatchOver) {

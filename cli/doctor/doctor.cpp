@@ -1,0 +1,177 @@
+#include "cli/doctor/doctor.h"
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <set>
+
+#include "cli/commands/run_path.h"
+#include "cli/config/load_config.h"
+#include "cli/config/toml_writer.h"
+#include "cli/doctor/remedies.h"
+#include "cli/doctor/trial.h"
+#include "gradwise/core/atomic_file.h"
+#include "gradwise/core/error.h"
+#include "gradwise/monitor/diagnosis.h"
+#include "gradwise/train/checkpoint.h"
+
+namespace gradwise {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kRounds = 3;             // remedies that may be laid one over the other
+constexpr double kImprovement = 0.02;  // what a remedy has to gain to be kept
+
+// What is examined: a configuration, and the checkpoint that a run stands at.
+struct Patient {
+  fs::path config;
+  fs::path checkpoint;
+  fs::path mended;
+};
+
+Patient patient_of(const DoctorRequest& request) {
+  Patient patient;
+  const fs::path path = run_path(request.subject);
+  if (fs::is_directory(path)) {
+    patient.config = path / "config.toml";
+    patient.mended = path / "config.mended.toml";
+    const fs::path checkpoints = path / "checkpoints";
+    if (fs::exists(checkpoints) && !list_checkpoints(checkpoints).empty()) {
+      std::vector<std::string> complaints;
+      patient.checkpoint = newest_checkpoint(checkpoints, complaints).first.path;
+    }
+  } else {
+    patient.config = path;
+    patient.mended = path.parent_path() / (path.stem().string() + ".mended.toml");
+  }
+  if (!request.output.empty()) {
+    patient.mended = request.output;
+  }
+  return patient;
+}
+
+RunConfig config_with(const Patient& patient, const std::vector<std::string>& overrides) {
+  RunConfig config = load_config(patient.config, overrides);
+  resolve_paths(config, patient.config.parent_path());
+  check_config(config);
+  return config;
+}
+
+std::string figures_of(const Trial& trial) {
+  char text[96];
+  if (!trial.error.empty()) {
+    return "broke after " + std::to_string(trial.losses.size()) + " steps";
+  }
+  std::snprintf(text, sizeof text, "loss %.4g -> %.4g", trial.losses.empty() ? kNotMeasured : trial.losses.front(),
+                trial.final_loss());
+  std::string all = text;
+  if (!std::isnan(trial.held_out)) {
+    std::snprintf(text, sizeof text, ", on held-out data %.4g", trial.held_out);
+    all += text;
+  }
+  for (const auto& [name, value] : trial.metrics) {
+    std::snprintf(text, sizeof text, ", %s %.4g", name.c_str(), value);
+    all += text;
+  }
+  return all;
+}
+
+void print_findings(const Trial& trial) {
+  if (trial.findings.empty()) {
+    std::printf("healthy: no rule has anything to say that would need a remedy\n");
+  } else {
+    std::printf("%s", text_of(trial.findings).c_str());
+  }
+}
+
+struct Cure {
+  std::vector<std::string> overrides;
+  std::vector<std::string> steps;  // as a reader sees them
+  Trial trial;
+};
+
+// The best remedy for what a trial shows, or none that gains enough.
+std::optional<Cure> best_remedy(const Patient& patient, const Cure& now, std::int64_t steps,
+                                std::set<std::vector<std::string>>& tried) {
+  std::optional<Cure> best;
+  for (const Finding& finding : now.trial.findings) {
+    for (const Remedy& remedy : remedies_for(finding.cause, config_with(patient, now.overrides))) {
+      std::vector<std::string> overrides = now.overrides;
+      overrides.insert(overrides.end(), remedy.overrides.begin(), remedy.overrides.end());
+      if (!tried.insert(overrides).second) {
+        continue;
+      }
+      Cure cure{overrides, now.steps, run_trial(config_with(patient, overrides), steps, patient.checkpoint)};
+      cure.steps.push_back(remedy.text);
+      const double bar = best ? best->trial.figure() : now.trial.figure();
+      const double gain = best ? 0 : kImprovement * std::abs(bar);
+      const bool better = std::isinf(bar) ? std::isfinite(cure.trial.figure()) : cure.trial.figure() < bar - gain;
+      std::printf("  %-44s %s%s\n", remedy.text.c_str(), figures_of(cure.trial).c_str(), better ? "  <- better" : "");
+      std::fflush(stdout);
+      if (better) {
+        best = std::move(cure);
+      }
+    }
+    if (best) {
+      break;  // the next round looks at what is left
+    }
+  }
+  return best;
+}
+
+void write_mended(const Patient& patient, const Cure& cure) {
+  write_file_atomically(patient.mended, to_toml(config_with(patient, cure.overrides)));
+  std::printf("mended configuration  %s\nor                    gradwise train %s", patient.mended.c_str(),
+              patient.config.c_str());
+  for (const std::string& text : cure.overrides) {
+    std::printf(" --set '%s'", text.c_str());
+  }
+  std::printf("\n");
+}
+
+void mend(const Patient& patient, Cure now, std::int64_t steps) {
+  const Trial before = now.trial;
+  std::set<std::vector<std::string>> tried;
+  const std::size_t given = now.overrides.size();
+  for (int round = 0; round < kRounds && !now.trial.findings.empty(); ++round) {
+    std::printf("\ntrying remedies, each from the same start:\n");
+    std::optional<Cure> better = best_remedy(patient, now, steps, tried);
+    if (!better) {
+      break;
+    }
+    now = std::move(*better);
+  }
+  if (now.overrides.size() == given) {
+    std::printf("\nno change of the configuration helps; it stays as it is\n");
+    return;
+  }
+  std::printf("\nbefore  %s\nafter   %s\n", figures_of(before).c_str(), figures_of(now.trial).c_str());
+  for (const std::string& step : now.steps) {
+    std::printf("by      %s\n", step.c_str());
+  }
+  print_findings(now.trial);
+  write_mended(patient, now);
+}
+
+}  // namespace
+
+int run_doctor(const DoctorRequest& request) {
+  const Patient patient = patient_of(request);
+  const RunConfig config = config_with(patient, request.overrides);
+  std::printf("%s: %lld steps under watch\n", request.subject.c_str(), static_cast<long long>(request.steps));
+  std::fflush(stdout);
+  Cure now{request.overrides, {}, run_trial(config, request.steps, patient.checkpoint)};
+  std::printf("%s, %.1f s\n", figures_of(now.trial).c_str(), now.trial.seconds);
+  if (!now.trial.error.empty()) {
+    std::printf("it broke: %s\n", now.trial.error.c_str());
+  }
+  print_findings(now.trial);
+  if (request.fix && !now.trial.findings.empty()) {
+    mend(patient, std::move(now), request.steps);
+  }
+  return 0;
+}
+
+}  // namespace gradwise

@@ -1,0 +1,127 @@
+#include "cli/doctor/trial.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "cli/config/run_facts.h"
+#include "cli/data/datasets.h"
+#include "cli/models/model_factory.h"
+#include "gradwise/autograd/find_nonfinite.h"
+#include "gradwise/core/error.h"
+#include "gradwise/core/random_state.h"
+#include "gradwise/monitor/training_monitor.h"
+#include "gradwise/train/loop.h"
+
+namespace gradwise {
+namespace {
+
+// Everything is looked at often: a trial is short.
+MonitorOptions close_watch(MonitorOptions watch) {
+  watch.enabled = true;
+  watch.gradients.every = watch.gradients.weights_every = 1;
+  watch.activations_every = watch.batches_every = watch.rules.every = 2;
+  watch.probe_every = 5;
+  watch.stop_on.clear();
+  watch.skip_on.clear();
+  watch.roll_back_on.clear();
+  return watch;
+}
+
+RunConfig for_trial(RunConfig config) {
+  config.train.checkpoint.folder.clear();
+  config.train.max_steps = 0;
+  config.train.max_seconds = 0;
+  config.train.early_stopping.patience = 0;
+  config.train.step.weight_statistics_every = 1;
+  return config;
+}
+
+// The operator that made the first inf or NaN, as one more finding.
+void name_operator(const Model& model, const LossFunction& loss, DataLoader& loader, Trial& trial) {
+  Batch batch;
+  loader.start(0, 0);
+  if (!loader.next(batch)) {
+    return;
+  }
+  const std::optional<NonfiniteOrigin> origin = find_nonfinite(model, loss, batch.input, batch.target);
+  if (!origin) {
+    return;
+  }
+  Issue issue{.severity = Severity::error, .rule = "find_nonfinite", .layer = origin->layer, .step = 1};
+  issue.message = origin->message;
+  issue.advice = origin->advice;
+  trial.findings.insert(trial.findings.begin(), {.cause = "nonfinite_operator",
+                                                 .title = "an operator makes inf or NaN",
+                                                 .layer = origin->layer,
+                                                 .step = 1,
+                                                 .confidence = 0.95,
+                                                 .evidence = {issue},
+                                                 .remedy = origin->advice});
+}
+
+}  // namespace
+
+double Trial::final_loss() const {
+  if (!error.empty() || losses.empty()) {
+    return std::numeric_limits<double>::infinity();
+  }
+  const std::size_t last = std::max<std::size_t>(1, losses.size() / 10);
+  double sum = 0;
+  for (std::size_t i = losses.size() - last; i < losses.size(); ++i) {
+    sum += losses[i];
+  }
+  const double mean = sum / static_cast<double>(last);
+  return std::isfinite(mean) ? mean : std::numeric_limits<double>::infinity();
+}
+
+double Trial::figure() const {
+  const double trained = final_loss();
+  return std::isnan(held_out) || std::isinf(trained) ? trained
+         : std::isfinite(held_out)                   ? held_out
+                                                     : std::numeric_limits<double>::infinity();
+}
+
+Trial run_trial(const RunConfig& asked, std::int64_t steps, const std::filesystem::path& checkpoint) {
+  const RunConfig config = for_trial(asked);
+  RunData data = load_data(config);
+  seed_everything(static_cast<std::uint64_t>(config.train.seed));
+  AutogradTrainingLoop loop(build_model(config.model, data.shape), config.optimizer, config.train);
+  if (!checkpoint.empty()) {
+    loop.resume(checkpoint);
+  }
+  const LossFunction loss = make_loss(config.loss.name, config.loss.label_smoothing);
+  TrainingMonitor monitor(loop.model(), run_facts(config, data), close_watch(config.watch));
+  monitor.probe_with(loss);
+  loop.add_observer(monitor);
+  Trial trial;
+  const std::int64_t end = loop.steps() + steps;
+  loop.on(Point::step_end, [&trial, end](const Moment& moment) {
+    trial.losses.push_back(std::get<StepInfo>(moment.event->payload).loss);
+    return moment.step >= end ? Action::stop : Action::proceed;
+  });
+  const auto started = std::chrono::steady_clock::now();
+  try {
+    (void)loop.fit(*data.train, nullptr, loss);
+    if (data.test) {
+      const ValidationStats seen = loop.validate(*data.test, loss);
+      trial.held_out = seen.validation_loss;
+      trial.metrics = seen.metrics;
+    }
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::usage) {
+      throw;
+    }
+    trial.error = error.what();
+  }
+  trial.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  trial.findings = monitor.diagnosis().findings();
+  if (!std::isfinite(trial.final_loss())) {
+    name_operator(loop.model(), loss, *data.train, trial);
+  }
+  return trial;
+}
+
+}  // namespace gradwise

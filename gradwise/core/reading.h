@@ -1,0 +1,129 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gradwise/core/step_info.h"
+
+namespace gradwise {
+
+/// Counts of a tensor's elements by sign and power of two: bins 0 to 31 hold the negative, 32 to 63 the positive ones;
+/// within each half, bin b holds 2^(b-26) <= |x| < 2^(b-25), the first everything below, the last everything above.
+using MagnitudeHistogram = std::array<std::int64_t, 64>;
+
+/// What one optimizer step showed of one parameter; NaN (`kNotMeasured`): not measured in this step. The gradient is
+/// that of the whole step, unscaled, before clipping; its figures are of the finite elements.
+struct ParameterReading {
+  bool missing = false;                 ///< no backward pass reached it in this step
+  double grad_norm = kNotMeasured;      ///< L2
+  double grad_mean_abs = kNotMeasured;  ///< L1 over the number of elements
+  double grad_max = kNotMeasured;       ///< largest magnitude
+  double grad_min_value = kNotMeasured;
+  double grad_max_value = kNotMeasured;
+  double grad_mean = kNotMeasured;
+  double grad_variance = kNotMeasured;  ///< of the population
+  double grad_zeros = kNotMeasured;     ///< share of the elements, 0 to 1
+  std::int64_t grad_nans = 0;
+  std::int64_t grad_infs = 0;
+  double grad_cosine = kNotMeasured;  ///< with the gradient of the reading before
+  double weight_norm = kNotMeasured;  ///< L2, after the update
+  double weight_mean = kNotMeasured;
+  double weight_variance = kNotMeasured;
+  double weight_max = kNotMeasured;  ///< largest magnitude
+  double update_norm = kNotMeasured;
+  double update_ratio = kNotMeasured;  ///< update norm over the weights' norm before the update
+};
+
+/// An operator's output that autograd has kept: the health of an activation. NaN: the operator has no such figure.
+struct ActivationReading {
+  std::string layer;  ///< the module whose parameters made its input, as "features.3"; "" where there is none
+  std::string op;     ///< "relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh", "softmax", "log_softmax"
+  std::int64_t elements = 0;
+  double zeros = kNotMeasured;      ///< relu: share of the outputs that are 0
+  double dead = kNotMeasured;       ///< relu: share of the units (channels) that no sample of the batch makes active
+  double saturated = kNotMeasured;  ///< share of the outputs where the slope is below 1 % of its greatest
+  double nonfinite = kNotMeasured;  ///< share of the outputs
+  double mean = kNotMeasured;
+  double variance = kNotMeasured;
+  double grad_norm = kNotMeasured;  ///< L2 of the loss's gradient with respect to the output
+};
+
+/// A batch norm, as it ran in this step.
+struct BatchNormReading {
+  std::string layer;
+  bool training = true;                  ///< false: it normalised by the running statistics
+  double mean_gap = kNotMeasured;        ///< mean over channels of |running mean - batch mean| / batch deviation
+  double variance_ratio = kNotMeasured;  ///< median over channels of running over batch variance
+};
+
+/// The data of one step's last micro-batch and what the model made of them.
+struct BatchReading {
+  std::int64_t samples = 0;
+  bool tokens = false;  ///< the input is of integers
+  double input_mean = kNotMeasured;
+  double input_deviation = kNotMeasured;
+  double input_max = kNotMeasured;    ///< largest magnitude
+  double input_nonfinite = 0;         ///< share of the elements
+  double padding = kNotMeasured;      ///< tokens: share of the commonest token at the end of the rows
+  std::vector<std::int64_t> labels;   ///< samples of each class; empty where the target is not of classes
+  double target_mean = kNotMeasured;  ///< targets that are numbers
+  double target_deviation = kNotMeasured;
+  double output_min = kNotMeasured;
+  double output_max = kNotMeasured;
+  double output_deviation = kNotMeasured;
+  double output_nonfinite = 0;
+  bool output_rows_sum_to_one = false;  ///< every row is a distribution already
+  double accuracy = kNotMeasured;       ///< classes: share of the samples whose greatest output is right
+  std::vector<std::int64_t> confusion;  ///< classes x classes, row by row: [true class][predicted class]
+};
+
+/// Everything that was seen in one optimizer step. `parameters` is in the order of RunFacts::parameters; the other
+/// lists are empty in steps where they were not due.
+struct StepReading {
+  std::int64_t step = 0;
+  std::vector<ParameterReading> parameters;
+  std::vector<MagnitudeHistogram> histograms;  ///< of the gradients, one a parameter
+  std::vector<ActivationReading> activations;  ///< from the input to the loss
+  std::vector<BatchNormReading> batch_norms;
+  std::vector<std::string>
+      loss_path;  ///< operators from the last layer to the loss, as {"softmax", "log_softmax", "nll"}
+  std::shared_ptr<const BatchReading> batch;
+  double loss_after = kNotMeasured;    ///< of the same batch, after the update
+  double noise_scale = kNotMeasured;   ///< the batch size that the gradient's noise suggests
+  double ema_distance = kNotMeasured;  ///< norm of weights minus averaged weights, over the norm of the weights
+};
+
+/// A parameter as it is known before training.
+struct ParameterFacts {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  bool trainable = true;
+
+  [[nodiscard]] double elements() const {
+    double product = 1;
+    for (const std::int64_t length : shape) {
+      product *= static_cast<double>(length);
+    }
+    return product;
+  }
+};
+
+/// What is known of a training before its first step.
+struct RunFacts {
+  std::vector<ParameterFacts> parameters;
+  std::string loss;       ///< as "cross_entropy"; "" where it is the user's own
+  std::string optimizer;  ///< as "adamw"
+  std::string precision = "float32";
+  std::int64_t classes = 0;  ///< 0: no classes
+  std::int64_t batch_size = 0;
+  std::int64_t steps_per_epoch = -1;  ///< -1: not known
+  std::int64_t planned_steps = -1;
+  double clip_max_norm = kNotMeasured;  ///< NaN: no clipping by norm
+  double weight_decay = 0;
+  double momentum = kNotMeasured;
+};
+
+}  // namespace gradwise

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+
+#include "gradwise/kernels/moments.h"
+
+namespace gradwise::kernels {
+
+inline constexpr std::size_t kSketchSize = 1024;
+
+/// A tensor's elements, each with a fixed random sign, summed into buckets: element i goes to bucket i modulo 1,024
+/// (a count sketch; Charikar, Chen and Farach-Colton, "Finding frequent items in data streams", 2002, section 3). Inner
+/// products of sketches are unbiased estimates of those of the tensors, with a standard error of at most about
+/// |x| |y| / 32; of tensors of up to 1,024 elements they are exact within rounding.
+using Sketch = std::array<float, kSketchSize>;
+
+/// Replaces `sketch` by that of the elements, in one pass; a non-finite element makes its bucket so. Thread-safe.
+void make_sketch(const void* data, std::size_t count, Element type, Sketch& sketch);
+
+/// Its reference.
+void make_sketch_portable(const void* data, std::size_t count, Element type, Sketch& sketch);
+
+/// Cosine of the angle between what two sketches are of; NaN where one of them is zero or not finite. Between -1 and 1.
+[[nodiscard]] double cosine(const Sketch& a, const Sketch& b);
+
+}  // namespace gradwise::kernels

@@ -1,0 +1,299 @@
+#include "gradwise/monitor/training_monitor.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_foreach_sub.h>
+#include <ATen/ops/stack.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <utility>
+
+#include "gradwise/autograd/graph_walk.h"
+#include "gradwise/core/error.h"
+#include "gradwise/core/random_state.h"
+#include "gradwise/monitor/batch_reading.h"
+
+namespace gradwise {
+namespace {
+
+// The first step is always looked at.
+bool due(std::int64_t every, std::int64_t step) { return every > 0 && (step % every == 0 || step == 1); }
+
+double norm_of(const std::vector<at::Tensor>& tensors) {
+  return at::stack(at::_foreach_norm(tensors, 2)).norm().to(at::kDouble).item<double>();
+}
+
+bool any_of(const std::vector<Issue>& issues, const std::vector<std::string>& rules) {
+  return std::any_of(issues.begin(), issues.end(), [&rules](const Issue& issue) {
+    return std::find(rules.begin(), rules.end(), issue.rule) != rules.end();
+  });
+}
+
+void check_policies(const MonitorOptions& options, const RuleBook& rules) {
+  for (const std::vector<std::string>* list : {&options.stop_on, &options.skip_on, &options.roll_back_on}) {
+    for (const std::string& name : *list) {
+      const bool known = std::any_of(rules.rules().begin(), rules.rules().end(),
+                                     [&name](const Rule& rule) { return rule.name == name; });
+      GRADWISE_CHECK(known, "watch", "\"", name, "\" is not among the rules that are asked for");
+    }
+  }
+}
+
+}  // namespace
+
+RunFacts facts_of(const Model& model) {
+  RunFacts facts;
+  for (std::size_t i = 0; i < model.parameters.size(); ++i) {
+    const at::Tensor& tensor = model.parameters.tensors[i];
+    facts.parameters.push_back({model.parameters.names[i], tensor.sizes().vec(), tensor.requires_grad()});
+  }
+  return facts;
+}
+
+struct TrainingMonitor::Impl {
+  Impl(const Model& given_model, RunFacts given, MonitorOptions asked, Emit sink)
+      : options(std::move(asked)),
+        model(given_model),
+        parameters(model.parameters),
+        watch(parameters, options.gradients),
+        book(options.rules),
+        emit(std::move(sink)),
+        readings(History::kKeptSteps + 64) {
+    check_fields("watch", options);
+    check_policies(options, book);
+    given.parameters = facts_of(model).parameters;
+    history.facts = given;
+    facts = std::make_shared<const RunFacts>(std::move(given));
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      if (parameters.tensors[i].requires_grad()) {
+        place.push_back(i);
+      }
+    }
+  }
+
+  // A reading to fill in: one that nobody holds any more, with the memory that it has.
+  std::shared_ptr<StepReading> blank() {
+    std::shared_ptr<StepReading>& kept = readings[next_reading++ % readings.size()];
+    if (!kept || kept.use_count() > 1) {
+      kept = std::make_shared<StepReading>();
+    }
+    kept->parameters.resize(parameters.size());
+    kept->histograms.clear();
+    kept->activations.clear();
+    kept->batch_norms.clear();
+    kept->loss_path.clear();
+    kept->batch.reset();
+    kept->loss_after = kept->noise_scale = kept->ema_distance = kNotMeasured;
+    return kept;
+  }
+
+  void read_forward(const Moment& moment) {
+    const std::int64_t step = moment.step + 1;  // the one under way
+    if (!now) {
+      now = blank();
+    }
+    if (due(options.activations_every, step) && now->activations.empty()) {
+      GraphWalk walk = walk_graph(*moment.loss, parameters);
+      now->activations = std::move(walk.activations);
+      now->batch_norms = std::move(walk.batch_norms);
+      now->loss_path = std::move(walk.loss_path);
+    }
+    if (due(options.batches_every, step)) {
+      now->batch = std::make_shared<const BatchReading>(read_batch(*moment.batch, *moment.output, facts->classes));
+    }
+    take_probe(moment);
+  }
+
+  void prepare_probe(const Moment& moment) {
+    if (probe_loss && due(options.probe_every, moment.step + 1)) {
+      random_before = random_state(moment.batch->input.device());
+      probed = {};
+    }
+  }
+
+  void take_probe(const Moment& moment) {
+    if (random_before) {
+      probed = *moment.batch;
+      probed_loss = moment.loss->item<double>();
+    }
+  }
+
+  // How much better the step has made its own batch, on top of the step's loss.
+  void finish_probe(const StepInfo& info) {
+    if (!random_before || !probed.input.defined() || info.skipped) {
+      random_before.reset();
+      return;
+    }
+    const at::NoGradGuard no_grad;
+    const RandomStateGuard random(probed.input.device());
+    std::vector<at::Tensor> buffers;
+    for (const at::Tensor& buffer : model.buffers.tensors) {
+      buffers.push_back(buffer.clone());
+    }
+    set_random_state(*random_before, probed.input.device());
+    const double after = probe_loss(model.forward(probed), probed.target).item<double>();
+    for (std::size_t i = 0; i < buffers.size(); ++i) {
+      at::Tensor(model.buffers.tensors[i]).copy_(buffers[i]);
+    }
+    now->loss_after = info.loss + (after - probed_loss);
+    random_before.reset();
+    probed = {};
+  }
+
+  void read_gradients(double scale) {
+    (void)watch.step(scale);
+    gradients_read = true;
+  }
+
+  void read_average() {
+    if (!averages || !due(options.record_every, history.step() + 1)) {
+      return;
+    }
+    const at::NoGradGuard no_grad;
+    const NamedParameters average = averages();
+    std::vector<at::Tensor> weights;
+    std::vector<at::Tensor> averaged;
+    for (std::size_t i = 0; i < average.size(); ++i) {
+      const auto found = std::find(parameters.names.begin(), parameters.names.end(), average.names[i]);
+      if (found != parameters.names.end()) {
+        weights.push_back(parameters.tensors[static_cast<std::size_t>(found - parameters.names.begin())]);
+        averaged.push_back(average.tensors[i]);
+      }
+    }
+    const double norm = norm_of(weights);
+    now->ema_distance = norm > 0 ? norm_of(at::_foreach_sub(weights, averaged)) / norm : kNotMeasured;
+  }
+
+  void finish_reading(const StepInfo& info) {
+    if (!now) {
+      now = blank();
+    }
+    if (!gradients_read) {
+      (void)watch.step(1.0);  // an optimizer that runs backward by itself
+    }
+    gradients_read = false;
+    const std::span<const ParameterReading> seen = watch.after_update();
+    now->step = info.step;
+    for (std::size_t i = 0; i < place.size(); ++i) {
+      now->parameters[place[i]] = seen[i];
+    }
+    if (const std::span<const MagnitudeHistogram> counts = watch.histograms(); watch.was_read() && !counts.empty()) {
+      now->histograms.resize(parameters.size());
+      for (std::size_t i = 0; i < place.size(); ++i) {
+        now->histograms[place[i]] = counts[i];
+      }
+    }
+    read_average();
+    finish_probe(info);
+  }
+
+  Action end_step(const Event& event, const StepInfo& info) {
+    finish_reading(info);
+    std::shared_ptr<const StepReading> reading = std::exchange(now, nullptr);
+    history.add({info, reading});
+    epoch_loss += std::isfinite(info.loss) ? info.loss : 0;
+    epoch_steps += std::isfinite(info.loss) ? 1 : 0;
+    const bool bad = info.skipped || !std::isfinite(info.loss);
+    if (emit && options.record_every > 0 && (due(options.record_every, info.step) || bad)) {
+      emit({event.time, event.step, WatchedStep{facts, std::move(reading)}});
+    }
+    return due(options.rules.every, info.step) || bad ? judge(event) : Action::proceed;
+  }
+
+  Action judge(const Event& event) {
+    const std::vector<Issue> issues = book.check(history);
+    for (const Issue& issue : issues) {
+      diagnosis.add(issue);
+    }
+    const std::vector<Issue> news = book.news(issues);
+    if (emit) {
+      for (const Issue& issue : news) {
+        emit({event.time, event.step, issue});
+      }
+    }
+    skip_next = any_of(news, options.skip_on);
+    return any_of(news, options.stop_on)        ? Action::stop
+           : any_of(news, options.roll_back_on) ? Action::roll_back
+                                                : Action::proceed;
+  }
+
+  void note_validation(const Event& event) {
+    if (const auto* seen = std::get_if<Validated>(&event.payload)) {
+      history.validations.push_back({event.step, seen->epoch,
+                                     epoch_steps > 0 ? epoch_loss / static_cast<double>(epoch_steps) : kNotMeasured,
+                                     seen->loss, seen->metrics});
+      epoch_loss = 0;
+      epoch_steps = 0;
+    }
+  }
+
+  MonitorOptions options;
+  Model model;
+  NamedParameters parameters;
+  std::vector<std::size_t> place;  // of each watched parameter among all
+  Watch watch;
+  RuleBook book;
+  Emit emit;
+  std::vector<std::shared_ptr<StepReading>> readings;  // used in turn
+  std::size_t next_reading = 0;
+  std::shared_ptr<StepReading> now;
+  std::shared_ptr<const RunFacts> facts;
+  std::function<NamedParameters()> averages;
+  LossFunction probe_loss;
+  std::optional<State> random_before;  // where a probe is under way: as the forward pass found it
+  Batch probed;
+  double probed_loss = 0;
+  History history;
+  Diagnosis diagnosis;
+  double epoch_loss = 0;
+  std::int64_t epoch_steps = 0;
+  bool gradients_read = false;
+  bool skip_next = false;
+};
+
+TrainingMonitor::TrainingMonitor(const Model& model, RunFacts facts, MonitorOptions options, Emit emit)
+    : impl_(std::make_unique<Impl>(model, std::move(facts), std::move(options), std::move(emit))) {}
+
+TrainingMonitor::~TrainingMonitor() = default;
+
+Action TrainingMonitor::on(const Moment& moment) {
+  Impl& self = *impl_;
+  switch (moment.point) {
+    case Point::batch_start:
+      self.watch.expect_backwards(moment.micro_batches);
+      self.prepare_probe(moment);
+      return std::exchange(self.skip_next, false) ? Action::skip : Action::proceed;
+    case Point::forward_end:
+      self.read_forward(moment);
+      return Action::proceed;
+    case Point::backward_end:
+      if (self.watch.arrived()) {
+        self.read_gradients(moment.gradient_scale);
+      }
+      return Action::proceed;
+    case Point::step_end:
+      return self.end_step(*moment.event, std::get<StepInfo>(moment.event->payload));
+    case Point::rolled_back:
+      self.watch.rebase();
+      return Action::proceed;
+    case Point::validation_end:
+      self.note_validation(*moment.event);
+      return Action::proceed;
+    default:
+      return Action::proceed;
+  }
+}
+
+void TrainingMonitor::watch_average(std::function<NamedParameters()> averages) {
+  impl_->averages = std::move(averages);
+}
+
+void TrainingMonitor::probe_with(LossFunction loss_function) { impl_->probe_loss = std::move(loss_function); }
+
+const History& TrainingMonitor::history() const { return impl_->history; }
+const Diagnosis& TrainingMonitor::diagnosis() const { return impl_->diagnosis; }
+RuleBook& TrainingMonitor::rules() { return impl_->book; }
+
+}  // namespace gradwise

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gradwise/core/reading.h"
+
+namespace gradwise {
+
+/// One optimizer step, as rules see it. `reading` is null in steps that were not read.
+struct StepRecord {
+  StepInfo info;
+  std::shared_ptr<const StepReading> reading;
+};
+
+/// One validation beside the training loss of its time.
+struct ValidationRecord {
+  std::int64_t step = 0;
+  std::int64_t epoch = 0;
+  double train_loss = kNotMeasured;  ///< mean of the epoch
+  double loss = kNotMeasured;
+  std::vector<std::pair<std::string, double>> metrics;
+  /// A metric's value, NaN where there is none of this name.
+  [[nodiscard]] double metric(const std::string& name) const;
+};
+
+/// Another run's losses, to compare with.
+struct OtherRun {
+  std::string name;
+  std::vector<double> losses;
+};
+
+/// What a training has shown so far: everything that a rule may look at. The newest step stands last.
+struct History {
+  RunFacts facts;
+  std::deque<StepRecord> steps;  ///< the last `kKeptSteps`
+  std::vector<double> losses;    ///< of every step since the first; NaN in skipped ones
+  std::vector<ValidationRecord> validations;
+  std::vector<OtherRun> other_runs;
+  double seconds_since_step = 0;  ///< how long the step under way has been taking
+
+  static constexpr std::size_t kKeptSteps = 400;
+
+  void add(StepRecord record);
+  [[nodiscard]] bool empty() const { return steps.empty(); }
+  [[nodiscard]] const StepRecord& now() const { return steps.back(); }
+  [[nodiscard]] std::int64_t step() const { return steps.empty() ? 0 : steps.back().info.step; }
+  /// The newest `count` readings, oldest first; fewer where there are fewer.
+  [[nodiscard]] std::vector<const StepReading*> readings(std::size_t count) const;
+  /// The newest `count` of those that hold activations, oldest first.
+  [[nodiscard]] std::vector<const StepReading*> readings_with_activations(std::size_t count) const;
+  /// The newest `count` that list the way to the loss, and that list batch norms, oldest first.
+  [[nodiscard]] std::vector<const StepReading*> readings_with_loss_path(std::size_t count) const;
+  [[nodiscard]] std::vector<const StepReading*> readings_with_batch_norms(std::size_t count) const;
+  /// The newest `count` that list parameters, of steps that were not skipped, oldest first.
+  [[nodiscard]] std::vector<const StepReading*> readings_of_updates(std::size_t count) const;
+  /// The newest `count` batches that were read, oldest first.
+  [[nodiscard]] std::vector<const BatchReading*> batches(std::size_t count) const;
+  /// The losses of the newest `count` steps that were not skipped, oldest first.
+  [[nodiscard]] std::vector<double> recent_losses(std::size_t count) const;
+};
+
+/// Figures that many rules need. NaN where there are no values; values that are NaN are passed over.
+[[nodiscard]] double mean_of(const std::vector<double>& values);
+[[nodiscard]] double median_of(std::vector<double> values);
+/// Median of the distances from the median, times 1.4826: the deviation of a normal distribution, robustly.
+[[nodiscard]] double robust_deviation(const std::vector<double>& values);
+/// Slope of the least-squares line through the values against 0, 1, 2, ...
+[[nodiscard]] double slope_of(const std::vector<double>& values);
+
+/// "features.0" of "features.0.weight"; a name without a dot is its own.
+[[nodiscard]] std::string layer_of(const std::string& parameter);
+/// Whether it is a matrix or a convolution's kernel: the parameters in which depth shows. Biases and norms are not.
+[[nodiscard]] bool is_weight(const ParameterFacts& parameter);
+/// Positions of the trainable weights, from the input to the output as the model lists them.
+[[nodiscard]] std::vector<std::size_t> weights_by_depth(const RunFacts& facts);
+/// Those that multiply what they get: without tables that are looked up (embeddings, positions, codebooks), as their
+/// names or their place in a model of tokens tell. Gradients and deviations of tables are of another kind.
+[[nodiscard]] std::vector<std::size_t> layer_weights(const History& history);
+
+/// One figure of a parameter, in each of the readings; NaN where they do not list it.
+[[nodiscard]] std::vector<double> figures_of(const std::vector<const StepReading*>& readings, std::size_t parameter,
+                                             double ParameterReading::*figure);
+/// The variance that a weight had before the update of a reading, which itself is taken after it; NaN where all of it
+/// was 0.
+[[nodiscard]] double variance_before(const ParameterReading& reading, const ParameterFacts& facts);
+/// How far the losses have fallen from the first fifth of them to the last (medians, of at most 100), as a share of the
+/// former; negative where they rose, NaN where there are fewer than five.
+[[nodiscard]] double fall_of(const std::vector<double>& losses);
+/// How many activations, from the first, stand before the model's output: the others are on the way to the loss.
+[[nodiscard]] std::size_t hidden_activations(const StepReading& reading, const RunFacts& facts);
+
+}  // namespace gradwise

@@ -1,0 +1,90 @@
+// Sketches on every instruction set against the portable form; what their inner products estimate.
+#include "gradwise/kernels/sketch.h"
+
+#include <gtest/gtest.h>
+#include <hwy/targets.h>
+
+#include <cmath>
+#include <vector>
+
+#include "tests/kernels/numbers.h"
+
+namespace gradwise::kernels {
+namespace {
+
+const Case kOrdinary{"ordinary", 1, 0.1, 0};
+
+class SketchOf : public testing::TestWithParam<Element> {};
+
+TEST_P(SketchOf, MatchesThePortableFormOnEveryTarget) {
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::GetChosenTarget().Update(target);
+    for (const std::size_t count : {0, 1, 5, 1000, 1023, 1024, 1025, 5003}) {
+      SCOPED_TRACE(std::string(hwy::TargetName(target)) + ", " + std::to_string(count) + " elements");
+      const std::vector<std::byte> data = stored_as(numbers(count, kOrdinary, 3), GetParam());
+      Sketch fast;
+      Sketch reference;
+      make_sketch(data.data(), count, GetParam(), fast);
+      make_sketch_portable(data.data(), count, GetParam(), reference);
+      EXPECT_EQ(fast, reference);
+    }
+  }
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, SketchOf,
+                         testing::Values(Element::float32, Element::float64, Element::float16, Element::bfloat16));
+
+double exact_cosine(const std::vector<double>& x, const std::vector<double>& y) {
+  double dot = 0;
+  double xx = 0;
+  double yy = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    dot += x[i] * y[i];
+    xx += x[i] * x[i];
+    yy += y[i] * y[i];
+  }
+  return dot / std::sqrt(xx * yy);
+}
+
+double sketched_cosine(const std::vector<double>& x, const std::vector<double>& y) {
+  Sketch a;
+  Sketch b;
+  make_sketch(x.data(), x.size(), Element::float64, a);
+  make_sketch(y.data(), y.size(), Element::float64, b);
+  return cosine(a, b);
+}
+
+TEST(Sketch, OfAFewElementsIsExact) {
+  const std::vector<double> x = numbers(1024, kOrdinary, 1);
+  const std::vector<double> y = numbers(1024, kOrdinary, 2);
+  EXPECT_NEAR(sketched_cosine(x, y), exact_cosine(x, y), 1e-6);
+}
+
+// Rows that are alike, as those of a layer's gradient are: blocks must not be taken for one another.
+TEST(Sketch, EstimatesTheCosineWithinItsError) {
+  double squared_errors = 0;
+  constexpr int kTrials = 40;
+  for (unsigned int trial = 0; trial < kTrials; ++trial) {
+    const std::vector<double> row = numbers(1024, kOrdinary, 100 + trial);
+    const std::vector<double> noise = numbers(1024 * 40, kOrdinary, 200 + trial);
+    std::vector<double> x(noise.size());
+    std::vector<double> y(noise.size());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      x[i] = row[i % 1024] + 0.3 * noise[i];
+      y[i] = row[i % 1024] * (i / 1024 % 3 == 0 ? -1 : 1) - 0.3 * noise[x.size() - 1 - i];
+    }
+    const double error = sketched_cosine(x, y) - exact_cosine(x, y);
+    squared_errors += error * error;
+  }
+  EXPECT_LT(std::sqrt(squared_errors / kTrials), 2.0 / 32);
+}
+
+TEST(Sketch, HasNoCosineWithNothing) {
+  EXPECT_TRUE(std::isnan(sketched_cosine({0, 0}, {1, 2})));
+  EXPECT_TRUE(std::isnan(sketched_cosine({NAN, 0}, {1, 2})));
+  EXPECT_DOUBLE_EQ(sketched_cosine({1, 2}, {-2, -4}), -1);
+}
+
+}  // namespace
+}  // namespace gradwise::kernels
