@@ -87,12 +87,13 @@ struct StepReading {
   std::vector<ParameterReading> parameters;
   std::vector<MagnitudeHistogram> histograms;  ///< of the gradients, one a parameter
   std::vector<ActivationReading> activations;  ///< from the input to the loss
+  std::int64_t unread_activations = 0;         ///< that are there and could not be looked at
   std::vector<BatchNormReading> batch_norms;
   std::vector<std::string>
       loss_path;  ///< operators from the last layer to the loss, as {"softmax", "log_softmax", "nll"}
   std::shared_ptr<const BatchReading> batch;
   double loss_after = kNotMeasured;    ///< of the same batch, after the update
-  double noise_scale = kNotMeasured;   ///< the batch size that the gradient's noise suggests
+  double noise_scale = kNotMeasured;   ///< the batch size that the gradient's noise suggests (monitor/noise_scale.h)
   double ema_distance = kNotMeasured;  ///< norm of weights minus averaged weights, over the norm of the weights
 };
 
@@ -101,6 +102,7 @@ struct ParameterFacts {
   std::string name;
   std::vector<std::int64_t> shape;
   bool trainable = true;
+  bool as_initialized = false;  ///< frozen, and its elements are spread as initialisers spread them
 
   [[nodiscard]] double elements() const {
     double product = 1;

@@ -13,7 +13,9 @@
 #include "gradwise/autograd/graph_walk.h"
 #include "gradwise/core/error.h"
 #include "gradwise/core/random_state.h"
+#include "gradwise/monitor/as_initialized.h"
 #include "gradwise/monitor/batch_reading.h"
+#include "gradwise/monitor/noise_scale.h"
 
 namespace gradwise {
 namespace {
@@ -47,7 +49,9 @@ RunFacts facts_of(const Model& model) {
   RunFacts facts;
   for (std::size_t i = 0; i < model.parameters.size(); ++i) {
     const at::Tensor& tensor = model.parameters.tensors[i];
-    facts.parameters.push_back({model.parameters.names[i], tensor.sizes().vec(), tensor.requires_grad()});
+    const bool frozen = !tensor.requires_grad();
+    facts.parameters.push_back(
+        {model.parameters.names[i], tensor.sizes().vec(), !frozen, frozen && looks_as_initialized(tensor)});
   }
   return facts;
 }
@@ -83,6 +87,7 @@ struct TrainingMonitor::Impl {
     kept->histograms.clear();
     kept->activations.clear();
     kept->batch_norms.clear();
+    kept->unread_activations = 0;
     kept->loss_path.clear();
     kept->batch.reset();
     kept->loss_after = kept->noise_scale = kept->ema_distance = kNotMeasured;
@@ -94,10 +99,12 @@ struct TrainingMonitor::Impl {
     if (!now) {
       now = blank();
     }
-    if (due(options.activations_every, step) && now->activations.empty()) {
+    // Where the step before broke, its activations tell where.
+    if ((due(options.activations_every, step) || broke) && now->activations.empty()) {
       GraphWalk walk = walk_graph(*moment.loss, parameters);
       now->activations = std::move(walk.activations);
       now->batch_norms = std::move(walk.batch_norms);
+      now->unread_activations = walk.hidden + walk.unreadable;
       now->loss_path = std::move(walk.loss_path);
     }
     if (due(options.batches_every, step)) {
@@ -185,6 +192,9 @@ struct TrainingMonitor::Impl {
         now->histograms[place[i]] = counts[i];
       }
     }
+    if (watch.was_read() && !info.skipped) {
+      now->noise_scale = noise.add(now->parameters, info.samples);
+    }
     read_average();
     finish_probe(info);
   }
@@ -196,6 +206,7 @@ struct TrainingMonitor::Impl {
     epoch_loss += std::isfinite(info.loss) ? info.loss : 0;
     epoch_steps += std::isfinite(info.loss) ? 1 : 0;
     const bool bad = info.skipped || !std::isfinite(info.loss);
+    broke = bad && options.activations_every > 0;
     if (emit && options.record_every > 0 && (due(options.record_every, info.step) || bad)) {
       emit({event.time, event.step, WatchedStep{facts, std::move(reading)}});
     }
@@ -247,10 +258,12 @@ struct TrainingMonitor::Impl {
   double probed_loss = 0;
   History history;
   Diagnosis diagnosis;
+  NoiseScale noise;
   double epoch_loss = 0;
   std::int64_t epoch_steps = 0;
   bool gradients_read = false;
   bool skip_next = false;
+  bool broke = false;  // the step before had numbers that are none
 };
 
 TrainingMonitor::TrainingMonitor(const Model& model, RunFacts facts, MonitorOptions options, Emit emit)

@@ -46,6 +46,21 @@ bool is_table(const ParameterFacts& facts) {
   return named || (facts.shape.size() > 2 && facts.shape[0] == 1);
 }
 
+constexpr std::size_t kFirstLosses = 64;
+constexpr std::size_t kLastLosses = 2048;
+constexpr std::size_t kMostLosses = kFirstLosses + 2 * kLastLosses;
+
+// Puts pairs of what lies between the first and the last losses together.
+void thin(std::vector<double>& losses) {
+  std::vector<double> kept(losses.begin(), losses.begin() + kFirstLosses);
+  const std::size_t end = losses.size() - kLastLosses;
+  for (std::size_t i = kFirstLosses; i + 1 < end; i += 2) {
+    kept.push_back(mean_of({losses[i], losses[i + 1]}));
+  }
+  kept.insert(kept.end(), losses.end() - kLastLosses, losses.end());
+  losses = std::move(kept);
+}
+
 }  // namespace
 
 double ValidationRecord::metric(const std::string& name) const {
@@ -55,6 +70,9 @@ double ValidationRecord::metric(const std::string& name) const {
 
 void History::add(StepRecord record) {
   losses.push_back(record.info.skipped ? kNotMeasured : record.info.loss);
+  if (losses.size() >= kMostLosses) {
+    thin(losses);
+  }
   steps.push_back(std::move(record));
   if (steps.size() > kKeptSteps) {
     steps.pop_front();

@@ -38,7 +38,9 @@ struct OtherRun {
 struct History {
   RunFacts facts;
   std::deque<StepRecord> steps;  ///< the last `kKeptSteps`
-  std::vector<double> losses;    ///< of every step since the first; NaN in skipped ones
+  /// Of the steps since the first, NaN in skipped ones. The first 64 and the last 2,048 are kept as they were; of a
+  /// long training, those between are means over more and more steps.
+  std::vector<double> losses;
   std::vector<ValidationRecord> validations;
   std::vector<OtherRun> other_runs;
   double seconds_since_step = 0;  ///< how long the step under way has been taking

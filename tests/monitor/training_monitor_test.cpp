@@ -205,7 +205,7 @@ TEST(TrainingMonitor, RefusesOptionsThatNameNoRule) {
                     with([](MonitorOptions& o) { o.rules.sets = {"sagemakers"}; }));
   EXPECT_ERROR_WITH("dead_units has no parameter \"shares\"; did you mean \"share\"?",
                     with([](MonitorOptions& o) { o.rules.set = {"dead_units.shares=1"}; }));
-  EXPECT_ERROR_WITH("dead_units.share is 2, allowed: between 0 and 1",
+  EXPECT_ERROR_WITH("dead_units.share is 2, allowed: from 0 to 1",
                     with([](MonitorOptions& o) { o.rules.set = {"dead_units.share=2"}; }));
   EXPECT_ERROR_WITH("set holds \"dead_units.share\", allowed: rule.parameter=number",
                     with([](MonitorOptions& o) { o.rules.set = {"dead_units.share"}; }));

@@ -115,7 +115,7 @@ TEST(ReadingTables, ForgetWhatAResumedRunTellsAgain) {
   expect_same(*readings[0], full_reading(10));
 }
 
-TEST(RunStore, KeepsTheLastDiagnosis) {
+TEST(RunStoreDiagnosis, IsTheLastOne) {
   const TemporaryFolder folder;
   RunStoreSink store(folder / "run.sqlite");
   const Issue issue{

@@ -7,6 +7,7 @@ namespace {
 
 struct AccumulatingGradients {
   double cosine = 0.97;
+  double early_cosine = 0.9;
   double growth = 3;
   double middle = 0.4;
   std::int64_t readings = 30;
@@ -16,6 +17,8 @@ struct AccumulatingGradients {
 template <class Fields>
 void describe(Fields& fields, AccumulatingGradients& o) {
   fields.add("cosine", o.cosine, "median cosine of a gradient with the one before that is too alike", between(0, 1));
+  fields.add("early_cosine", o.early_cosine,
+             "the same in the first ten steps, where norms grow in a line from the first", between(0, 1));
   fields.add("growth", o.growth, "and how many times the norm has to grow within the window", at_least(1));
   fields.add("middle", o.middle,
              "share of the newest norm that the window's middle has to reach: sums grow in a line, explosions do not",
@@ -56,7 +59,32 @@ double usual_cosine(const History& history, const std::vector<const StepReading*
   return median_of(cosines);
 }
 
+// From the first step on, the norm of step t is near t times that of the first, and gradients hardly turn.
+bool sums_from_the_start(const History& history, const AccumulatingGradients& o) {
+  constexpr std::size_t kFirst = 10;
+  if (history.steps.size() < kFirst || history.steps.front().info.step != 1) {
+    return false;
+  }
+  const double unit = history.steps.front().info.grad_norm;
+  for (std::size_t i = 1; i < kFirst; ++i) {
+    const StepInfo& info = history.steps[i].info;
+    const double times = info.grad_norm / (unit * static_cast<double>(i + 1));
+    if (info.skipped || !(times > 0.5 && times < 1.2)) {
+      return false;
+    }
+  }
+  return usual_cosine(history, history.readings_of_updates(kFirst / 2)) > o.early_cosine;
+}
+
 void check(const History& history, const AccumulatingGradients& o, Sightings& seen) {
+  if (history.steps.size() < 20 && history.facts.steps_per_epoch != 1 && sums_from_the_start(history, o)) {
+    const double norm = history.now().info.grad_norm;
+    seen.push_back({"", norm, history.steps.front().info.grad_norm,
+                    "from the first step on, each gradient is the one before and more: their norm has grown from " +
+                        figure(history.steps.front().info.grad_norm) + " to " + figure(norm) + " in " +
+                        figure(static_cast<double>(history.steps.size())) + " steps"});
+    return;
+  }
   const auto readings = history.readings_of_updates(static_cast<std::size_t>(o.readings));
   // Where a step sees all the data, gradients are alike from step to step by themselves.
   if (readings.size() < static_cast<std::size_t>(o.readings) || history.facts.steps_per_epoch == 1) {

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "gradwise/rules/all_rules.h"
 
 namespace gradwise {
@@ -9,6 +11,7 @@ struct LearningRateTooLow {
   std::int64_t readings = 20;
   double fall = 0.05;
   double of_highest = 0.5;
+  double moved = 1e-3;
 };
 
 template <class Fields>
@@ -20,6 +23,20 @@ void describe(Fields& fields, LearningRateTooLow& o) {
   fields.add("fall", o.fall, "a loss that has fallen by this share since the first step is well", from_below(0, 1));
   fields.add("of_highest", o.of_highest, "share of the highest rate that is kept below which it is being lowered",
              between(0, 1));
+  fields.add("moved", o.moved, "median update ratio that, once seen, shows that the rate was high enough", positive());
+}
+
+// Of any of the readings: the largest median over weights.
+double largest_ratio(const History& history) {
+  double largest = 0;
+  for (const StepReading* reading : history.readings_of_updates(History::kKeptSteps)) {
+    std::vector<double> ratios;
+    for (const std::size_t i : weights_by_depth(history.facts)) {
+      ratios.push_back(i < reading->parameters.size() ? reading->parameters[i].update_ratio : kNotMeasured);
+    }
+    largest = std::fmax(largest, median_of(ratios));
+  }
+  return largest;
 }
 
 // Small on purpose: on its way up in a warm-up, or down at the end of a schedule.
@@ -43,7 +60,7 @@ void check(const History& history, const LearningRateTooLow& o, Sightings& seen)
     ratios.push_back(median_of(figures_of(readings, weight, &ParameterReading::update_ratio)));
   }
   const double usual = median_of(ratios);
-  if (std::ssize(readings) == o.readings && usual < o.update_ratio &&
+  if (std::ssize(readings) == o.readings && usual < o.update_ratio && largest_ratio(history) < o.moved &&
       fall_of(history.recent_losses(history.losses.size())) < o.fall) {
     seen.push_back(
         {"", usual, o.update_ratio,

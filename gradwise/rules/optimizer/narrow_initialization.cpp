@@ -4,7 +4,7 @@ namespace gradwise {
 namespace {
 
 struct NarrowInitialization {
-  double variance = 1e-4;
+  double variance = 1e-3;
   std::int64_t within = 10;
 };
 

@@ -4,7 +4,7 @@ namespace gradwise {
 namespace {
 
 struct WideInitialization {
-  double variance = 30;
+  double variance = 10;
   std::int64_t within = 10;
 };
 
