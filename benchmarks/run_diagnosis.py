@@ -154,35 +154,35 @@ def loss_of(answer):
     return loss if math.isfinite(loss) else math.inf
 
 
-def repair(program, rows, healthy, jobs, rounds=4):
-    """Follows the remedies of the diagnosis, first cause first, as long as the training suffers; a remedy that does
-    not help is taken back. Marks each row as repaired or not."""
-    state = {}
+def repair(program, rows, healthy, choices, jobs, rounds=4):
+    """Follows the remedies of the diagnosis as `gradwise doctor --fix` does, as long as the training suffers: all
+    remedies of the first cause are tried, the one that helps most is kept; where none does, the next cause has its
+    turn. Marks each row as repaired or not."""
+    patients = []
     for row in rows:
         if row["fault"] != "none":
             row["repaired"] = False
-            state[id(row)] = {"row": row, "best": row["answer"], "remedies": [], "useless": set()}
+            patients.append({"row": row, "best": row["answer"], "remedies": [], "useless": set()})
     for _ in range(rounds):
         tries = []
-        for entry in state.values():
-            causes = [finding["cause"] for finding in entry["best"]["findings"]]
-            cause = next((cause for cause in causes if cause not in entry["useless"]), None)
-            if cause and not entry["row"]["repaired"]:
-                entry["try"] = cause
-                words = {**entry["row"]["scenario"], "remedies": [*entry["remedies"], cause]}
-                tries.append((entry, words))
-        by_words = {}
-        for answer in run_all(program, [words for _, words in tries], jobs):
-            by_words[json.dumps(answer["scenario"], sort_keys=True)] = answer
-        for entry, words in tries:
-            answer = by_words[json.dumps(words, sort_keys=True)]
-            if not suffers(answer, healthy[key_of(words)]):
-                entry["row"]["repaired"] = True
-            if loss_of(answer) < loss_of(entry["best"]) or entry["row"]["repaired"]:
-                entry["best"] = answer
-                entry["remedies"].append(entry["try"])
+        for patient in patients:
+            causes = [f["cause"] for f in patient["best"]["findings"] if f["cause"] in choices]
+            patient["cause"] = next((cause for cause in causes if cause not in patient["useless"]), None)
+            if patient["row"]["repaired"] or not patient["cause"]:
+                continue
+            for choice in range(choices[patient["cause"]]):
+                remedies = [*patient["remedies"], [patient["cause"], choice]]
+                tries.append((patient, {**patient["row"]["scenario"], "remedies": remedies}))
+        answers = {json.dumps(a["scenario"]): a for a in run_all(program, [words for _, words in tries], jobs)}
+        for patient in {id(patient): patient for patient, _ in tries}.values():
+            ways = [words for other, words in tries if other is patient]
+            best = min((answers[json.dumps(words, sort_keys=True)] for words in ways), key=loss_of)
+            if loss_of(best) < loss_of(patient["best"]):
+                patient["best"], patient["remedies"] = best, best["scenario"]["remedies"]
+                patient["useless"].clear()
             else:
-                entry["useless"].add(entry["try"])
+                patient["useless"].add(patient["cause"])
+            patient["row"]["repaired"] = not suffers(patient["best"], healthy[key_of(best["scenario"])])
 
 
 def share(values):
@@ -239,7 +239,8 @@ def main():
     program = options.build / "benchmarks" / "bench_diagnosis"
     if not program.exists():
         sys.exit(f"{program} is not there; build it first:\n{__doc__.splitlines()[2]}")
-    faults = json.loads(subprocess.run([program, "--faults"], text=True, stdout=subprocess.PIPE, check=True).stdout)
+    known = json.loads(subprocess.run([program, "--faults"], text=True, stdout=subprocess.PIPE, check=True).stdout)
+    faults = known["faults"]
     if options.only:
         faults = [fault for fault in faults if fault["name"] == options.only]
     everything = []
@@ -247,7 +248,7 @@ def main():
         answers = run_all(program, list(programs(faults, which, options.quick)), options.jobs)
         rows = judge(answers, faults)
         if options.repair:
-            repair(program, rows, healthy_of(answers), options.jobs)
+            repair(program, rows, healthy_of(answers), known["remedies"], options.jobs)
         print_table(rows, f"{which} set, {len(answers)} programs")
         if options.misses:
             print_misses(rows)

@@ -3,6 +3,7 @@
 #include <ATen/ops/argsort.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/randperm.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
@@ -21,13 +22,10 @@ void keep_only(Dataset& set, const at::Tensor& rows) {
   set.targets = set.targets.index_select(0, rows);
 }
 
-// All of class 0, and of each other class one sample in `rarity`.
-void make_rare(Dataset& set, double rarity) {
-  const at::Tensor y = set.targets;
-  const at::Tensor common = y.eq(0).nonzero().reshape({-1});
-  const at::Tensor others = y.ne(0).nonzero().reshape({-1});
-  const auto kept = static_cast<std::int64_t>(static_cast<double>(others.size(0)) / rarity);
-  const at::Tensor rows = at::cat({common.repeat({8}), others.narrow(0, 0, std::max<std::int64_t>(kept, 20))});
+// Class 0 is there `times` times as often as it was; no sample is lost.
+void make_common(Dataset& set, std::int64_t times) {
+  const at::Tensor common = set.targets.eq(0).nonzero().reshape({-1});
+  const at::Tensor rows = at::cat({common.repeat({times}), set.targets.ne(0).nonzero().reshape({-1})});
   keep_only(set, rows.index_select(0, at::randperm(rows.size(0), at::kLong)));
 }
 
@@ -107,7 +105,7 @@ std::vector<Fault> network_faults() {
       {"missing_log_softmax", {"wrong_output"}, {}, true, "", [](Program& p, double /*severity*/) { p.loss = "nll"; }},
       {"missing_activation",
        {"missing_activation"},
-       {"mlp", "cnn"},
+       {"mlp"},
        false,
        "",
        [](Program& p, double /*severity*/) { p.network.activation = "none"; }},
@@ -221,7 +219,8 @@ std::vector<Fault> optimizer_faults() {
        "",
        [](Program& p, double severity) {
          p.optimizer.name = "sgd";
-         p.optimizer.lr = 0.05;
+         p.optimizer.lr = 0.02;
+         p.optimizer.momentum = 0.9;
          p.loop.step.clip.method = "norm";
          p.loop.step.clip.max_norm = 1e-3 / severity;
        }},
@@ -254,7 +253,7 @@ std::vector<Fault> data_faults() {
        {},
        true,
        "",
-       [](Program& p, double severity) { make_rare(p.samples.train, 20 * severity); }},
+       [](Program& p, double severity) { make_common(p.samples.train, static_cast<std::int64_t>(100 * severity)); }},
       {"unshuffled_data",
        {"unshuffled_data", "constant_labels"},
        {},
@@ -269,7 +268,7 @@ std::vector<Fault> data_faults() {
        {},
        true,
        "",
-       [](Program& p, double /*severity*/) { p.samples.train.targets.zero_(); }},
+       [](Program& p, double /*severity*/) { p.samples.train.targets = at::zeros_like(p.samples.train.targets); }},
   };
 }
 
@@ -295,7 +294,7 @@ const Fault& fault_named(const std::string& name) {
 Program healthy_program(const Scenario& scenario) {
   Program program;
   program.scenario = scenario;
-  program.samples = make_samples(scenario);
+  program.samples = program.as_stored = make_samples(scenario);
   program.network.activation =
       scenario.architecture == "tanh_mlp" || scenario.architecture == "recurrent" ? "tanh" : "relu";
   program.optimizer.name = scenario.optimizer;

@@ -15,6 +15,7 @@ namespace gradwise::bench {
 struct Program {
   Scenario scenario;
   Samples samples;
+  Samples as_stored;  ///< the same before any fault
   NetworkOptions network;
   OptimizerOptions optimizer;
   LoopOptions loop;

@@ -1,7 +1,7 @@
 // Runs training programs with a known fault, one JSON object a line on standard input, and answers each with one:
 //
 //   echo '{"architecture": "mlp", "data": "blobs", "fault": "rate_too_high", "seed": 3}' | bench_diagnosis
-// "remedies" in the object is a list of causes whose remedies are applied first.
+// "remedies" in the object is a list of [cause, which of its remedies], applied first.
 //
 //   bench_diagnosis --faults      what faults there are, and what they may be called
 #include <ATen/Parallel.h>
@@ -43,8 +43,8 @@ json answer(const json& words) {
   if (scenario.fault != "none") {
     fault_named(scenario.fault).inject(program, scenario.severity);
   }
-  for (const std::string& cause : words.value("remedies", std::vector<std::string>())) {
-    apply_remedy(program, cause);
+  for (const json& remedy : words.value("remedies", json::array())) {
+    remedies().at(remedy.at(0)).at(remedy.at(1))(program);
   }
   json result = run_scenario(std::move(program));
   result["scenario"] = words;
@@ -60,7 +60,11 @@ json fault_list() {
                     {"for_classes_only", fault.for_classes_only},
                     {"layer", fault.layer}});
   }
-  return list;
+  json choices;
+  for (const auto& [cause, ways] : remedies()) {
+    choices[cause] = ways.size();
+  }
+  return {{"faults", list}, {"remedies", choices}};
 }
 
 }  // namespace

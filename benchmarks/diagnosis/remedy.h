@@ -1,13 +1,15 @@
 #pragma once
 
+#include <map>
 #include <string>
+#include <vector>
 
 #include "benchmarks/diagnosis/fault.h"
 
 namespace gradwise::bench {
 
-/// Changes a program as the remedy of a cause says, knowing the cause alone and not the fault; false where its remedy
-/// can't be followed by a program (to look at the data).
-bool apply_remedy(Program& program, const std::string& cause);
+/// What the remedy of each cause comes to in a program, in the order in which one would try: written from the words of
+/// the remedy, knowing the cause alone and not the fault.
+[[nodiscard]] const std::map<std::string, std::vector<void (*)(Program&)>>& remedies();
 
 }  // namespace gradwise::bench

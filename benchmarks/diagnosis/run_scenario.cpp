@@ -58,6 +58,7 @@ RunFacts facts_for(const Program& program, std::int64_t batches) {
   RunFacts facts;
   facts.loss = program.loss;
   facts.optimizer = program.optimizer.name;
+  facts.precision = program.loop.step.precision == "underflow" ? "float16" : "float32";
   facts.classes = program.samples.classes ? program.samples.outputs : 0;
   facts.batch_size = program.scenario.batch_size;
   facts.steps_per_epoch = batches;
@@ -177,7 +178,7 @@ json run_scenario(Program program) {
       const at::Tensor rounded = output.mul(1);
       if (rounded.requires_grad()) {
         rounded.register_hook(
-            [](const at::Tensor& gradient) { return gradient.mul(1e-5).to(at::kHalf).to(at::kFloat); });
+            [](const at::Tensor& gradient) { return gradient.mul(3e-6).to(at::kHalf).to(at::kFloat); });
       }
       return loss(rounded, target);
     };

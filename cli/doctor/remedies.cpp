@@ -38,7 +38,7 @@ Remedies lower_rate(const RunConfig& config) {
 
 Remedies raise_rate(const RunConfig& config) {
   Remedies found;
-  for (const double factor : {10.0, 100.0, 1000.0}) {
+  for (const double factor : {10.0, 100.0, 1000.0, 1e4}) {
     found.push_back(set_number("optimizer.lr", config.optimizer.lr, config.optimizer.lr * factor));
   }
   return found;

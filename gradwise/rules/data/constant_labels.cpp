@@ -6,13 +6,13 @@ namespace gradwise {
 namespace {
 
 struct ConstantLabels {
-  std::int64_t batches = 5;
+  std::int64_t samples = 256;
   double share = 0.995;
 };
 
 template <class Fields>
 void describe(Fields& fields, ConstantLabels& o) {
-  fields.add("batches", o.batches, "batches that are needed", at_least(2));
+  fields.add("samples", o.samples, "labels that are needed", at_least(2));
   fields.add("share", o.share, "share of one class", between(0, 1));
 }
 
@@ -27,7 +27,7 @@ void check(const History& history, const ConstantLabels& o, Sightings& seen) {
     }
   }
   // Sorted data begin with one class too: that is told once a second one has had its turn.
-  if (history.facts.classes < 2 || std::ssize(batches) < o.batches || all == 0) {
+  if (history.facts.classes < 2 || all < static_cast<double>(o.samples)) {
     return;
   }
   const auto commonest = std::max_element(counts.begin(), counts.end());

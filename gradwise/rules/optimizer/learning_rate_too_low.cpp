@@ -11,6 +11,7 @@ struct LearningRateTooLow {
   std::int64_t readings = 20;
   double fall = 0.05;
   double of_highest = 0.5;
+  double crept = 0.4;
   double moved = 1e-3;
 };
 
@@ -21,6 +22,7 @@ void describe(Fields& fields, LearningRateTooLow& o) {
   fields.add("after", o.after, "steps that have to be seen", at_least(10));
   fields.add("readings", o.readings, "readings whose median counts", at_least(1));
   fields.add("fall", o.fall, "a loss that has fallen by this share since the first step is well", from_below(0, 1));
+  fields.add("crept", o.crept, "one that has fallen by this share is well even while it still falls", from_below(0, 1));
   fields.add("of_highest", o.of_highest, "share of the highest rate that is kept below which it is being lowered",
              between(0, 1));
   fields.add("moved", o.moved, "median update ratio that, once seen, shows that the rate was high enough", positive());
@@ -50,6 +52,12 @@ bool scheduled_low(const History& history, const LearningRateTooLow& o) {
   return !(now >= o.of_highest * highest) || now > 1.000001 * history.steps[history.steps.size() - 1 - back].info.lr;
 }
 
+// A little has been learnt, and the loss is still on its way down: more could be learnt, faster.
+bool creeps(const History& history, const LearningRateTooLow& o) {
+  return fall_of(history.recent_losses(history.losses.size())) < o.crept &&
+         fall_of(history.recent_losses(static_cast<std::size_t>(o.after))) > 0.5 * o.fall;
+}
+
 void check(const History& history, const LearningRateTooLow& o, Sightings& seen) {
   if (std::ssize(history.steps) < o.after || scheduled_low(history, o)) {
     return;
@@ -61,10 +69,10 @@ void check(const History& history, const LearningRateTooLow& o, Sightings& seen)
   }
   const double usual = median_of(ratios);
   if (std::ssize(readings) == o.readings && usual < o.update_ratio && largest_ratio(history) < o.moved &&
-      fall_of(history.recent_losses(history.losses.size())) < o.fall) {
-    seen.push_back(
-        {"", usual, o.update_ratio,
-         "a step changes weights by " + figure(usual) + " of their size, and the loss stays where it began"});
+      (fall_of(history.recent_losses(history.losses.size())) < o.fall || creeps(history, o))) {
+    seen.push_back({"", usual, o.update_ratio,
+                    "a step changes weights by " + figure(usual) +
+                        " of their size: the loss stays where it began, or creeps down"});
   }
 }
 

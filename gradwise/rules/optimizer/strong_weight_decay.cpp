@@ -9,6 +9,7 @@ struct StrongWeightDecay {
   double shrink = 0.5;
   std::int64_t steps = 100;
   double fall = 0.05;
+  double a_step = 5e-3;
 };
 
 template <class Fields>
@@ -16,6 +17,7 @@ void describe(Fields& fields, StrongWeightDecay& o) {
   fields.add("shrink", o.shrink, "share of their norm that the weights may lose", between(0, 1));
   fields.add("steps", o.steps, "steps that have to be seen", at_least(5));
   fields.add("fall", o.fall, "a loss that fell by this share meanwhile excuses it", from_below(0, 1));
+  fields.add("a_step", o.a_step, "unless learning rate times decay, what a step takes off, is above this", positive());
 }
 
 // The share that is left of what the kept steps began with; NaN where the norm was not taken.
@@ -43,8 +45,11 @@ double median_share_left(const History& history) {
 }
 
 void check(const History& history, const StrongWeightDecay& o, Sightings& seen) {
-  if (!(history.facts.weight_decay > 0) || std::ssize(history.steps) < o.steps ||
-      !(fall_of(history.recent_losses(history.steps.size())) < o.fall)) {
+  if (!(history.facts.weight_decay > 0) || std::ssize(history.steps) < o.steps || history.steps.front().info.skipped) {
+    return;
+  }
+  const double a_step = history.now().info.lr * history.facts.weight_decay;
+  if (!(fall_of(history.recent_losses(history.steps.size())) < o.fall) && !(a_step > o.a_step)) {
     return;
   }
   const double left = std::fmin(share_left(history), median_share_left(history));
@@ -52,7 +57,7 @@ void check(const History& history, const StrongWeightDecay& o, Sightings& seen) 
     seen.push_back({"", left, 1 - o.shrink,
                     "the weights have shrunk to " + figure(100 * left) + " % in the last " +
                         figure(static_cast<double>(history.steps.size())) + " steps (weight decay " +
-                        figure(history.facts.weight_decay) + "), and the loss has not fallen"});
+                        figure(history.facts.weight_decay) + " takes off " + figure(100 * a_step) + " % a step)"});
   }
 }
 

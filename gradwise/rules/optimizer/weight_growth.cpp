@@ -6,7 +6,7 @@ namespace gradwise {
 namespace {
 
 struct WeightGrowth {
-  double factor = 10;
+  double factor = 5;
   std::int64_t readings = 30;
   double fall = 0.05;
 };
