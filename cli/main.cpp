@@ -56,6 +56,9 @@ int main(int argc, char** argv) {
   gradwise::add_train_command(program, result);
   gradwise::add_runs_command(program);
   gradwise::add_report_command(program);
+  gradwise::add_analyze_command(program);
+  gradwise::add_plot_command(program, result);
+  gradwise::add_compare_command(program);
   gradwise::add_doctor_command(program, result);
   gradwise::add_config_command(program);
   gradwise::add_completion_command(program);

@@ -24,7 +24,8 @@
 #include "gradwise/record/run_store.h"
 #include "gradwise/record/tensorboard.h"
 #include "gradwise/record/terminal.h"
-#include "gradwise/report/curves.h"
+#include "gradwise/report/figures.h"
+#include "gradwise/report/html_report.h"
 #include "gradwise/report/text_report.h"
 #include "gradwise/train/checkpoint.h"
 
@@ -271,9 +272,10 @@ void RunSession::finish(const FitResult& result) {
   recorder_->drain();
   const RunReader reader(folder_->path());
   write_report(reader, folder_->file("report.txt"));
+  write_html_report(reader, folder_->file("report.html"));
   const PlotStatus plot = plot_training(reader, folder_->file("training.png"));
   const std::string run = folder_->path().string();
-  std::printf("\nrun      %s\nweights  %s/model.safetensors%s\nreport   %s/report.txt\n", run.c_str(), run.c_str(),
+  std::printf("\nrun      %s\nweights  %s/model.safetensors%s\nreport   %s/report.txt, report.html\n", run.c_str(), run.c_str(),
               loop_->ema() != nullptr ? " (averaged)" : "", run.c_str());
   std::printf(plot.drawn ? "picture  %s/training.png\n" : "picture  none: %s\n",
               plot.drawn ? run.c_str() : plot.reason.c_str());

@@ -23,13 +23,14 @@ LAYERS: dict[str, set[str]] = {
     "dist": {"core"},
     "curvature": {"core", "autograd"},
     "rules": {"core"},
-    "analysis": {"core", "autograd", "curvature", "rules"},
+    "analysis": {"core", "autograd", "curvature", "plot", "rules"},
     "data": {"core"},
     "adapters": {"core", "data"},
     "train": {"core", "autograd", "optim", "dist", "data"},
     "monitor": {"core", "kernels", "autograd", "analysis", "rules"},
     "record": {"core"},
-    "report": {"core", "record"},
+    "plot": {"core"},
+    "report": {"core", "plot", "record"},
     "serve": {"core", "record", "report"},
 }
 

@@ -15,6 +15,9 @@ struct CommandResult {
 void add_train_command(CLI::App& program, CommandResult& result);
 void add_runs_command(CLI::App& program);
 void add_report_command(CLI::App& program);
+void add_analyze_command(CLI::App& program);
+void add_plot_command(CLI::App& program, CommandResult& result);
+void add_compare_command(CLI::App& program);
 void add_doctor_command(CLI::App& program, CommandResult& result);
 void add_config_command(CLI::App& program);
 void add_completion_command(CLI::App& program);

@@ -37,8 +37,8 @@ std::string default_name(const std::string& config) {
 // What a checkpoint's state depends on, or holds itself.
 void check_resumed(const std::vector<std::string>& overrides) {
   for (const std::string& text : overrides) {
-    for (const char* fixed : {"optimizer.", "loader.", "data.", "train.seed", "train.accumulate", "train.schedule.",
-                              "run.dir"}) {
+    for (const char* fixed :
+         {"optimizer.", "loader.", "data.", "train.seed", "train.accumulate", "train.schedule.", "run.dir"}) {
       GRADWISE_CHECK(!text.starts_with(fixed), "train", "--set ", text,
                      " can't be changed in a run that goes on; start a new run with it");
     }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cli/models/model_factory.h"
+#include "gradwise/analysis/gradient_analysis.h"
 #include "gradwise/core/fields.h"
 #include "gradwise/data/csv.h"
 #include "gradwise/data/loader.h"
@@ -97,6 +98,7 @@ struct RunConfig {
   OptimizerOptions optimizer = {};
   LoopOptions train = {};
   MonitorOptions watch = {};
+  GradientAnalysisConfig analysis = {};
 };
 
 template <class Fields>
@@ -109,6 +111,7 @@ void describe(Fields& fields, RunConfig& o) {
   fields.group("optimizer", o.optimizer, "how it is minimised");
   fields.group("train", o.train, "the training");
   fields.group("watch", o.watch, "what is seen of the training while it runs");
+  fields.group("analysis", o.analysis, "what `gradwise analyze` looks at");
 }
 
 /// Makes the paths of files whole, so that the run can go on from anywhere: what does not stand in the working folder

@@ -6,15 +6,13 @@
 #include <optional>
 #include <set>
 
-#include "cli/commands/run_path.h"
-#include "cli/config/load_config.h"
+#include "cli/config/subject.h"
 #include "cli/config/toml_writer.h"
 #include "cli/doctor/remedies.h"
 #include "cli/doctor/trial.h"
 #include "gradwise/core/atomic_file.h"
 #include "gradwise/core/error.h"
 #include "gradwise/monitor/diagnosis.h"
-#include "gradwise/train/checkpoint.h"
 
 namespace gradwise {
 namespace {
@@ -24,39 +22,23 @@ namespace fs = std::filesystem;
 constexpr int kRounds = 3;             // remedies that may be laid one over the other
 constexpr double kImprovement = 0.02;  // what a remedy has to gain to be kept
 
-// What is examined: a configuration, and the checkpoint that a run stands at.
+// What is examined, and where a mended configuration goes.
 struct Patient {
-  fs::path config;
-  fs::path checkpoint;
+  Subject subject;
   fs::path mended;
 };
 
 Patient patient_of(const DoctorRequest& request) {
-  Patient patient;
-  const fs::path path = run_path(request.subject);
-  if (fs::is_directory(path)) {
-    patient.config = path / "config.toml";
-    patient.mended = path / "config.mended.toml";
-    const fs::path checkpoints = path / "checkpoints";
-    if (fs::exists(checkpoints) && !list_checkpoints(checkpoints).empty()) {
-      std::vector<std::string> complaints;
-      patient.checkpoint = newest_checkpoint(checkpoints, complaints).first.path;
-    }
-  } else {
-    patient.config = path;
-    patient.mended = path.parent_path() / (path.stem().string() + ".mended.toml");
-  }
-  if (!request.output.empty()) {
-    patient.mended = request.output;
+  Patient patient{subject_named(request.subject), request.output};
+  if (patient.mended.empty()) {
+    const fs::path& config = patient.subject.config;
+    patient.mended = config.parent_path() / (config.stem().string() + ".mended.toml");
   }
   return patient;
 }
 
 RunConfig config_with(const Patient& patient, const std::vector<std::string>& overrides) {
-  RunConfig config = load_config(patient.config, overrides);
-  resolve_paths(config, patient.config.parent_path());
-  check_config(config);
-  return config;
+  return config_of(patient.subject, overrides);
 }
 
 std::string figures_of(const Trial& trial) {
@@ -103,7 +85,7 @@ std::optional<Cure> best_remedy(const Patient& patient, const Cure& now, std::in
       if (!tried.insert(overrides).second) {
         continue;
       }
-      Cure cure{overrides, now.steps, run_trial(config_with(patient, overrides), steps, patient.checkpoint)};
+      Cure cure{overrides, now.steps, run_trial(config_with(patient, overrides), steps, patient.subject.checkpoint)};
       cure.steps.push_back(remedy.text);
       const double bar = best ? best->trial.figure() : now.trial.figure();
       const double gain = best ? 0 : kImprovement * std::abs(bar);
@@ -124,7 +106,7 @@ std::optional<Cure> best_remedy(const Patient& patient, const Cure& now, std::in
 void write_mended(const Patient& patient, const Cure& cure) {
   write_file_atomically(patient.mended, to_toml(config_with(patient, cure.overrides)));
   std::printf("mended configuration  %s\nor                    gradwise train %s", patient.mended.c_str(),
-              patient.config.c_str());
+              patient.subject.config.c_str());
   for (const std::string& text : cure.overrides) {
     std::printf(" --set '%s'", text.c_str());
   }
@@ -162,7 +144,7 @@ int run_doctor(const DoctorRequest& request) {
   const RunConfig config = config_with(patient, request.overrides);
   std::printf("%s: %lld steps under watch\n", request.subject.c_str(), static_cast<long long>(request.steps));
   std::fflush(stdout);
-  Cure now{request.overrides, {}, run_trial(config, request.steps, patient.checkpoint)};
+  Cure now{request.overrides, {}, run_trial(config, request.steps, patient.subject.checkpoint)};
   std::printf("%s, %.1f s\n", figures_of(now.trial).c_str(), now.trial.seconds);
   if (!now.trial.error.empty()) {
     std::printf("it broke: %s\n", now.trial.error.c_str());

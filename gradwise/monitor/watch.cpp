@@ -19,6 +19,9 @@
 namespace gradwise {
 namespace {
 
+// Steps count from 1; the first is read whatever the interval.
+bool due(std::int64_t every, std::int64_t step) { return step % every == 0 || step == 1; }
+
 // One parameter's part, which its hook writes from the backward's thread.
 struct Slot {
   kernels::Moments moments;
@@ -162,8 +165,8 @@ struct Watch::Impl {
   }
 
   void plan_step() {
-    shared->due = steps % options.every == 0;
-    shared->histogram_due = options.histograms_every > 0 && steps % options.histograms_every == 0;
+    shared->due = due(options.every, steps + 1);
+    shared->histogram_due = options.histograms_every > 0 && due(options.histograms_every, steps + 1);
     for (Slot& slot : shared->slots) {
       slot.arrivals = slot.read_at = 0;
     }
@@ -221,8 +224,8 @@ struct Watch::Impl {
     if (options.weights_every == 0) {
       return;
     }
-    if ((steps - 1) % options.weights_every != 0) {
-      if (steps % options.weights_every == 0) {
+    if (!due(options.weights_every, steps)) {
+      if (due(options.weights_every, steps + 1)) {
         rebase();
       }
       return;

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <utility>
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -44,6 +45,7 @@ class Database {
  public:
   enum class Mode { read_only, read_write };
   Database(const std::filesystem::path& path, Mode mode);
+  Database(Database&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
   ~Database();
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;

@@ -206,6 +206,21 @@ std::string issues_section(const RunReader& run) {
   return text;
 }
 
+std::string diagnosis_section(const RunReader& run) {
+  std::string text;
+  for (const Finding& finding : run.findings()) {
+    text +=
+        wrapped(number_text(std::round(100 * finding.confidence), 3) + " %: " + finding.title +
+                    (finding.layer.empty() ? "" : ": " + finding.layer) + ", from step " + std::to_string(finding.step),
+                2);
+    for (const Issue& issue : finding.evidence) {
+      text += wrapped(issue.message + " (" + issue.rule + ", step " + std::to_string(issue.step) + ")", 4);
+    }
+    text += wrapped("-> " + finding.remedy, 4);
+  }
+  return text.empty() ? text : "\nDiagnosis (most likely cause first)\n\n" + text;
+}
+
 std::string checkpoints_section(const RunReader& run) {
   std::vector<std::vector<std::string>> rows{{"checkpoint", "step", "MiB", "training waited (ms)", "safe after (s)"}};
   for (const CheckpointRow& row : run.checkpoints()) {
@@ -236,6 +251,8 @@ std::string purpose_of(const std::string& name) {
       {"events.jsonl", "every event, a JSON object a line"},
       {"model.safetensors", "the final weights"},
       {"report.txt", "this report"},
+      {"report.html", "the report with every picture in it"},
+      {"plots", "pictures"},
       {"training.png", "loss, gradient norm and learning rate over the steps"},
       {"checkpoints", "weights and state to go on from"}};
   if (name.starts_with("events.out.tfevents.")) {
@@ -262,15 +279,16 @@ std::string next_section(const std::string& folder) {
   return "\nNext\n\n" +
          text_pairs({{"go on, with more epochs", "gradwise train --resume " + folder + " --set train.epochs=N"},
                      {"see it in TensorBoard", "tensorboard --logdir " + folder},
-                     {"compare with other runs", "gradwise runs"}});
+                     {"see its layers", "gradwise plot " + folder},
+                     {"compare with other runs", "gradwise compare " + folder + " OTHER"}});
 }
 
 }  // namespace
 
 std::string text_report(const RunReader& run) {
-  return header(run, summarize_run(run.folder())) + epochs_table(run) + other_data_table(run) + steps_section(run) +
-         issues_section(run) + checkpoints_section(run) + messages_section(run) + files_section(run.folder()) +
-         next_section(run.folder().string());
+  return header(run, summarize_run(run.folder())) + epochs_table(run) + other_data_table(run) + diagnosis_section(run) +
+         steps_section(run) + issues_section(run) + checkpoints_section(run) + messages_section(run) +
+         files_section(run.folder()) + next_section(run.folder().string());
 }
 
 void write_report(const RunReader& run, const std::filesystem::path& path) {

@@ -1,4 +1,4 @@
-#include "gradwise/report/curves.h"
+#include "gradwise/report/figures.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,30 @@
+#include "cli/config/subject.h"
+
+#include "cli/commands/run_path.h"
+#include "cli/config/load_config.h"
+#include "gradwise/train/checkpoint.h"
+
+namespace gradwise {
+
+Subject subject_named(const std::string& name) {
+  const std::filesystem::path path = run_path(name);
+  if (!std::filesystem::is_directory(path)) {
+    return {path, {}, {}};
+  }
+  Subject subject{path / "config.toml", {}, path};
+  const std::filesystem::path checkpoints = path / "checkpoints";
+  if (std::filesystem::exists(checkpoints) && !list_checkpoints(checkpoints).empty()) {
+    std::vector<std::string> complaints;
+    subject.checkpoint = newest_checkpoint(checkpoints, complaints).first.path;
+  }
+  return subject;
+}
+
+RunConfig config_of(const Subject& subject, const std::vector<std::string>& overrides) {
+  RunConfig config = load_config(subject.config, overrides);
+  resolve_paths(config, subject.config.parent_path());
+  check_config(config);
+  return config;
+}
+
+}  // namespace gradwise

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gradwise/plot/canvas.h"
+
+/// Panels of plain numbers, from wherever they come.
+namespace gradwise {
+
+/// A symmetric matrix of figures between -1 and 1, row by row; the figures stand in the cells where there are few.
+[[nodiscard]] Panel correlation_panel(const std::string& title, const std::vector<double>& matrix,
+                                      const std::vector<std::string>& names);
+
+/// Eigenvalues and their density, as pairs in order.
+[[nodiscard]] Panel spectrum_panel(const std::string& title, const std::vector<std::pair<double, double>>& density);
+
+/// A bar for each name, on a logarithmic axis where the figures range over more than two powers of ten.
+[[nodiscard]] Panel bar_panel(const std::string& title, const std::string& axis, const std::vector<std::string>& names,
+                              const std::vector<double>& values);
+
+/// Lines over names in an order (layers by depth), one for each entry of `lines`, with a logarithmic y axis.
+struct NamedLine {
+  std::string name;
+  std::vector<double> values;
+};
+[[nodiscard]] Panel depth_panel(const std::string& title, const std::string& axis,
+                                const std::vector<std::string>& names, const std::vector<NamedLine>& lines);
+
+}  // namespace gradwise

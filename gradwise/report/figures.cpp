@@ -1,0 +1,48 @@
+#include "gradwise/report/figures.h"
+
+#include "gradwise/core/error.h"
+#include "gradwise/core/nearest_name.h"
+#include "gradwise/report/layer_panels.h"
+#include "gradwise/report/training_panels.h"
+#include "gradwise/report/watch_panels.h"
+
+namespace gradwise {
+
+const std::vector<Figure>& figures() {
+  static const std::vector<Figure> kAll = {
+      {"training", "loss with the issues marked, gradient norm, learning rate", training_panels},
+      {"norms", "gradient norms of the layers over the steps, as a heat map and as lines", norm_panels},
+      {"flow", "gradients by depth, from the start of the run to its end", flow_panels},
+      {"updates", "update-to-weight ratios of the layers, with the band to be in", update_panels},
+      {"angles", "cosine of each gradient with the one before", angle_panels},
+      {"histograms", "magnitudes of gradients over time", histogram_panels},
+      {"activations", "dead and saturated shares of the activations", activation_panels},
+      {"noise", "gradient noise scale beside the batch size", noise_panels}};
+  return kAll;
+}
+
+const Figure& figure_named(const std::string& name) {
+  std::vector<std::string> known;
+  for (const Figure& figure : figures()) {
+    if (figure.name == name) {
+      return figure;
+    }
+    known.push_back(figure.name);
+  }
+  fail_usage("plot", "there is no figure \"", name, "\"", did_you_mean(name, known));
+}
+
+PlotStatus plot_figure(const Figure& figure, const RunReader& run, const std::filesystem::path& path) {
+  check_picture_path(path);
+  const std::vector<Panel> panels = figure.panels(run);
+  if (panels.empty()) {
+    return {false, run.steps().empty() ? "the run has no step to draw yet" : "the run holds nothing of this kind"};
+  }
+  return draw(panels, run.info("name"), path);
+}
+
+PlotStatus plot_training(const RunReader& run, const std::filesystem::path& path) {
+  return plot_figure(figure_named("training"), run, path);
+}
+
+}  // namespace gradwise
