@@ -25,7 +25,7 @@ LAYERS: dict[str, set[str]] = {
     "rules": {"core"},
     "analysis": {"core", "autograd", "curvature", "plot", "rules"},
     "data": {"core"},
-    "adapters": {"core", "data"},
+    "adapters": {"core", "autograd", "data"},
     "train": {"core", "autograd", "optim", "dist", "data"},
     "monitor": {"core", "kernels", "autograd", "analysis", "rules"},
     "record": {"core"},

@@ -8,8 +8,9 @@
 namespace gradwise {
 namespace {
 
+constexpr double kLeastDensity = 1e-6;  // what a logarithmic axis begins with
 constexpr std::size_t kMostPrinted = 12;
-constexpr std::size_t kMostUpright = 10;  // names on the x axis that need no turning
+constexpr std::size_t kMostUpright = 5;  // names on the x axis that need no turning
 
 std::string x_names(const std::vector<std::string>& names) {
   const bool turned = names.size() > kMostUpright ||
@@ -42,12 +43,14 @@ Panel correlation_panel(const std::string& title, const std::vector<double>& mat
 Panel spectrum_panel(const std::string& title, const std::vector<std::pair<double, double>>& density) {
   std::vector<std::vector<double>> rows;
   for (const auto& [value, share] : density) {
-    rows.push_back({value, share});
+    rows.push_back({value, std::max(share, kLeastDensity)});
   }
-  return {title, data_block("spectrum", rows) +
-                     "set logscale y\nset xlabel 'eigenvalue'\nset ylabel 'density'\nset format y '10^{%T}'\n"
-                     "plot $spectrum using 1:2 with filledcurves y1=1e-12 fc rgb '" +
-                     colour::kSky + "' notitle, " + plotted_line("spectrum", "1:2", colour::kBlue, "density")};
+  return {
+      title,
+      data_block("spectrum", rows) +
+          "set logscale y\nset xlabel 'eigenvalue'\nset ylabel 'density'\nset yrange [1e-6:*]\nset format y '10^{%T}'\n"
+          "plot $spectrum using 1:2 with filledcurves y1=1e-6 fc rgb '" +
+          colour::kSky + "' notitle, " + plotted_line("spectrum", "1:2", colour::kBlue, "density")};
 }
 
 Panel bar_panel(const std::string& title, const std::string& axis, const std::vector<std::string>& names,
@@ -56,8 +59,9 @@ Panel bar_panel(const std::string& title, const std::string& axis, const std::ve
   for (std::size_t i = 0; i < values.size(); ++i) {
     rows.push_back({static_cast<double>(i), values[i]});
   }
-  return {title, data_block("bars", rows) + x_names(names) + (ranges_widely(values) ? "set logscale y\n" : "") +
-                     "set ylabel " + gnuplot_word(axis) +
+  return {title, data_block("bars", rows) + x_names(names) +
+                     (ranges_widely(values) ? "set logscale y\n" : "set yrange [0:*]\n") + "set ylabel " +
+                     gnuplot_word(axis) +
                      "\nset boxwidth 0.7\nset style fill solid 0.9\nset rmargin 4\nset xrange [-0.7:" +
                      std::to_string(values.size()) + "-0.3]\nplot $bars using 1:2 with boxes lc rgb '" + colour::kBlue +
                      "' notitle"};

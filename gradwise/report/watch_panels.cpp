@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kMostRidges = 24;
 constexpr std::size_t kMostHistograms = 4;
+constexpr double kOverlap = 2.5;  // rows that a ridge reaches over
 constexpr int kBins = 32;
 constexpr int kLeastPower = -26;  // bin b holds 2^(b-26) <= |g| < 2^(b-25)
 
@@ -50,11 +51,12 @@ Panel ridge_panel(const ParameterFacts& facts, const std::vector<const StepReadi
   }
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     const std::vector<double> shares = magnitudes(readings[chosen[i]]->histograms[parameter]);
+    const double peak = std::max(1e-9, *std::ranges::max_element(shares));
     for (int b = 0; b < kBins; ++b) {
       const double share = shares[static_cast<std::size_t>(b)];
-      rows[static_cast<std::size_t>(b)].push_back(static_cast<double>(i) + 8 * share);
-      first = share > 1e-3 ? std::min(first, b) : first;
-      last = share > 1e-3 ? std::max(last, b) : last;
+      rows[static_cast<std::size_t>(b)].push_back(static_cast<double>(i) + kOverlap * share / peak);
+      first = share > 3e-3 ? std::min(first, b) : first;
+      last = share > 3e-3 ? std::max(last, b) : last;
     }
   }
   std::string text = data_block("ridges", rows);
