@@ -60,6 +60,7 @@ int main(int argc, char** argv) {
   gradwise::add_plot_command(program, result);
   gradwise::add_compare_command(program);
   gradwise::add_doctor_command(program, result);
+  gradwise::add_rules_command(program);
   gradwise::add_config_command(program);
   gradwise::add_completion_command(program);
   for (CLI::App* command : program.get_subcommands([](CLI::App*) { return true; })) {

@@ -19,6 +19,7 @@ void add_analyze_command(CLI::App& program);
 void add_plot_command(CLI::App& program, CommandResult& result);
 void add_compare_command(CLI::App& program);
 void add_doctor_command(CLI::App& program, CommandResult& result);
+void add_rules_command(CLI::App& program);
 void add_config_command(CLI::App& program);
 void add_completion_command(CLI::App& program);
 

@@ -20,7 +20,7 @@ def train(config, run, *overrides, check=0):
 
 def test_version_and_help():
     assert gradwise("--version", check=0).stdout.startswith("gradwise ")
-    for command in ([], ["train"], ["runs"], ["report"], ["config"], ["completion"]):
+    for command in ([], ["train"], ["runs"], ["report"], ["plot"], ["compare"], ["analyze"], ["doctor"], ["config"]):
         assert "--help" in gradwise(*command, "--help", check=0).stdout
 
 

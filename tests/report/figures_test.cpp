@@ -2,14 +2,18 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "gradwise/record/run_store.h"
+#include "gradwise/report/comparison.h"
+#include "gradwise/report/html_report.h"
 #include "tests/data/error_of.h"
 #include "tests/data/temporary_folder.h"
 #include "tests/record/synthetic_run.h"
@@ -32,6 +36,35 @@ std::vector<Event> run_of(std::int64_t steps, bool with_norms) {
     info.grad_norm = with_norms ? info.grad_norm : kNotMeasured;
     events.push_back(event_after(static_cast<double>(step), step, info));
   }
+  return events;
+}
+
+// Six layers that were read every ten steps, as a vanishing gradient would look, with everything that can be drawn.
+std::vector<Event> watched_events(std::int64_t steps) {
+  RunFacts facts;
+  for (int layer = 0; layer < 6; ++layer) {
+    facts.parameters.push_back({"layer_" + std::to_string(layer) + ".weight", {32, 16}});
+    facts.parameters.push_back({"layer_" + std::to_string(layer) + ".bias", {32}});
+  }
+  const auto shared = std::make_shared<const RunFacts>(facts);
+  std::vector<Event> events = run_of(steps, true);
+  for (std::int64_t step = 10; step <= steps; step += 10) {
+    auto reading = std::make_shared<StepReading>();
+    reading->step = step;
+    for (std::size_t i = 0; i < facts.parameters.size(); ++i) {
+      ParameterReading p;
+      p.grad_norm = std::pow(10.0, static_cast<double>(i) / 2 - 6);
+      p.grad_cosine = 0.9 - 0.1 * static_cast<double>(i);
+      p.update_ratio = 1e-3;
+      reading->parameters.push_back(p);
+      reading->histograms.emplace_back().fill(static_cast<std::int64_t>(i) + 1);
+    }
+    reading->activations.push_back({.layer = "layer_0", .op = "relu", .elements = 64, .dead = 0.2});
+    reading->activations.push_back({.layer = "layer_1", .op = "tanh", .elements = 64, .saturated = 0.7});
+    reading->noise_scale = 100 + static_cast<double>(step);
+    events.push_back(event_after(static_cast<double>(steps), step, WatchedStep{shared, reading}));
+  }
+  events.push_back(event_after(static_cast<double>(steps), steps, synthetic_issue(steps / 2)));
   return events;
 }
 
@@ -130,6 +163,94 @@ TEST(Curves, ARunWithoutStepsIsSaid) {
   const PlotStatus status = plot_training(run_with(folder, run_of(0, true)), folder / "a.png");
   EXPECT_FALSE(status.drawn);
   EXPECT_EQ(status.reason, "the run has no step to draw yet");
+}
+
+TEST(Figures, AllHavePanelsOfAWatchedRunAndNoneOfAnother) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "plain");
+  const TemporaryFolder other;
+  const RunReader watched = run_with(folder, watched_events(60));
+  const RunReader plain = run_with(other, run_of(60, true));
+  for (const Figure& figure : figures()) {
+    EXPECT_FALSE(figure.panels(watched).empty()) << figure.name;
+    EXPECT_EQ(figure.panels(plain).empty(), figure.name != "training") << figure.name;
+    const PlotStatus status = plot_figure(figure, watched, folder / (figure.name + ".svg"));
+    if (status.reason == "the program gnuplot is not installed") {
+      GTEST_SKIP() << status.reason;
+    }
+    EXPECT_TRUE(status.drawn) << figure.name << ": " << status.reason;
+  }
+  EXPECT_EQ(plot_figure(figure_named("norms"), plain, folder / "a.png").reason, "the run holds nothing of this kind");
+  const std::string norms = content_of(folder / "norms.svg");
+  EXPECT_NE(norms.find("layer_5.weight"), std::string::npos) << "underscores are not taken for subscripts";
+  EXPECT_NE(content_of(folder / "training.svg").find("nonfinite_gradient"), std::string::npos);
+  EXPECT_ERROR_WITH("there is no figure \"norm\"; did you mean \"norms\"?", figure_named("norm"));
+}
+
+TEST(Figures, SayWhereTheyCannotBeWritten) {
+  const TemporaryFolder folder;
+  const RunReader run = run_with(folder, synthetic_run());
+  EXPECT_FALSE(plot_training(run, folder / "no/such/folder/a.png").drawn);
+}
+
+TEST(HtmlReport, HoldsEverythingInOneFile) {
+  const TemporaryFolder folder;
+  std::vector<Event> events = watched_events(60);
+  Diagnosed diagnosed;
+  diagnosed.findings.push_back({.cause = "vanishing_gradient",
+                                .title = "the gradient <vanishes>",
+                                .layer = "layer_0",
+                                .step = 10,
+                                .confidence = 0.9,
+                                .evidence = {synthetic_issue(10)},
+                                .remedy = "use ReLU & normalise"});
+  events.push_back(event_after(61, 60, diagnosed));
+  write_html_report(run_with(folder, events), folder / "report.html");
+  const std::string page = content_of(folder / "report.html");
+  EXPECT_TRUE(page.starts_with("<!doctype html>"));
+  EXPECT_NE(page.find("the gradient &lt;vanishes&gt;: layer_0"), std::string::npos);
+  EXPECT_NE(page.find("use ReLU &amp; normalise"), std::string::npos);
+  EXPECT_EQ(page.find("<script"), std::string::npos);
+  EXPECT_EQ(page.find("src=\"http"), std::string::npos);
+  if (page.find("is not installed") == std::string::npos) {
+    std::size_t pictures = 0;
+    for (std::size_t at = page.find("data:image/svg+xml,"); at != std::string::npos;
+         at = page.find("data:image/svg+xml,", at + 1)) {
+      ++pictures;
+    }
+    EXPECT_EQ(pictures, figures().size());
+  }
+  write_html_report(run_with(TemporaryFolder(), run_of(3, true)), folder / "well.html");
+  EXPECT_NE(content_of(folder / "well.html").find("Nothing to report"), std::string::npos);
+}
+
+TEST(HtmlReport, SaysThatItHasNoPictures) {
+  const TemporaryFolder folder;
+  const RunReader run = run_with(folder, synthetic_run());
+  std::filesystem::create_directory(folder / "empty");
+  const NoPrograms guard(folder / "empty");
+  write_html_report(run, folder / "report.html");
+  EXPECT_NE(content_of(folder / "report.html").find("no picture: the program gnuplot is not installed"),
+            std::string::npos);
+}
+
+TEST(Comparison, ListsRunsAndTheSettingsThatDiffer) {
+  const TemporaryFolder one;
+  const TemporaryFolder two;
+  std::ofstream(one / "config.toml") << "[optimizer]\nlr = 0.1\nname = \"sgd\"\n";
+  std::ofstream(two / "config.toml") << "[optimizer]\nlr = 0.2\nname = \"sgd\"\n";
+  std::vector<RunReader> runs;
+  runs.push_back(run_with(one, synthetic_run()));
+  runs.push_back(run_with(two, run_of(30, true)));
+  const std::string text = text_comparison(runs);
+  EXPECT_NE(text.find("optimizer.lr"), std::string::npos);
+  EXPECT_EQ(text.find("optimizer.name"), std::string::npos) << "it is the same in both";
+  const PlotStatus status = plot_comparison(runs, one / "a.svg");
+  if (status.reason == "the program gnuplot is not installed") {
+    GTEST_SKIP() << status.reason;
+  }
+  EXPECT_TRUE(status.drawn) << status.reason;
+  EXPECT_NE(content_of(one / "a.svg").find("Comparison of 2 runs"), std::string::npos);
 }
 
 TEST(Curves, RefusesOtherFiles) {

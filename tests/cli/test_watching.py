@@ -1,0 +1,119 @@
+"""Pictures, comparison, analysis and the doctor, on runs of the command line."""
+
+import json
+import os
+import shutil
+
+import pytest
+from conftest import gradwise
+
+DRAWN = pytest.mark.skipif(shutil.which("gnuplot") is None, reason="gnuplot is not installed")
+
+
+@pytest.fixture(scope="module")
+def run(images, tmp_path_factory):
+    """A run of 75 steps, read often."""
+    folder = tmp_path_factory.mktemp("watched")
+    config = folder / "small.toml"
+    config.write_text(
+        f"""
+[data]
+train_images = "{images}/train-images.gz"
+train_labels = "{images}/train-labels.gz"
+test_images = "{images}/test-images.gz"
+test_labels = "{images}/test-labels.gz"
+[loader]
+batch_size = 24
+scale = 0.004
+[model]
+hidden = [16, 16]
+[train]
+epochs = 3
+metrics = ["accuracy"]
+[watch]
+record_every = 5
+activations_every = 5
+[watch.gradients]
+histograms_every = 5
+"""
+    )
+    gradwise("train", config, "--set", f"run.dir={folder}/run", check=0)
+    return folder / "run"
+
+
+@DRAWN
+def test_plots_are_made_and_what_is_missing_is_said(run, tmp_path):
+    done = gradwise("plot", run, "-o", tmp_path / "pictures", check=0)
+    drawn = {path.stem for path in (tmp_path / "pictures").iterdir()}
+    assert {"training", "norms", "flow", "updates", "angles", "histograms", "activations"} <= drawn
+    assert len(done.stdout.splitlines()) == 8
+    gradwise("plot", run, "--what", "flow", "-o", tmp_path / "flow.pdf", check=0)
+    assert (tmp_path / "flow.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_plot_refuses_what_it_cannot_draw(run, tmp_path):
+    assert 'there is no figure "norm"; did you mean "norms"?' in gradwise("plot", run, "--what", "norm", check=2).stderr
+    assert "allowed: .png, .svg, .pdf" in gradwise(
+        "plot", run, "--what", "norms", "-o", tmp_path / "a.gif", check=2).stderr
+    assert "is one file" in gradwise("plot", run, "-o", tmp_path / "a.png", check=2).stderr
+    file = tmp_path / "file"
+    file.write_text("")
+    assert "no picture of norms" in gradwise("plot", run, "--what", "norms", "-o", file / "x", check=1).stderr
+    assert gradwise("plot", tmp_path / "none", check=1).stderr.startswith("gradwise: error: ")
+
+
+def test_without_gnuplot_the_rest_goes_on(run, tmp_path, monkeypatch):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.setenv("PATH", str(empty))
+    assert "gnuplot is not installed" in gradwise("plot", run, "--what", "norms", check=1).stderr
+    report = gradwise("report", run, check=0)
+    assert "gnuplot is not installed" in report.stderr
+    assert "no picture" in (run / "report.html").read_text()
+    monkeypatch.setenv("PATH", os.defpath)
+    gradwise("report", run, check=0)
+
+
+def test_compare(run, tmp_path):
+    other = tmp_path / "other"
+    gradwise("train", run / "config.toml", "--set", f"run.dir={other}", "--set", "optimizer.lr=0.02", check=0)
+    text = gradwise("compare", run, other, check=0).stdout
+    assert "optimizer.lr" in text and "optimizer.name" not in text
+    gradwise("compare", run, check=2)
+    assert "no run" in gradwise("compare", run, tmp_path / "none", check=1).stderr
+
+
+def test_analyze_a_run_and_a_configuration(run, tmp_path):
+    text = gradwise("analyze", run, "--hessian", "-o", tmp_path, check=0).stdout
+    assert "at step 75" in text and "largest eigenvalues" in text
+    figures = json.loads((tmp_path / "gradient_analysis.json").read_text())
+    assert figures["samples"] == 8 * 24
+    assert len(figures["correlation"]["micro_batches"]) == 64
+    fresh = gradwise("analyze", run / "config.toml", "-o", tmp_path, "--set", "analysis.micro_batches=4", check=0).stdout
+    assert "fresh weights" in fresh
+    bad = gradwise("analyze", run, "-o", tmp_path, "--set", "analysis.micro_batches=1000", check=2)
+    assert "angles and correlation need at least micro_batches = 1000" in bad.stderr
+
+
+def test_doctor_finds_and_mends_a_rate_that_is_too_high(run, tmp_path):
+    config = tmp_path / "hot.toml"
+    config.write_text((run / "config.toml").read_text())
+    sick = ("--set", "optimizer.lr=5.0", "--set", "train.schedule.warmup_steps=0", "--steps", 60)
+    assert "the learning rate is too high" in gradwise("doctor", config, *sick, check=0).stdout
+    mended = tmp_path / "mended.toml"
+    text = gradwise("doctor", config, *sick, "--fix", "-o", mended, check=0).stdout
+    before, after = (float(text.split(f"\n{word}")[1].split("held-out data ")[1].split(",")[0].split()[0])
+                     for word in ("before", "after "))
+    assert after < before
+    assert mended.exists()
+
+
+def test_rules_are_listed_with_what_can_be_set():
+    everything = gradwise("rules", check=0).stdout
+    assert everything.count("\n-> ") + everything.count("    -> ") >= 67
+    assert "dead_units.share = 0.5" in gradwise("rules", "dead_units", check=0).stdout
+    assert 'did you mean "dead_units"?' in gradwise("rules", "ded_units", check=2).stderr
+
+
+def test_doctor_says_nothing_of_a_healthy_configuration(run):
+    assert "healthy" in gradwise("doctor", run / "config.toml", "--steps", 60, check=0).stdout
