@@ -10,6 +10,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "gradwise/autograd/graph_walk.h"
 #include "gradwise/optim/torch_optimizers.h"
 
 namespace gradwise::bench {
@@ -55,12 +56,18 @@ std::int64_t HandLoop::train_epoch(BatchSource& source) {
   source.start(epoch_++, 0);
   for (Batch batch; source.next(batch);) {
     const at::Tensor loss = at::cross_entropy_loss(model_.forward(batch), batch.target);
+    if (walk_every_ > 0 && step_ % walk_every_ == 0) {
+      activations_ += walk_graph(loss, model_.parameters).activations.size();
+    }
     loss.backward();
     losses_.push_back(loss.item<double>());
     if (watch_) {
       (void)watch_->step();
     }
     update();
+    if (watch_) {
+      (void)watch_->after_update();
+    }
     clear_gradients();
     const double done = static_cast<double>(++step_) / static_cast<double>(steps_);
     optimizer_->param_groups()[0].options().set_lr(kLearningRate * 0.5 * (1 + std::cos(std::numbers::pi * done)));

@@ -18,8 +18,10 @@ class HandLoop {
   /// `steps` in all, for the schedule.
   HandLoop(const Setting& setting, std::int64_t steps);
 
-  /// From now on every gradient is read, in every step.
-  void watch() { watch_ = std::make_unique<Watch>(model_.parameters); }
+  /// From now on every gradient, weight and update is read, as the options say.
+  void watch(WatchOptions options = {}) { watch_ = std::make_unique<Watch>(model_.parameters, options); }
+  /// From now on the activations are read off the loss's graph, in every step of this interval.
+  void walk(std::int64_t every) { walk_every_ = every; }
 
   /// Returns the number of images.
   std::int64_t train_epoch(BatchSource& source);
@@ -38,6 +40,8 @@ class HandLoop {
   std::int64_t step_ = 0;
   std::int64_t steps_;
   std::unique_ptr<Watch> watch_;
+  std::int64_t walk_every_ = 0;
+  std::size_t activations_ = 0;  // that the walks have read
 };
 
 }  // namespace gradwise::bench

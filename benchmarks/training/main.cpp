@@ -2,13 +2,15 @@
 //   bench_training loop --model mlp --folder DIR        images per second of the loop with everything on
 //   bench_training hand --model mlp                     of the same loop written by hand
 //   bench_training cost --model tiny --folder DIR       both in turn in one process: seconds a step of each round
-//   bench_training watch --model mlp                    seconds a step with a Watch on the gradients and without
+//   bench_training watch --model mlp                    seconds a step, plain and with what may be watched
 //   bench_training checkpoint --folder DIR              blocking time of a checkpoint, and of a copy of its bytes
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "benchmarks/training/checkpoint_cost.h"
@@ -68,27 +70,29 @@ json run_cost(const Setting& setting, std::int64_t rounds) {
   return {{"steps_per_round", steps}, {"loop_seconds_per_step", loop_seconds}, {"hand_seconds_per_step", hand_seconds}};
 }
 
-// Seconds a step of the loop by hand, with a Watch on its gradients and without, in turn.
+// Seconds a step of the loop by hand: as it is, and with what may be watched, in turn.
 json run_watch(const Setting& setting, std::int64_t rounds) {
   const auto source = make_source(setting);
   const auto steps = static_cast<double>(source->batches_per_epoch());
-  HandLoop plain(setting, (1 + rounds) * source->batches_per_epoch());
-  HandLoop watched(setting, (1 + rounds) * source->batches_per_epoch());
-  watched.watch();
-  std::vector<double> plain_seconds;
-  std::vector<double> watched_seconds;
+  const std::int64_t all_steps = (1 + rounds) * source->batches_per_epoch();
+  std::vector<std::pair<std::string, std::unique_ptr<HandLoop>>> loops;
+  for (const char* name : {"plain", "watched", "histograms", "walked"}) {
+    loops.emplace_back(name, std::make_unique<HandLoop>(setting, all_steps));
+  }
+  loops[1].second->watch();
+  loops[2].second->watch({.histograms_every = 10});
+  loops[3].second->walk(10);
+  json seconds;
   for (std::int64_t round = 0; round <= rounds; ++round) {
-    const Stopwatch plain_watch;
-    (void)plain.train_epoch(*source);
-    const double without = plain_watch.seconds() / steps;
-    const Stopwatch watched_watch;
-    (void)watched.train_epoch(*source);
-    if (round > 0) {  // the first warms up
-      plain_seconds.push_back(without);
-      watched_seconds.push_back(watched_watch.seconds() / steps);
+    for (const auto& [name, loop] : loops) {
+      const Stopwatch stopwatch;
+      (void)loop->train_epoch(*source);
+      if (round > 0) {  // the first warms up
+        seconds[name].push_back(stopwatch.seconds() / steps);
+      }
     }
   }
-  return {{"plain_seconds_per_step", plain_seconds}, {"watched_seconds_per_step", watched_seconds}};
+  return seconds;
 }
 
 json run_checkpoint(const Setting& setting, std::int64_t parameters, std::int64_t rounds) {
@@ -122,16 +126,16 @@ int main(int count, char** words) {
   const CLI::App* loop = app.add_subcommand("loop", "Gradwise's loop with everything on");
   const CLI::App* hand = app.add_subcommand("hand", "the same loop by hand");
   const CLI::App* cost = app.add_subcommand("cost", "both in turn");
-  const CLI::App* watch = app.add_subcommand("watch", "the loop by hand with a Watch and without, in turn");
+  const CLI::App* watch = app.add_subcommand("watch", "the loop by hand, plain and watched in turn");
   app.add_subcommand("checkpoint", "blocking time of a checkpoint");
   CLI11_PARSE(app, count, words);
   try {
     set_up_process(setting);
-    const nlohmann::json result = loop->parsed()   ? run_loop(setting)
-                                  : hand->parsed() ? run_hand(setting)
-                                  : cost->parsed() ? run_cost(setting, rounds)
-                                 : watch->parsed() ? run_watch(setting, rounds)
-                                                   : run_checkpoint(setting, parameters, rounds);
+    const nlohmann::json result = loop->parsed()    ? run_loop(setting)
+                                  : hand->parsed()  ? run_hand(setting)
+                                  : cost->parsed()  ? run_cost(setting, rounds)
+                                  : watch->parsed() ? run_watch(setting, rounds)
+                                                    : run_checkpoint(setting, parameters, rounds);
     std::printf("%s\n", result.dump().c_str());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_training: %s\n", error.what());

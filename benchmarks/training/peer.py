@@ -57,16 +57,46 @@ class Cnn(nn.Module):
         return self.head(x)
 
 
-def train_epoch(model, loader, optimizer, loss_function):
+def read_statistics(model):
+    """Four figures of each gradient, as a script would take them for its log."""
+    for parameter in model.parameters():
+        gradient = parameter.grad
+        _ = gradient.norm().item(), gradient.mean().item(), gradient.std().item(), gradient.abs().max().item()
+
+
+def make_histograms(model):
+    """A histogram of each gradient, as trackers make them."""
+    for parameter in model.parameters():
+        np.histogram(parameter.grad.numpy(), bins=64)
+
+
+def train_epoch(model, loader, optimizer, loss_function, look=None):
     losses = []
     for inputs, labels in loader:
         optimizer.zero_grad()
         loss = loss_function(model(inputs), labels)
         loss.backward()
+        if look is not None:
+            look(model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item())
     return losses
+
+
+def compare_watching(options, loader):
+    """Seconds a step, plain and with what is watched from Python, in turn."""
+    sides = {"plain": None, "statistics": read_statistics, "histograms": make_histograms}
+    models = {name: Cnn(options.layout == "fast") if options.model == "cnn" else mlp() for name in sides}
+    optimizers = {name: torch.optim.AdamW(model.parameters(), lr=1e-3) for name, model in models.items()}
+    seconds = {name: [] for name in sides}
+    for number in range(options.rounds + 1):
+        for name, look in sides.items():
+            start = time.perf_counter()
+            train_epoch(models[name], loader, optimizers[name], nn.CrossEntropyLoss(), look)
+            if number > 0:  # the first warms up
+                seconds[name].append((time.perf_counter() - start) / len(loader))
+    print(json.dumps(seconds))
 
 
 def main():
@@ -77,6 +107,8 @@ def main():
     parser.add_argument("--epochs", type=int, default=2, help="measured epochs, after one for warming up")
     parser.add_argument("--threads", type=int, default=0, help="0: PyTorch's own choice")
     parser.add_argument("--layout", choices=["fast", "plain"], default="fast", help="of the cnn")
+    parser.add_argument("--watch", action="store_true", help="what it costs to watch gradients from Python")
+    parser.add_argument("--rounds", type=int, default=10, help="of --watch")
     options = parser.parse_args()
     if options.threads > 0:
         torch.set_num_threads(options.threads)
@@ -85,6 +117,9 @@ def main():
     inputs, labels = read_images(options.data, options.images)
     batch_size = 128 if options.model == "cnn" else 64
     loader = DataLoader(TensorDataset(inputs, labels), batch_size=batch_size, shuffle=True)
+    if options.watch:
+        compare_watching(options, loader)
+        return
     model = Cnn(options.layout == "fast") if options.model == "cnn" else mlp()
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
