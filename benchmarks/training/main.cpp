@@ -84,7 +84,8 @@ json run_watch(const Setting& setting, std::int64_t rounds) {
   loops[3].second->walk(10);
   json seconds;
   for (std::int64_t round = 0; round <= rounds; ++round) {
-    for (const auto& [name, loop] : loops) {
+    for (std::size_t i = 0; i < loops.size(); ++i) {  // another one first in each round
+      const auto& [name, loop] = loops[(i + static_cast<std::size_t>(round)) % loops.size()];
       const Stopwatch stopwatch;
       (void)loop->train_epoch(*source);
       if (round > 0) {  // the first warms up

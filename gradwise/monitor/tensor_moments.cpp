@@ -1,5 +1,6 @@
 #include "gradwise/monitor/tensor_moments.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/stack.h>
@@ -7,6 +8,8 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
+#include <array>
 #include <limits>
 
 namespace gradwise {
@@ -31,6 +34,32 @@ at::Tensor in_one_piece(const at::Tensor& gradient) {
   return values.is_non_overlapping_and_dense() ? values : values.contiguous();
 }
 
+constexpr std::int64_t kMostPieces = 64;
+constexpr std::int64_t kLeastPiece = 64 * static_cast<std::int64_t>(kernels::kBlock);
+
+// Reads a piece of memory in parts, by as many threads as ATen has, and joins what they give in the order of the parts:
+// the figures do not depend on the number of threads. `read` takes the first element and their number.
+template <class Figures, class Read>
+Figures read_in_pieces(std::int64_t count, const Read& read) {
+  constexpr auto kBlock = static_cast<std::int64_t>(kernels::kBlock);
+  const std::int64_t share = (count / kMostPieces / kBlock + 1) * kBlock;
+  const std::int64_t piece = std::max(kLeastPiece, share);
+  const std::int64_t pieces = (count + piece - 1) / piece;
+  if (pieces <= 1) {
+    return read(0, count);
+  }
+  std::array<Figures, kMostPieces> found;
+  at::parallel_for(0, pieces, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      found[static_cast<std::size_t>(i)] = read(i * piece, std::min(piece, count - i * piece));
+    }
+  });
+  for (std::int64_t i = 1; i < pieces; ++i) {
+    found[0].merge(found[static_cast<std::size_t>(i)]);
+  }
+  return found[0];
+}
+
 kernels::Moments zeros_only(std::int64_t count) {
   kernels::Moments zeros;
   if (count > 0) {
@@ -50,8 +79,12 @@ bool kernels_read(const at::Tensor& gradient) {
 kernels::Moments read_gradient(const at::Tensor& gradient) {
   const at::NoGradGuard no_grad;
   const at::Tensor values = in_one_piece(gradient);
-  kernels::Moments moments = kernels::read_moments(values.const_data_ptr(), static_cast<std::size_t>(values.numel()),
-                                                   element_of(values.scalar_type()));
+  const auto* bytes = static_cast<const std::byte*>(values.const_data_ptr());
+  const auto size = static_cast<std::int64_t>(values.element_size());
+  const kernels::Element element = element_of(values.scalar_type());
+  auto moments = read_in_pieces<kernels::Moments>(values.numel(), [&](std::int64_t first, std::int64_t count) {
+    return kernels::read_moments(bytes + first * size, static_cast<std::size_t>(count), element);
+  });
   if (const std::int64_t absent = gradient.numel() - values.numel(); absent > 0) {  // zeros that are not stored
     moments.merge(zeros_only(absent));
   }
@@ -76,8 +109,13 @@ kernels::WeightMoments read_weights(const at::Tensor& weights, const at::Tensor&
   const at::NoGradGuard no_grad;
   const bool as_it_lies = weights.is_non_overlapping_and_dense() && weights.strides() == before.strides();
   const at::Tensor values = as_it_lies ? weights : weights.contiguous();
-  return kernels::read_weights(values.const_data_ptr(), before.mutable_data_ptr(),
-                               static_cast<std::size_t>(values.numel()), element_of(values.scalar_type()));
+  const auto* now = static_cast<const std::byte*>(values.const_data_ptr());
+  auto* old = static_cast<std::byte*>(before.mutable_data_ptr());
+  const auto size = static_cast<std::int64_t>(values.element_size());
+  const kernels::Element element = element_of(values.scalar_type());
+  return read_in_pieces<kernels::WeightMoments>(values.numel(), [&](std::int64_t first, std::int64_t count) {
+    return kernels::read_weights(now + first * size, old + first * size, static_cast<std::size_t>(count), element);
+  });
 }
 
 at::Tensor weight_figures(const at::Tensor& weights, const at::Tensor& before) {

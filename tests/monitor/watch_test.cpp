@@ -1,6 +1,8 @@
 // Readings against ATen's own operators; what a watched training must not notice; hooks that were there before.
 #include "gradwise/monitor/watch.h"
 
+#include <ATen/Parallel.h>
+
 #include <ATen/ops/dot.h>
 #include <ATen/ops/embedding.h>
 #include <gtest/gtest.h>
@@ -222,6 +224,32 @@ TEST(Watch, ReadsAtItsIntervals) {
     }
   }
   EXPECT_EQ(watch.steps(), 6);
+}
+
+// Large tensors are read in parts, by several threads.
+TEST(Watch, ReadsLargeTensorsAlikeWithAnyNumberOfThreads) {
+  const at::Tensor weight = random_tensor({200'003}, 4).requires_grad_();
+  const at::Tensor factor = random_tensor({200'003}, 5);
+  const int threads = at::get_num_threads();
+  std::vector<ParameterReading> seen;
+  for (const int count : {1, 2}) {
+    at::set_num_threads(count);
+    Watch watch({{"weight"}, {weight}});
+    at::Tensor(weight).mutable_grad().reset();
+    weight.mul(factor).sum().backward();
+    (void)watch.step();
+    const at::NoGradGuard no_grad;
+    const at::Tensor before = weight.detach().clone();
+    at::Tensor(weight).sub_(factor.mul(0.01));
+    seen.push_back(watch.after_update()[0]);
+    at::Tensor(weight).copy_(before);
+  }
+  at::set_num_threads(threads);
+  EXPECT_NEAR(seen[0].grad_norm, factor.to(at::kDouble).norm().item<double>(), 1e-4);
+  EXPECT_NEAR(seen[0].update_norm, 0.01 * seen[0].grad_norm, 1e-4);
+  EXPECT_EQ(seen[0].grad_norm, seen[1].grad_norm);
+  EXPECT_EQ(seen[0].weight_norm, seen[1].weight_norm);
+  EXPECT_EQ(seen[0].update_norm, seen[1].update_norm);
 }
 
 TEST(Watch, CountsEveryElementOfAHistogramOnce) {
