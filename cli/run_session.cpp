@@ -207,20 +207,31 @@ int RunSession::run(std::int64_t resumed_at) {
   try {
     const StopSignals signals(*loop_);
     const FitResult result = loop_->fit(*data_.train, data_.test.get(), loss, device_);
-    if (monitor_) {
-      tell(Diagnosed{monitor_->diagnosis().findings()});
-    }
+    diagnose();
     tell(RunFinished{result.status, result.reason});
     if (result.status == "interrupted") {
       return interrupted(StopSignals::received());
     }
     finish(result);
   } catch (const std::exception& error) {
+    diagnose();
     tell(RunFinished{"failed", error.what()});
     recorder_->drain();
     throw;
   }
   return tell_lost_records();
+}
+
+void RunSession::diagnose() {
+  if (!monitor_) {
+    return;
+  }
+  const std::vector<Finding> findings = monitor_->diagnosis().findings();
+  tell(Diagnosed{findings});
+  recorder_->drain();
+  if (!findings.empty()) {
+    std::printf("\ndiagnosis, most likely cause first\n%s", text_of(findings).c_str());
+  }
 }
 
 int RunSession::tell_lost_records() const {
@@ -275,8 +286,8 @@ void RunSession::finish(const FitResult& result) {
   write_html_report(reader, folder_->file("report.html"));
   const PlotStatus plot = plot_training(reader, folder_->file("training.png"));
   const std::string run = folder_->path().string();
-  std::printf("\nrun      %s\nweights  %s/model.safetensors%s\nreport   %s/report.txt, report.html\n", run.c_str(), run.c_str(),
-              loop_->ema() != nullptr ? " (averaged)" : "", run.c_str());
+  std::printf("\nrun      %s\nweights  %s/model.safetensors%s\nreport   %s/report.txt, report.html\n", run.c_str(),
+              run.c_str(), loop_->ema() != nullptr ? " (averaged)" : "", run.c_str());
   std::printf(plot.drawn ? "picture  %s/training.png\n" : "picture  none: %s\n",
               plot.drawn ? run.c_str() : plot.reason.c_str());
   if (test) {
@@ -288,8 +299,8 @@ void RunSession::finish(const FitResult& result) {
   }
   std::printf(
       "next     gradwise report %s\n         gradwise train --resume %s --set train.epochs=%lld\n"
-      "         tensorboard --logdir %s\n",
-      run.c_str(), run.c_str(), 2 * static_cast<long long>(config_.train.epochs), run.c_str());
+      "         gradwise plot %s\n         tensorboard --logdir %s\n",
+      run.c_str(), run.c_str(), 2 * static_cast<long long>(config_.train.epochs), run.c_str(), run.c_str());
 }
 
 }  // namespace gradwise

@@ -34,6 +34,8 @@ class RunSession {
   /// Attaches the monitor to the loop as it stands.
   void start_watching();
   void tell(Payload payload);
+  /// Puts the diagnosis on record, and shows it where there is something to say.
+  void diagnose();
   void finish(const FitResult& result);
   /// 1 where a record was lost, after saying so.
   [[nodiscard]] int tell_lost_records() const;

@@ -1,6 +1,9 @@
 #include "gradwise/core/named_parameters.h"
 
 #include <algorithm>
+#include <set>
+#include <string>
+#include <utility>
 
 #include "gradwise/core/error.h"
 #include "gradwise/core/nearest_name.h"
@@ -34,6 +37,14 @@ std::size_t NamedParameters::index(const std::string& name) const {
 void NamedParameters::add(std::string name, at::Tensor tensor) {
   names.push_back(std::move(name));
   tensors.push_back(std::move(tensor));
+}
+
+void NamedParameters::check_names(const char* place) const {
+  std::set<std::string> seen;
+  for (const std::string& name : names) {
+    GRADWISE_CHECK(seen.insert(name).second, place, "two parameters are called \"", name,
+                   "\", allowed: names that differ");
+  }
 }
 
 }  // namespace gradwise

@@ -21,6 +21,8 @@ struct NamedParameters {
   /// Position of a name; throws an Error with the nearest known name where there is none.
   [[nodiscard]] std::size_t index(const std::string& name) const;
   void add(std::string name, at::Tensor tensor);
+  /// Throws an Error of `place` where two have the same name: what is told of them could not be told apart.
+  void check_names(const char* place) const;
 };
 
 }  // namespace gradwise

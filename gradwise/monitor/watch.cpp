@@ -126,6 +126,7 @@ struct Watch::Impl {
   Impl(const NamedParameters& parameters, WatchOptions given)
       : options(given), watched(parameters.trainable()), shared(std::make_shared<Shared>()) {
     check_fields("watch", options);
+    watched.check_names("watch");
     GRADWISE_CHECK(watched.size() > 0, "watch", "none of the ", parameters.size(), " parameters asks for a gradient");
     for (std::size_t i = 0; i < watched.size(); ++i) {
       GRADWISE_CHECK(watched.tensors[i].is_leaf(), "watch", "parameter \"", watched.names[i],

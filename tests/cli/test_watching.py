@@ -41,6 +41,14 @@ histograms_every = 5
     return folder / "run"
 
 
+def test_a_sick_training_ends_with_its_diagnosis(run, tmp_path):
+    sick = gradwise("train", run / "config.toml", "--set", f"run.dir={tmp_path}/run", "--set", "optimizer.lr=5.0", check=0)
+    assert "diagnosis, most likely cause first" in sick.stdout
+    assert "the learning rate is too high" in sick.stdout
+    assert "the learning rate is too high" in (tmp_path / "run" / "report.txt").read_text()
+    assert "the learning rate is too high" in (tmp_path / "run" / "report.html").read_text()
+
+
 @DRAWN
 def test_plots_are_made_and_what_is_missing_is_said(run, tmp_path):
     done = gradwise("plot", run, "-o", tmp_path / "pictures", check=0)

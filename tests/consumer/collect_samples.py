@@ -31,7 +31,7 @@ struct NetImpl : torch::nn::Module {
 };
 """
 INCLUDE = re.compile(r"^#include .*", re.MULTILINE)
-DEFINITION = re.compile(r"^(namespace|class|struct)\b|^[\w:<>&*, ]+ \w+\(.*\) \{$", re.MULTILINE)
+DEFINITION = re.compile(r"^(namespace|class|struct)\b|^[\w:<>&*, ]+ \w+\([^;{}]*\) \{$", re.MULTILINE)
 
 
 def samples():

@@ -334,6 +334,13 @@ TEST(Watch, MeasuresTheUpdateOfOneStepAtAnInterval) {
   }
 }
 
+TEST(Watch, RefusesNamesThatCollide) {
+  NamedParameters twice;
+  twice.add("w", random_tensor({3}, 1).requires_grad_());
+  twice.add("w", random_tensor({4}, 2).requires_grad_());
+  EXPECT_ERROR_WITH("[watch] two parameters are called \"w\", allowed: names that differ", Watch(twice));
+}
+
 struct CountingHook : torch::autograd::PostAccumulateGradHook {
   explicit CountingHook(int& counter) : count(counter) {}
   void operator()(const torch::autograd::Variable&) override { ++count; }
