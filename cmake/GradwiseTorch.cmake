@@ -26,13 +26,17 @@ if(_gradwise_torch_version VERSION_LESS 2.13)
   message(FATAL_ERROR "The LibTorch in ${GRADWISE_TORCH_ROOT} is too old, Gradwise needs 2.13 or newer.")
 endif()
 
+# at::parallel_for runs serially, and says nothing, in a file that is compiled without OpenMP. LibTorch's package brings
+# its own libgomp, under the system's name: a program loads one of them.
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+
 if(NOT TARGET Gradwise::torch)
   add_library(Gradwise::torch INTERFACE IMPORTED GLOBAL)
   # libtorch.so loads the CUDA backend where there is one, though no symbol of it is used. What that backend itself
   # needs lies beside it in the Python package and is found when it is loaded.
   set(_gradwise_torch_lib ${GRADWISE_TORCH_ROOT}/lib)
   target_link_libraries(Gradwise::torch INTERFACE -Wl,--no-as-needed ${_gradwise_torch_lib}/libtorch.so -Wl,--as-needed
-                        ${_gradwise_torch_lib}/libtorch_cpu.so ${_gradwise_torch_lib}/libc10.so)
+                        ${_gradwise_torch_lib}/libtorch_cpu.so ${_gradwise_torch_lib}/libc10.so OpenMP::OpenMP_CXX)
   if(EXISTS ${_gradwise_torch_lib}/libtorch_cuda.so)
     target_link_options(Gradwise::torch INTERFACE -Wl,--allow-shlib-undefined)
   endif()

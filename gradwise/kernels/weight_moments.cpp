@@ -32,7 +32,8 @@ WeightMoments read_weights_portable(const void* weights, void* before, std::size
     m.update_squares += (x - y) * (x - y);
     m.squares_before += y * y;
   }
-  std::memcpy(before, weights, count * size);
+  // An empty tensor has no memory, and memcpy takes no null pointer.
+  if (count > 0) std::memcpy(before, weights, count * size);
   return m;
 }
 
