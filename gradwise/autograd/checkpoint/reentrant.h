@@ -1,0 +1,10 @@
+#pragma once
+
+#include "gradwise/autograd/checkpoint/checkpoint.h"
+
+namespace gradwise::detail {
+
+[[nodiscard]] Tensors checkpoint_reentrant(TensorFunction function, const Tensors& inputs,
+                                           const CheckpointOptions& options);
+
+}  // namespace gradwise::detail

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+
+namespace gradwise {
+
+/// Gives a saved tensor back when backward asks for it.
+using UnpackSaved = std::function<at::Tensor()>;
+/// Takes a tensor that autograd saves for backward, and says how to get it back. It may run inside any operator.
+using PackSaved = std::function<UnpackSaved(const at::Tensor&)>;
+
+/// While it lives, tensors that operators save for backward in this thread go through `pack`
+/// (`torch.autograd.graph.saved_tensors_hooks`, which LibTorch has for Python alone). Scopes nest; the innermost takes
+/// the tensor. What was saved inside works on after the end of the scope.
+class SavedTensorHooks {
+ public:
+  explicit SavedTensorHooks(PackSaved pack);
+  ~SavedTensorHooks();
+  SavedTensorHooks(const SavedTensorHooks&) = delete;
+  SavedTensorHooks& operator=(const SavedTensorHooks&) = delete;
+};
+
+/// While it lives, nothing goes through the hooks of scopes around it.
+class NoSavedTensorHooks {
+ public:
+  NoSavedTensorHooks();
+  ~NoSavedTensorHooks();
+  NoSavedTensorHooks(const NoSavedTensorHooks&) = delete;
+  NoSavedTensorHooks& operator=(const NoSavedTensorHooks&) = delete;
+};
+
+/// Where tensors that backward needs are kept meanwhile. Tensors smaller than `smallest` bytes, parameters (leaves) and
+/// what is not strided stay where they are.
+struct SavedTensorOptions {
+  std::int64_t smallest = 1024;
+};
+
+/// Saved tensors wait in the host's memory, and go back to their device for backward.
+[[nodiscard]] std::unique_ptr<SavedTensorHooks> saved_tensors_on_host(const SavedTensorOptions& options = {});
+
+/// Saved tensors wait in files of a folder of this process's own under `folder`, which goes when the last of them does.
+/// Errors: a folder that can't be written; a full disk, in the forward pass that saves.
+[[nodiscard]] std::unique_ptr<SavedTensorHooks> saved_tensors_on_disk(const std::filesystem::path& folder,
+                                                                      const SavedTensorOptions& options = {});
+
+/// float32 and float64 wait as bfloat16: half or a quarter of the memory, gradients with a relative error of about
+/// 2^-9 in what they are computed from.
+[[nodiscard]] std::unique_ptr<SavedTensorHooks> saved_tensors_in_bfloat16(const SavedTensorOptions& options = {});
+
+/// Saved tensors wait compressed by zlib (level 1, bytes grouped by their place in the element); gradients are the same
+/// to the bit. Pays where many elements are zero, as behind ReLU.
+[[nodiscard]] std::unique_ptr<SavedTensorHooks> saved_tensors_compressed(const SavedTensorOptions& options = {});
+
+}  // namespace gradwise

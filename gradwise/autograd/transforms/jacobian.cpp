@@ -1,0 +1,214 @@
+#include "gradwise/autograd/transforms/jacobian.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "gradwise/autograd/memory/peak_memory.h"
+#include "gradwise/autograd/transforms/jvp.h"
+#include "gradwise/autograd/transforms/vmap.h"
+#include "gradwise/core/error.h"
+
+namespace gradwise {
+namespace {
+
+// Rows start ... start + length of the identity, each in the shape of `like`.
+at::Tensor unit_vectors(const at::Tensor& like, std::int64_t start, std::int64_t length) {
+  const at::Tensor rows = at::zeros({length, like.numel()}, like.options());
+  rows.narrow(1, start, length).diagonal().fill_(1);
+  at::DimVector shape(like.sizes());
+  shape.insert(shape.begin(), length);
+  return rows.view(shape);
+}
+
+at::DimVector joined_shape(const at::Tensor& first, const at::Tensor& second) {
+  at::DimVector shape(first.sizes());
+  shape.append(second.sizes().begin(), second.sizes().end());
+  return shape;
+}
+
+// How many rows go into one chunk: what the caller says, else what fits the bound by the peak of a single row.
+std::int64_t chunk_length(const JacobianOptions& options, std::int64_t rows, const std::function<void()>& one_row) {
+  if (options.chunk_size) {
+    return *options.chunk_size;
+  }
+  if (options.memory_bound <= 0 || rows <= 1) {
+    return std::max<std::int64_t>(1, rows);
+  }
+  const PeakMemory memory;
+  one_row();
+  return std::max<std::int64_t>(1, options.memory_bound / std::max<std::int64_t>(1, memory.peak()));
+}
+
+// All rows of the Jacobian of one recorded output, a tensor (rows, input shape...) for each input.
+Tensors rows_of(const detail::Recorded& recorded, std::size_t output, const JacobianOptions& options) {
+  const at::Tensor& value = recorded.values[output];
+  const detail::Recorded alone{recorded.inputs, {recorded.outputs[output]}, {value}, {}, recorded.differentiable};
+  const bool create_graph = recorded.differentiable;
+  const TensorFunction pull = [&](const Tensors& cotangents) {
+    return detail::pull_back(alone, cotangents, create_graph);
+  };
+  const std::int64_t numel = value.numel();
+  const std::int64_t chunk =
+      chunk_length(options, numel, [&] { (void)pull({unit_vectors(value, 0, 1).squeeze(0)}); });
+  std::vector<Tensors> parts(recorded.inputs.size());
+  for (std::int64_t start = 0; start < numel; start += chunk) {
+    const std::int64_t length = std::min(chunk, numel - start);
+    const at::Tensor basis = unit_vectors(value, start, length);
+    Tensors rows;
+    if (length == 1) {
+      rows = pull({basis.squeeze(0)});
+      for (at::Tensor& row : rows) {
+        row = row.unsqueeze(0);
+      }
+    } else {
+      rows = vmap(pull)({basis});
+    }
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      parts[i].push_back(rows[i]);
+    }
+  }
+  Tensors joined;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i].empty()) {
+      joined.push_back(at::zeros(joined_shape(value.flatten(), recorded.inputs[i]), value.options()));
+    } else {
+      joined.push_back(parts[i].size() == 1 ? parts[i].front() : at::cat(parts[i]));
+    }
+  }
+  return joined;
+}
+
+// A user's own backward may read values, which vmap can't give: then row by row.
+Tensors rows_one_by_one_if_needed(const detail::Recorded& recorded, std::size_t output,
+                                  const JacobianOptions& options) {
+  try {
+    return rows_of(recorded, output, options);
+  } catch (const c10::Error&) {
+    JacobianOptions single = options;
+    single.chunk_size = 1;
+    return rows_of(recorded, output, single);
+  }
+}
+
+Tensors reverse_jacobian(const detail::Recorded& recorded, const JacobianOptions& options) {
+  Tensors results;
+  for (std::size_t o = 0; o < recorded.values.size(); ++o) {
+    const Tensors rows = rows_one_by_one_if_needed(recorded, o, options);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      results.push_back(rows[i].reshape(joined_shape(recorded.values[o], recorded.inputs[i])));
+    }
+  }
+  results.insert(results.end(), recorded.aux.begin(), recorded.aux.end());
+  return results;
+}
+
+Tensors forward_jacobian(const TensorFunction& function, const Tensors& arguments, const JacobianOptions& options) {
+  const std::vector<std::size_t> chosen =
+      detail::positions("jacobian", {.argnums = options.argnums}, arguments.size());
+  std::vector<Tensors> by_argument;  // for each argument, the columns of each output
+  Tensors outputs;
+  Tensors aux;
+  for (const std::size_t which : chosen) {
+    const at::Tensor& argument = arguments[which];
+    const TensorFunction of_one = [&](const Tensors& in) {
+      Tensors all = arguments;
+      all[which] = in[0];
+      return function(all);
+    };
+    const TensorFunction column = [&](const Tensors& tangent) {
+      const Jvp found = jvp(of_one, {argument}, tangent, options.aux);
+      Tensors results = found.tangents;
+      results.insert(results.end(), found.outputs.begin(), found.outputs.end());
+      results.insert(results.end(), found.aux.begin(), found.aux.end());
+      return results;
+    };
+    const std::int64_t numel = argument.numel();
+    const std::int64_t chunk =
+        chunk_length(options, numel, [&] { (void)column({unit_vectors(argument, 0, 1).squeeze(0)}); });
+    std::vector<Tensors> parts;
+    for (std::int64_t start = 0; start < numel; start += chunk) {
+      const Tensors found =
+          vmap(column, {.randomness = Randomness::same})({unit_vectors(argument, start, std::min(chunk, numel - start))});
+      const std::size_t count = (found.size() - static_cast<std::size_t>(options.aux)) / 2;
+      parts.resize(count);
+      outputs.clear();
+      aux.clear();
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        if (i < count) {
+          parts[i].push_back(found[i]);
+        } else {
+          (i < 2 * count ? outputs : aux).push_back(found[i].select(0, 0));
+        }
+      }
+    }
+    GRADWISE_CHECK(numel > 0, "jacobian", "argument ", which, " has no elements: forward mode has no columns, ",
+                   "allowed: reverse mode");
+    by_argument.emplace_back();
+    for (const Tensors& columns : parts) {
+      by_argument.back().push_back(at::cat(columns));
+    }
+  }
+  Tensors results;
+  for (std::size_t o = 0; o < outputs.size(); ++o) {
+    for (std::size_t a = 0; a < chosen.size(); ++a) {
+      const at::Tensor& argument = arguments[chosen[a]];
+      const at::Tensor columns = by_argument[a][o].reshape({argument.numel(), outputs[o].numel()});
+      results.push_back(columns.t().reshape(joined_shape(outputs[o], argument)));
+    }
+  }
+  results.insert(results.end(), aux.begin(), aux.end());
+  return results;
+}
+
+std::int64_t elements(const Tensors& tensors) {
+  std::int64_t sum = 0;
+  for (const at::Tensor& tensor : tensors) {
+    sum += tensor.numel();
+  }
+  return sum;
+}
+
+}  // namespace
+
+TensorFunction jacobian(TensorFunction function, JacobianOptions options) {
+  GRADWISE_CHECK(!options.chunk_size || *options.chunk_size >= 1, "jacobian", "chunk_size is ",
+                 options.chunk_size.value_or(0), ", allowed: >= 1");
+  return [function = std::move(function), options = std::move(options)](const Tensors& arguments) {
+    if (options.mode == JacobianMode::forward) {
+      return forward_jacobian(function, arguments, options);
+    }
+    const detail::Recorded recorded =
+        detail::record("jacobian", function, arguments, {.argnums = options.argnums, .aux = options.aux});
+    const std::int64_t inputs = elements(recorded.inputs);
+    if (options.mode == JacobianMode::automatic && inputs > 0 && elements(recorded.values) > inputs) {
+      try {
+        return forward_jacobian(function, arguments, options);
+      } catch (const c10::Error&) {
+        // an operator without a forward derivative: reverse mode has what it needs already
+      }
+    }
+    return reverse_jacobian(recorded, options);
+  };
+}
+
+TensorFunction hessian(TensorFunction function, JacobianOptions options) {
+  GRADWISE_CHECK(options.aux == 0, "hessian", "aux is ", options.aux, ", allowed: 0");
+  return [function = std::move(function), options = std::move(options)](const Tensors& arguments) {
+    const detail::Recorded recorded = detail::record("hessian", function, arguments, {.argnums = options.argnums});
+    GRADWISE_CHECK(recorded.values.size() == 1 && recorded.values[0].dim() == 0, "hessian", "the output has the shape ",
+                   recorded.values[0].sizes(), ", allowed: a scalar");
+    const Tensors gradients =
+        detail::pull_back(recorded, {at::zeros_like(recorded.values[0]).add(1)}, /*create_graph=*/true);
+    const detail::Recorded slope{recorded.inputs, gradients, gradients, {}, recorded.differentiable};
+    return reverse_jacobian(slope, options);
+  };
+}
+
+}  // namespace gradwise

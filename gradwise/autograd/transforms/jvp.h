@@ -1,0 +1,49 @@
+#pragma once
+
+#include "gradwise/autograd/transforms/vjp.h"
+
+namespace gradwise {
+
+struct Jvp {
+  Tensors outputs;
+  Tensors tangents;  ///< of the outputs
+  Tensors aux;
+  bool forward_mode = true;  ///< false: an operator has no forward derivative, and two backward passes made them
+};
+
+/// Jacobian-vector products of `function` at `primals` (`torch.func.jvp`): forward mode. Where something in the
+/// function has no forward derivative (every function with a backward of its own in C++: LibTorch gives them none), the
+/// product is made by two backward passes instead, which costs more memory, and `forward_mode` says so; inside of
+/// another transform that is an error of LibTorch's.
+///
+/// Errors: tangents whose number, shapes or types do not fit; no output; an output that is not floating.
+[[nodiscard]] Jvp jvp(const TensorFunction& function, const Tensors& primals, const Tensors& tangents,
+                      std::int64_t aux = 0);
+
+struct Linearized {
+  Tensors outputs;
+  /// Tangents of the outputs from those of the primals, without running the function again.
+  TensorFunction jvp;
+};
+
+/// The function's outputs at `primals` and its derivative there as a function (`torch.func.linearize`): for products
+/// with many vectors. It keeps the graph of the function and that of its gradient.
+[[nodiscard]] Linearized linearize(const TensorFunction& function, const Tensors& primals);
+
+/// How a second derivative is made.
+enum class HvpMode {
+  reverse_over_reverse,  ///< backward through the gradient
+  forward_over_reverse   ///< the tangent of the gradient
+};
+
+struct Hvp {
+  at::Tensor value;
+  Tensors gradients;
+  Tensors products;  ///< one a primal
+};
+
+/// The product of the Hessian of a scalar function with `vectors`, one a primal.
+[[nodiscard]] Hvp hvp(const TensorFunction& function, const Tensors& primals, const Tensors& vectors,
+                      HvpMode mode = HvpMode::reverse_over_reverse);
+
+}  // namespace gradwise

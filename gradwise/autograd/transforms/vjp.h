@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "gradwise/autograd/functions/tensor_function.h"
+
+namespace gradwise {
+
+/// What a transform differentiates. Names as in `torch.func`.
+struct TransformOptions {
+  std::vector<std::int64_t> argnums = {0};  ///< the arguments that count; negative ones from the end
+  std::int64_t aux = 0;                     ///< how many of the last results are handed on and not differentiated
+};
+
+struct Vjp {
+  Tensors outputs;
+  Tensors aux;
+  /// Gradients of every primal from the gradients of the outputs; may be called again and again, and differentiated.
+  std::function<Tensors(const Tensors& cotangents)> pull_back;
+};
+
+/// Vector-Jacobian products of `function` at `primals` (`torch.func.vjp`); the last `aux` results are not
+/// differentiated. Functions with a backward of their own work, except inside of another transform of this kind.
+///
+/// Errors: no output; an output or an input that is not floating; cotangents whose number or shapes do not fit.
+[[nodiscard]] Vjp vjp(const TensorFunction& function, const Tensors& primals, std::int64_t aux = 0);
+
+struct ValueAndGrad {
+  at::Tensor value;  ///< a scalar
+  Tensors gradients;  ///< one for each of `argnums`
+  Tensors aux;
+};
+
+/// Value and gradients of a function whose first result is a scalar (`torch.func.grad_and_value`).
+[[nodiscard]] std::function<ValueAndGrad(const Tensors&)> value_and_grad(TensorFunction function,
+                                                                         TransformOptions options = {});
+
+/// The gradients alone, and behind them the `aux` results (`torch.func.grad`). Nests to any order: grad(grad(f)) is the
+/// second derivative.
+[[nodiscard]] TensorFunction grad(TensorFunction function, TransformOptions options = {});
+
+namespace detail {
+
+/// One run of a function that can be differentiated by some of its arguments.
+struct Recorded {
+  Tensors inputs;   ///< of argnums, as the graph knows them
+  Tensors outputs;  ///< as the graph knows them
+  Tensors values;   ///< the outputs as the caller sees them
+  Tensors aux;
+  bool differentiable = false;  ///< something beyond `inputs` may want to go through the gradients
+};
+
+[[nodiscard]] Recorded record(const char* place, const TensorFunction& function, const Tensors& arguments,
+                              const TransformOptions& options);
+
+/// Gradients of the recorded inputs, zeros where there are none.
+[[nodiscard]] Tensors pull_back(const Recorded& recorded, const Tensors& cotangents, bool create_graph);
+
+/// argnums counted from the front, checked.
+[[nodiscard]] std::vector<std::size_t> positions(const char* place, const TransformOptions& options,
+                                                 std::size_t arguments);
+
+}  // namespace detail
+}  // namespace gradwise

@@ -1,0 +1,270 @@
+// Checkpointed functions give the gradients of plain ones to the bit, with less memory, and notice what changes.
+#include "gradwise/autograd/checkpoint/checkpoint.h"
+
+#include <ATen/autocast_mode.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/dropout.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randn.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "gradwise/autograd/functions/gradients.h"
+#include "gradwise/autograd/memory/peak_memory.h"
+#include "gradwise/autograd/memory/saved_tensor_hooks.h"
+#include "gradwise/core/random_state.h"
+#include "tests/data/error_of.h"
+
+namespace gradwise {
+namespace {
+
+at::Tensor parameter(at::IntArrayRef shape) { return at::randn(shape).requires_grad_(); }
+
+// Two layers with dropout between them; the weights are captured.
+struct Block {
+  at::Tensor first = parameter({8, 8});
+  at::Tensor second = parameter({8, 8});
+  int runs = 0;
+
+  Tensors operator()(const Tensors& in) {
+    ++runs;
+    const at::Tensor hidden = at::dropout(at::linear(in[0], first).tanh(), 0.5, true);
+    return {at::linear(hidden, second).sin(), hidden.exp()};
+  }
+};
+
+class Checkpoint : public testing::TestWithParam<bool> {
+ protected:
+  void SetUp() override { seed_everything(7); }
+
+  // Gradients of input and weights, through `wrap`, from the same random state.
+  Tensors gradients_with(Block& block, const std::function<Tensors(const TensorFunction&, const Tensors&)>& wrap) {
+    seed_everything(9);
+    const at::Tensor x = at::randn({4, 8}).requires_grad_();
+    for (const at::Tensor& weight : {block.first, block.second}) {
+      weight.mutable_grad() = at::Tensor();
+    }
+    const Tensors out = wrap([&block](const Tensors& in) { return block(in); }, {x});
+    out[0].mul(out[1]).sum().backward();
+    return {x.grad(), block.first.grad(), block.second.grad(), at::rand({1})};  // and the random state behind it
+  }
+};
+
+TEST_P(Checkpoint, GradientsAreBitIdenticalWithDropout) {
+  Block block;
+  const Tensors plain = gradients_with(block, [](const TensorFunction& f, const Tensors& in) { return f(in); });
+  block.runs = 0;
+  const Tensors kept = gradients_with(block, [](const TensorFunction& f, const Tensors& in) {
+    return checkpoint(f, in, {.reentrant = GetParam()});
+  });
+  EXPECT_EQ(block.runs, 2);
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    EXPECT_TRUE(plain[i].equal(kept[i])) << i;
+  }
+}
+INSTANTIATE_TEST_SUITE_P(BothForms, Checkpoint, testing::Bool(),
+                         [](const auto& info) { return info.param ? "reentrant" : "non_reentrant"; });
+
+TEST_P(Checkpoint, WithoutTheRandomStateDropoutDiffers) {
+  Block block;
+  const Tensors plain = gradients_with(block, [](const TensorFunction& f, const Tensors& in) { return f(in); });
+  const Tensors kept = gradients_with(block, [](const TensorFunction& f, const Tensors& in) {
+    return checkpoint(f, in, {.reentrant = GetParam(), .preserve_random_state = false});
+  });
+  EXPECT_FALSE(plain[1].equal(kept[1]));
+}
+
+class CheckpointForms : public testing::Test {
+ protected:
+  void SetUp() override { seed_everything(3); }
+};
+
+const TensorFunction kCurve = [](const Tensors& in) { return Tensors{in[0].sin().mul(in[0].exp())}; };
+
+TEST_F(CheckpointForms, NestedOnesAndAutogradGradAndSeveralBackwards) {
+  const at::Tensor x = at::randn({6}, at::kDouble).requires_grad_();
+  const TensorFunction nested = [](const Tensors& in) {
+    return checkpoint([](const Tensors& inner) { return checkpoint(kCurve, {inner[0].mul(2)}); }, in);
+  };
+  const Tensors out = nested({x});
+  const at::Tensor expected = gradients({kCurve({x.mul(2)})[0].sum()}, {x})[0];
+  const at::Tensor sum = out[0].sum();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(gradients({sum}, {x}, {}, {.retain_graph = true})[0].equal(expected)) << i;
+  }
+}
+
+TEST_F(CheckpointForms, DoubleBackward) {
+  const at::Tensor x = at::randn({6}, at::kDouble).requires_grad_();
+  const auto second = [&x](const Tensors& out) {
+    const at::Tensor first = gradients({out[0].sum()}, {x}, {}, {.create_graph = true})[0];
+    return gradients({first.pow(2).sum()}, {x})[0];
+  };
+  EXPECT_TRUE(second(checkpoint(kCurve, {x})).equal(second(kCurve({x}))));
+}
+
+TEST_F(CheckpointForms, InputsWithoutGradientButCapturedParameters) {
+  const at::Tensor w = parameter({5});
+  const at::Tensor x = at::randn({5});
+  checkpoint([w](const Tensors& in) { return Tensors{in[0].mul(w).sin()}; }, {x})[0].sum().backward();
+  EXPECT_TRUE(w.grad().equal(x.mul(x.mul(w.detach()).cos())));
+}
+
+TEST_F(CheckpointForms, EarlyStopEndsWhereTheLastSavedTensorIsMade) {
+  const at::Tensor x = at::randn({5}).requires_grad_();
+  int tails = 0;
+  const TensorFunction with_tail = [&tails](const Tensors& in) {
+    const at::Tensor y = in[0].sin();  // saves its input
+    ++tails;                           // of what follows nothing is saved
+    return Tensors{y.add(1)};
+  };
+  checkpoint(with_tail, {x})[0].sum().backward();
+  EXPECT_EQ(tails, 1);
+  checkpoint(with_tail, {x}, {.early_stop = false})[0].sum().backward();
+  EXPECT_EQ(tails, 3);
+}
+
+TEST_F(CheckpointForms, NoticesAFunctionThatDoesSomethingElseTheSecondTime) {
+  const at::Tensor x = at::randn({5}).requires_grad_();
+  const auto changing = [](const std::function<at::Tensor(const at::Tensor&, bool)>& f) {
+    auto runs = std::make_shared<int>(0);
+    return [f, runs](const Tensors& in) { return Tensors{f(in[0], ++*runs > 1).sum()}; };
+  };
+  const auto backward = [&x](const TensorFunction& f) { checkpoint(f, {x})[0].backward(); };
+  EXPECT_ERROR_WITH("saved tensor 0 was Float [5] on cpu in the forward pass and is Float [3] on cpu",
+                    backward(changing([](const at::Tensor& t, bool again) {
+                      return (again ? t.narrow(0, 0, 3) : t).sin();
+                    })));
+  EXPECT_ERROR_WITH("is Double [5] on cpu", backward(changing([](const at::Tensor& t, bool again) {
+                      return (again ? t.to(at::kDouble) : t).sin();
+                    })));
+  EXPECT_ERROR_WITH("the forward pass saved 2 tensors and the recomputation 1",
+                    backward(changing([](const at::Tensor& t, bool again) { return again ? t.sin() : t.sin().sin(); })));
+}
+
+TEST_F(CheckpointForms, AutocastIsAsInTheForwardPass) {
+  const at::Tensor w = parameter({8, 8});
+  const at::Tensor x = at::randn({4, 8});
+  at::ScalarType seen = at::kFloat;
+  const TensorFunction f = [&](const Tensors& in) {
+    const at::Tensor y = at::linear(in[0], w).sin();
+    seen = y.scalar_type();
+    return Tensors{y};
+  };
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  const at::Tensor y = checkpoint(f, {x}, {.early_stop = false})[0];
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  at::autocast::clear_cache();
+  seen = at::kFloat;
+  y.sum().backward();
+  EXPECT_EQ(seen, at::kBFloat16);
+  EXPECT_FALSE(at::autocast::is_autocast_enabled(at::kCPU));
+}
+
+TEST_F(CheckpointForms, ReentrantOnesRefuseAutogradGrad) {
+  const at::Tensor x = at::randn({5}).requires_grad_();
+  const at::Tensor y = checkpoint(kCurve, {x}, {.reentrant = true})[0].sum();
+  EXPECT_ERROR_WITH("does not work with autograd::grad()", gradients({y}, {x}));
+}
+
+TEST_F(CheckpointForms, WithoutGradModeTheFunctionRunsPlainly) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor x = at::randn({5});
+  EXPECT_TRUE(checkpoint(kCurve, {x})[0].equal(kCurve({x})[0]));
+}
+
+std::vector<StageFunction> layers(std::int64_t count, std::int64_t width) {
+  std::vector<StageFunction> made;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const at::Tensor w = at::randn({width, width}).mul(0.1).requires_grad_();
+    made.emplace_back([w](const at::Tensor& x) { return at::linear(x, w).tanh(); });
+  }
+  return made;
+}
+
+TEST_F(CheckpointForms, SequentialSegmentsTakeLessMemoryForTheSameGradients) {
+  const std::vector<StageFunction> stages = layers(16, 64);
+  const at::Tensor x = at::randn({1024, 64});
+  std::vector<std::int64_t> peaks;
+  Tensors found;
+  for (const std::int64_t segments : {1, 4}) {
+    const at::Tensor in = x.detach().requires_grad_();
+    const PeakMemory memory;
+    const at::Tensor loss = checkpoint_sequential(stages, segments, in).sum();
+    loss.backward();
+    // Of the step only the input's gradient is left, and those of the weights in its first round.
+    EXPECT_EQ(memory.current(), in.grad().nbytes() + (segments == 1 ? 16 * 64 * 64 * 4 : 0) + 4);
+    peaks.push_back(memory.peak());
+    found.push_back(in.grad());
+  }
+  EXPECT_TRUE(found[0].equal(found[1]));
+  EXPECT_LT(peaks[1], peaks[0] * 6 / 10) << peaks[0];
+  EXPECT_ERROR_WITH("segments is 17, allowed: between 1 and the number of stages, 16",
+                    checkpoint_sequential(stages, 17, x));
+}
+
+TEST(PeakMemory, CountsWhatTheAllocatorsReport) {
+  const PeakMemory outer;
+  {
+    const PeakMemory memory;
+    const at::Tensor kept = at::rand({1000});
+    { const at::Tensor gone = at::rand({3000}); }
+    EXPECT_EQ(memory.current(), 4000);
+    EXPECT_EQ(memory.peak(), 16000);
+  }
+  EXPECT_EQ(outer.current(), 0);
+  EXPECT_EQ(outer.peak(), 16000);
+}
+
+TEST(PeakMemory, CountsABackwardPassToo) {
+  const at::Tensor x = at::rand({1000}).requires_grad_();
+  PeakMemory memory;
+  x.sin().sum().backward();
+  EXPECT_EQ(memory.current(), 4000);  // the gradient
+  EXPECT_GE(memory.peak(), 8000);
+}
+
+using MakeStore = std::function<std::unique_ptr<SavedTensorHooks>()>;
+
+Tensors gradients_through(const MakeStore& store) {
+  seed_everything(4);
+  const std::vector<StageFunction> stages = layers(4, 32);
+  const at::Tensor x = at::randn({64, 32}).requires_grad_();
+  at::Tensor loss;
+  {
+    const std::unique_ptr<SavedTensorHooks> hooks = store ? store() : nullptr;
+    at::Tensor y = x;
+    for (const StageFunction& stage : stages) {
+      y = stage(y).relu();
+    }
+    loss = y.sum();
+  }
+  loss.backward();
+  return {x.grad()};
+}
+
+TEST(SavedTensors, OnDiskOnHostAndCompressedGradientsAreBitIdentical) {
+  const at::Tensor plain = gradients_through({})[0];
+  const std::filesystem::path folder = std::filesystem::temp_directory_path();
+  EXPECT_TRUE(gradients_through([] { return saved_tensors_on_host(); })[0].equal(plain));
+  EXPECT_TRUE(gradients_through([&] { return saved_tensors_on_disk(folder); })[0].equal(plain));
+  EXPECT_TRUE(gradients_through([] { return saved_tensors_compressed(); })[0].equal(plain));
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    EXPECT_FALSE(entry.path().filename().string().starts_with("gradwise-saved-")) << entry.path();
+  }
+}
+
+TEST(SavedTensors, InBFloat16GradientsAreNear) {
+  const at::Tensor plain = gradients_through({})[0];
+  const at::Tensor rounded = gradients_through([] { return saved_tensors_in_bfloat16(); })[0];
+  EXPECT_FALSE(rounded.equal(plain));
+  EXPECT_LT(rounded.sub(plain).norm().item<double>(), 0.02 * plain.norm().item<double>());
+}
+
+TEST(SavedTensors, SayWhatCannotBeWritten) {
+  EXPECT_ERROR_WITH("can't make a folder in /proc/nothing", saved_tensors_on_disk("/proc/nothing"));
+}
+
+}  // namespace
+}  // namespace gradwise
