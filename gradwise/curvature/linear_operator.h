@@ -20,6 +20,8 @@ class LinearOperator {
   [[nodiscard]] virtual at::TensorOptions options() const = 0;
   /// The product with a vector (size()).
   [[nodiscard]] virtual at::Tensor apply(const at::Tensor& vector) const = 0;
+  /// The products with the columns of a matrix (size(), n).
+  [[nodiscard]] virtual at::Tensor apply_columns(const at::Tensor& columns) const;
 };
 
 }  // namespace gradwise

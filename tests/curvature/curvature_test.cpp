@@ -12,23 +12,11 @@
 #include "gradwise/core/random_state.h"
 #include "gradwise/curvature/hessian.h"
 #include "gradwise/curvature/lanczos.h"
-#include "gradwise/curvature/trace.h"
+#include "tests/curvature/dense.h"
 #include "tests/data/error_of.h"
 
 namespace gradwise {
 namespace {
-
-// A symmetric matrix that is there in full.
-class Dense : public LinearOperator {
- public:
-  explicit Dense(at::Tensor matrix) : matrix_(std::move(matrix)) {}
-  [[nodiscard]] std::int64_t size() const override { return matrix_.size(0); }
-  [[nodiscard]] at::TensorOptions options() const override { return matrix_.options(); }
-  [[nodiscard]] at::Tensor apply(const at::Tensor& vector) const override { return matrix_.mv(vector); }
-
- private:
-  at::Tensor matrix_;
-};
 
 at::Tensor symmetric(std::int64_t n) {
   seed_everything(3);
@@ -83,14 +71,6 @@ TEST(Lanczos, WeightsAreAQuadrature) {
     area += 0.5 * (density[i].second + density[i - 1].second) * (density[i].first - density[i - 1].first);
   }
   EXPECT_NEAR(area, 1, 0.02);
-}
-
-TEST(Trace, IsUnbiasedWithinItsError) {
-  const at::Tensor matrix = symmetric(80);
-  const Estimate estimate = hutchinson_trace(Dense(matrix), 400);
-  EXPECT_NEAR(estimate.value, matrix.trace().item<double>(), 4 * estimate.standard_error);
-  const double off_diagonal = matrix.sub(at::diag(matrix.diag())).square().sum().item<double>();
-  EXPECT_NEAR(estimate.standard_error, std::sqrt(2 * off_diagonal / 400), 0.15 * estimate.standard_error);
 }
 
 TEST(Hessian, EqualsFiniteDifferences) {
