@@ -34,7 +34,7 @@ struct TraceOptions {
 /// XTrace with resphering (Epperly, Tropp and Webber, "XTrace: Making the Most of Every Sample in Stochastic Trace
 /// Estimation", 2024, section 2.1 and 2.3): every vector serves to sample and to find where the matrix is large, for all
 /// others. For any symmetric matrix. The standard error is that of the mean over the vectors, as the paper gives it; they
-/// depend on each other, so it is too small, by up to a half where the spectrum falls steeply. Exact, with an error of 0, where the rank is below products / 2. `products` >= 4,
+/// depend on each other, so it is too small, down to 0.4 of the true one where the spectrum falls steeply. Exact, with an error of 0, where the rank is below products / 2. `products` >= 4,
 /// at most 2 size().
 [[nodiscard]] Estimate xtrace(const LinearOperator& matrix, const TraceOptions& options = {});
 
