@@ -1,9 +1,8 @@
 #pragma once
 
-#include <vector>
-
 #include "gradwise/core/model.h"
 #include "gradwise/curvature/linear_operator.h"
+#include "gradwise/curvature/recorded_model.h"
 
 namespace gradwise {
 
@@ -27,7 +26,7 @@ class Hessian : public LinearOperator {
   [[nodiscard]] const at::Tensor& gradient() const { return gradient_; }
 
  private:
-  std::vector<at::Tensor> parameters_;
+  RecordedModel model_;
   at::Tensor graph_gradient_;  // the gradient with the graph that made it
   at::Tensor gradient_;
 };

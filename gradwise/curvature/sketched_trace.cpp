@@ -110,9 +110,9 @@ Estimate xnystrace(const LinearOperator& matrix, const TraceOptions& options) {
   }
   const auto [Q, R] = at::linalg_qr(Y);
   const at::Tensor C_inverse = inverse_of_upper(C);
-  const at::Tensor B = R.matmul(C_inverse);                            // Nyström's approximation is Q B Bᵀ Qᵀ
-  const at::Tensor own = C_inverse.square().sum(1);                    // diag of (OmegaᵀY)^-1
-  const at::Tensor S = B.matmul(C_inverse.t()).div(own.sqrt());        // Q s_i: what column i alone brings
+  const at::Tensor B = R.matmul(C_inverse);                      // Nyström's approximation is Q B Bᵀ Qᵀ
+  const at::Tensor own = C_inverse.square().sum(1);              // diag of (OmegaᵀY)^-1
+  const at::Tensor S = B.matmul(C_inverse.t()).div(own.sqrt());  // Q s_i: what column i alone brings
   const at::Tensor sw = column_products(S, Q.t().matmul(Omega));
   const auto [basis, R_Omega] = at::linalg_qr(Omega);
   // ‖part of omega_i that the other vectors do not span‖².

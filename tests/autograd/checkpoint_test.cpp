@@ -55,9 +55,8 @@ TEST_P(Checkpoint, GradientsAreBitIdenticalWithDropout) {
   Block block;
   const Tensors plain = gradients_with(block, [](const TensorFunction& f, const Tensors& in) { return f(in); });
   block.runs = 0;
-  const Tensors kept = gradients_with(block, [](const TensorFunction& f, const Tensors& in) {
-    return checkpoint(f, in, {.reentrant = GetParam()});
-  });
+  const Tensors kept = gradients_with(
+      block, [](const TensorFunction& f, const Tensors& in) { return checkpoint(f, in, {.reentrant = GetParam()}); });
   EXPECT_EQ(block.runs, 2);
   for (std::size_t i = 0; i < plain.size(); ++i) {
     EXPECT_TRUE(plain[i].equal(kept[i])) << i;
@@ -132,15 +131,15 @@ TEST_F(CheckpointForms, NoticesAFunctionThatDoesSomethingElseTheSecondTime) {
     return [f, runs](const Tensors& in) { return Tensors{f(in[0], ++*runs > 1).sum()}; };
   };
   const auto backward = [&x](const TensorFunction& f) { checkpoint(f, {x})[0].backward(); };
-  EXPECT_ERROR_WITH("saved tensor 0 was Float [5] on cpu in the forward pass and is Float [3] on cpu",
-                    backward(changing([](const at::Tensor& t, bool again) {
-                      return (again ? t.narrow(0, 0, 3) : t).sin();
-                    })));
-  EXPECT_ERROR_WITH("is Double [5] on cpu", backward(changing([](const at::Tensor& t, bool again) {
-                      return (again ? t.to(at::kDouble) : t).sin();
-                    })));
-  EXPECT_ERROR_WITH("the forward pass saved 2 tensors and the recomputation 1",
-                    backward(changing([](const at::Tensor& t, bool again) { return again ? t.sin() : t.sin().sin(); })));
+  EXPECT_ERROR_WITH(
+      "saved tensor 0 was Float [5] on cpu in the forward pass and is Float [3] on cpu",
+      backward(changing([](const at::Tensor& t, bool again) { return (again ? t.narrow(0, 0, 3) : t).sin(); })));
+  EXPECT_ERROR_WITH(
+      "is Double [5] on cpu",
+      backward(changing([](const at::Tensor& t, bool again) { return (again ? t.to(at::kDouble) : t).sin(); })));
+  EXPECT_ERROR_WITH(
+      "the forward pass saved 2 tensors and the recomputation 1",
+      backward(changing([](const at::Tensor& t, bool again) { return again ? t.sin() : t.sin().sin(); })));
 }
 
 TEST_F(CheckpointForms, AutocastIsAsInTheForwardPass) {
@@ -209,7 +208,9 @@ TEST(PeakMemory, CountsWhatTheAllocatorsReport) {
   {
     const PeakMemory memory;
     const at::Tensor kept = at::rand({1000});
-    { const at::Tensor gone = at::rand({3000}); }
+    {
+      const at::Tensor gone = at::rand({3000});
+    }
     EXPECT_EQ(memory.current(), 4000);
     EXPECT_EQ(memory.peak(), 16000);
   }

@@ -61,7 +61,8 @@ at::Tensor contrastive(const Tensors& in) {
 const std::vector<FunctionCase>& cases() {
   static const std::vector<FunctionCase> all{
       {"matmul", [](const Tensors& in) { return CustomAutogradFunction::apply(in[0], in[1]); },
-       [](const Tensors& in) { return at::matmul(in[0], in[1]); }, [] { return Tensors{normal({3, 4}), normal({4, 2})}; }},
+       [](const Tensors& in) { return at::matmul(in[0], in[1]); },
+       [] { return Tensors{normal({3, 4}), normal({4, 2})}; }},
       {"matmul_batched", [](const Tensors& in) { return CustomAutogradFunction::apply(in[0], in[1]); },
        [](const Tensors& in) { return at::matmul(in[0], in[1]); },
        [] { return Tensors{normal({2, 3, 4}), normal({4, 2})}; }},
@@ -81,8 +82,7 @@ const std::vector<FunctionCase>& cases() {
        [](const Tensors& in) { return at::linear(in[0], in[1], in[2]); },
        [] { return Tensors{normal({2, 3, 4}), normal({5, 4}), normal({5})}; }},
       {"linear_without_bias", [](const Tensors& in) { return custom_linear(in[0], in[1]); },
-       [](const Tensors& in) { return at::linear(in[0], in[1]); },
-       [] { return Tensors{normal({4}), normal({5, 4})}; }},
+       [](const Tensors& in) { return at::linear(in[0], in[1]); }, [] { return Tensors{normal({4}), normal({5, 4})}; }},
       {"huber", [](const Tensors& in) { return CustomLossFunction::huber({.delta = 0.7})(in); },
        [](const Tensors& in) { return at::huber_loss(in[0], in[1], at::Reduction::Mean, 0.7); },
        [] { return Tensors{normal({3, 4}), normal({3, 4})}; }},
@@ -194,7 +194,8 @@ TEST(CustomFunctionErrors, NameWhatDoesNotFit) {
   EXPECT_ERROR_WITH("allowed: int64 classes",
                     CustomLossFunction::label_smoothed_cross_entropy()(normal({3, 2}), normal({3})));
   EXPECT_ERROR_WITH("[focal] gamma is 0.5", CustomLossFunction::focal({.gamma = 0.5}));
-  EXPECT_ERROR_WITH("[triplet] there are 2 inputs, allowed: 3", CustomLossFunction::triplet()(normal({3, 2}), normal({3, 2})));
+  EXPECT_ERROR_WITH("[triplet] there are 2 inputs, allowed: 3",
+                    CustomLossFunction::triplet()(normal({3, 2}), normal({3, 2})));
 }
 
 TEST(Contrastive, HasNoGradientBetweenPointsThatCoincide) {

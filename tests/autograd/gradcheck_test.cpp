@@ -63,7 +63,8 @@ TEST(Gradcheck, AcceptsARightBackwardAndLeavesItsInputs) {
 }
 
 TEST(Gradcheck, FindsEachFlawAndNamesIt) {
-  EXPECT_ERROR_WITH("Jacobian mismatch for output 0 with respect to input 0", gradcheck(cube(Flaw::factor), cube_input()));
+  EXPECT_ERROR_WITH("Jacobian mismatch for output 0 with respect to input 0",
+                    gradcheck(cube(Flaw::factor), cube_input()));
   EXPECT_ERROR_WITH("Backward is not reentrant", gradcheck(cube(Flaw::differs_each_time), cube_input()));
   EXPECT_ERROR_WITH("Jacobian mismatch", gradcheck(cube(Flaw::ignores_output_gradient), cube_input()));
   EXPECT_ERROR_WITH("Jacobian mismatch", gradgradcheck(cube(Flaw::wrong_second_order), cube_input()));
@@ -73,8 +74,9 @@ TEST(Gradcheck, FindsEachFlawAndNamesIt) {
 
 TEST(Gradcheck, ToleratesWhatItIsToldTo) {
   EXPECT_TRUE(gradcheck(cube(Flaw::factor), cube_input(), {.rtol = 0.02}));
-  EXPECT_TRUE(gradcheck(cube(Flaw::differs_each_time), cube_input(), {.atol = 1e-3, .nondet_tol = 1e-3, .check_undefined_grad = false,
-                        .raise_exception = false}) == false);  // zeros times the slope are not zero
+  EXPECT_TRUE(gradcheck(cube(Flaw::differs_each_time), cube_input(),
+                        {.atol = 1e-3, .nondet_tol = 1e-3, .check_undefined_grad = false, .raise_exception = false}) ==
+              false);  // zeros times the slope are not zero
 }
 
 TEST(Gradcheck, ChecksANonContiguousInputElementByElement) {
@@ -90,7 +92,8 @@ TEST(Gradcheck, RefusesWhatItCannotCheck) {
   const at::Tensor real = at::randn({2}, at::kDouble);
   EXPECT_ERROR_WITH("input 0 is complex", gradcheck(same, {at::complex(real, real).requires_grad_()}));
   EXPECT_ERROR_WITH("input 0 has the layout Sparse", gradcheck(same, {at::randn({2, 2}, at::kDouble).to_sparse()}));
-  EXPECT_ERROR_WITH("a dimension with stride 0", gradcheck(same, {at::randn({1}, at::kDouble).expand({3}).requires_grad_()}));
+  EXPECT_ERROR_WITH("a dimension with stride 0",
+                    gradcheck(same, {at::randn({1}, at::kDouble).expand({3}).requires_grad_()}));
   EXPECT_ERROR_WITH("eps is 0, allowed: > 0", gradcheck(same, cube_input(), {.eps = 0}));
 }
 

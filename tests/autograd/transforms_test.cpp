@@ -93,16 +93,15 @@ TEST_F(Transforms, JvpIsTheDirectionalDerivative) {
   const Jvp found = jvp(f, {a, b}, {da, db});
   EXPECT_TRUE(found.forward_mode);
   const double h = 1e-6;
-  const at::Tensor difference =
-      f({a.add(da, h), b.add(db, h)})[0].sub(f({a.sub(da, h), b.sub(db, h)})[0]).div(2 * h);
+  const at::Tensor difference = f({a.add(da, h), b.add(db, h)})[0].sub(f({a.sub(da, h), b.sub(db, h)})[0]).div(2 * h);
   EXPECT_TRUE(near(found.tangents[0], difference, 1e-8));
   EXPECT_TRUE(near(linearize(f, {a, b}).jvp({da, db})[0], found.tangents[0]));
 }
 
 TEST_F(Transforms, JvpOfAFunctionOfOurOwnSaysThatItTookTwoBackwardPasses) {
   const TensorFunction f = [](const Tensors& in) {
-    return Tensors{custom_activation(in[0], {[](const at::Tensor& x) { return x.sin(); },
-                                             [](const at::Tensor& x) { return x.cos(); }})};
+    return Tensors{custom_activation(
+        in[0], {[](const at::Tensor& x) { return x.sin(); }, [](const at::Tensor& x) { return x.cos(); }})};
   };
   const at::Tensor x = doubles({4});
   const at::Tensor v = doubles({4});

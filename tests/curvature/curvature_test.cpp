@@ -81,8 +81,7 @@ TEST(Hessian, EqualsFiniteDifferences) {
   Model model;
   model.parameters.add("w", w);
   model.forward = [w](const Batch& batch) { return batch.input.matmul(w).tanh(); };
-  const Hessian hessian(
-      model, [](const at::Tensor& o, const at::Tensor& t) { return at::mse_loss(o, t); }, x, y);
+  const Hessian hessian(model, [](const at::Tensor& o, const at::Tensor& t) { return at::mse_loss(o, t); }, x, y);
   const at::Tensor v = at::randn({8}, at::kDouble);
   const at::Tensor product = hessian.apply(v);
   constexpr double kStep = 1e-5;
@@ -108,16 +107,13 @@ TEST(Hessian, NeedsAScalarLossWithAGraph) {
   model.forward = [w](const Batch& batch) { return batch.input.matmul(w); };
   const at::Tensor x = at::randn({2, 3});
   EXPECT_ERROR_WITH("the loss has 6 elements",
-                    Hessian(
-                        model, [](const at::Tensor& o, const at::Tensor&) { return o; }, x, x));
+                    Hessian(model, [](const at::Tensor& o, const at::Tensor&) { return o; }, x, x));
   EXPECT_ERROR_WITH("the loss does not depend on any parameter",
-                    Hessian(
-                        model, [](const at::Tensor& o, const at::Tensor&) { return o.detach().sum(); }, x, x));
+                    Hessian(model, [](const at::Tensor& o, const at::Tensor&) { return o.detach().sum(); }, x, x));
   Model frozen = model;
   frozen.parameters = {};
   EXPECT_ERROR_WITH("no parameter of the model asks for a gradient",
-                    Hessian(
-                        frozen, [](const at::Tensor& o, const at::Tensor&) { return o.sum(); }, x, x));
+                    Hessian(frozen, [](const at::Tensor& o, const at::Tensor&) { return o.sum(); }, x, x));
 }
 
 }  // namespace

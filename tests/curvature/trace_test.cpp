@@ -57,9 +57,10 @@ struct TraceCase {
 std::vector<TraceCase> trace_cases() {
   std::vector<TraceCase> all;
   for (const char* spectrum : {"flat", "poly", "exp", "step"}) {
-    all.push_back({"hutchinson", [](const LinearOperator& a, const TraceOptions& o) {
-                     return hutchinson_trace(a, o.products, o.seed);
-                   }, spectrum});
+    all.push_back(
+        {"hutchinson",
+         [](const LinearOperator& a, const TraceOptions& o) { return hutchinson_trace(a, o.products, o.seed); },
+         spectrum});
     all.push_back({"hutch_plus_plus", hutch_plus_plus, spectrum});
     all.push_back({"xtrace", xtrace, spectrum});
     all.push_back({"xnystrace", xnystrace, spectrum});

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "gradwise/core/error.h"
+#include "gradwise/kernels/min_plus.h"
 
 namespace gradwise {
 namespace {
@@ -52,7 +53,8 @@ struct Slots {
   }
 };
 
-// Least times of all parts [s, t] by memory: the table of the programme.
+// Least times of all parts [s, t] by memory: the table of the programme. It is filled in tiles, for whole rows of parts
+// would be fetched from memory once for every cut.
 class Table {
  public:
   Table(const std::vector<ChainStage>& stages, const Slots& slots, int memory)
@@ -63,12 +65,21 @@ class Table {
       forward_.push_back(forward_.back() + stage.forward_seconds);
       backward_.push_back(backward_.back() + stage.backward_seconds);
     }
-    values_.resize(count_ * (count_ + 1) / 2 * width_);
-    for (std::size_t length = 1; length <= count_; ++length) {
-      const auto parts = static_cast<std::int64_t>(count_ - length + 1);
-      at::parallel_for(0, parts, 1, [&](std::int64_t begin, std::int64_t end) {
-        for (auto s = static_cast<std::size_t>(begin); s < static_cast<std::size_t>(end); ++s) {
-          fill(s, s + length - 1);
+    most_on_the_way_.assign(count_ * count_, 0);
+    for (std::size_t s = 0; s < count_; ++s) {
+      int most = slots.input[s + 1] + slots.forward_extra[s];
+      for (std::size_t t = s + 1; t < count_; ++t) {
+        most_on_the_way_[s * count_ + t] = most;
+        most = std::max(most, slots.input[t] + slots.input[t + 1] + slots.forward_extra[t]);
+      }
+    }
+    values_.assign(count_ * (count_ + 1) / 2 * width_, kNever);
+    const std::size_t tiles = (count_ + kTile - 1) / kTile;
+    // Tiles of one diagonal depend on those before it alone.
+    for (std::size_t distance = 0; distance < tiles; ++distance) {
+      at::parallel_for(0, static_cast<std::int64_t>(tiles - distance), 1, [&](std::int64_t begin, std::int64_t end) {
+        for (auto row = static_cast<std::size_t>(begin); row < static_cast<std::size_t>(end); ++row) {
+          fill_tile(row, row + distance);
         }
       });
     }
@@ -87,48 +98,70 @@ class Table {
   }
   // With nothing of the stages before `t` kept but x[middle]: passing from s up to t - 1.
   [[nodiscard]] int needed_to_pass(std::size_t s, std::size_t t) const {
-    int needed = slots_.input[t + 1] + slots_.input[s + 1] + slots_.forward_extra[s];
-    for (std::size_t j = s + 1; j < t; ++j) {
-      needed = std::max(needed, slots_.input[t + 1] + slots_.input[j] + slots_.input[j + 1] + slots_.forward_extra[j]);
-    }
-    return needed;
+    return slots_.input[t + 1] + most_on_the_way_[s * count_ + t];
   }
-  [[nodiscard]] int memory() const { return static_cast<int>(width_) - 1; }
 
  private:
+  static constexpr std::size_t kTile = 16;
+
   [[nodiscard]] std::size_t row_start(std::size_t s) const { return s * count_ - s * (s - 1) / 2; }
   float* cells(std::size_t s, std::size_t t) { return values_.data() + (row_start(s) + (t - s)) * width_; }
 
-  void fill(std::size_t s, std::size_t t) {
-    float* best = cells(s, t);
-    const int memory_slots = memory();
-    std::fill(best, best + width_, kNever);
-    for (int m = slots_.needed_to_keep(s, t); m <= memory_slots; ++m) {
-      best[m] = s == t ? 0 : extra(s + 1, t)[std::max(0, m - slots_.saved[s])];
+  // Parts that begin in the tile `row` and end in the tile `column`.
+  void fill_tile(std::size_t row, std::size_t column) {
+    const std::size_t first = row * kTile;
+    const std::size_t rows_end = std::min(count_, first + kTile);
+    const std::size_t start = column * kTile;
+    const std::size_t end = std::min(count_, start + kTile);
+    for (std::size_t tile = row + 1; tile < column; ++tile) {
+      for (std::size_t s = first; s < rows_end; ++s) {
+        for (std::size_t t = start; t < end; ++t) {
+          cut(s, t, tile * kTile, (tile + 1) * kTile);
+        }
+      }
     }
-    if (s == t) {
+    // What is left depends on parts of this tile: those to the left and below come first.
+    for (std::size_t t = start; t < end; ++t) {
+      for (std::size_t s = std::min(rows_end, t + 1); s-- > first;) {
+        keep(s, t);
+        if (row != column) {
+          cut(s, t, s + 1, rows_end);
+        }
+        cut(s, t, row == column ? s + 1 : start, t + 1);
+      }
+    }
+  }
+
+  // Stage s is kept.
+  void keep(std::size_t s, std::size_t t) {
+    float* best = cells(s, t);
+    const int saved = slots_.saved[s];
+    // What is kept must fit before the rest does.
+    for (int m = std::max(slots_.needed_to_keep(s, t), s == t ? 0 : saved); m < static_cast<int>(width_); ++m) {
+      best[m] = std::min(best[m], s == t ? 0.0F : extra(s + 1, t)[m - saved]);
+    }
+  }
+
+  // Only x[middle] is kept, for each middle of a range.
+  void cut(std::size_t s, std::size_t t, std::size_t begin, std::size_t end) {
+    if (begin >= end) {
       return;
     }
-    for (int m = 0; m <= memory_slots && m < slots_.saved[s]; ++m) {
-      best[m] = kNever;  // what is kept must fit before the rest does
-    }
+    float* best = cells(s, t);
     const int pass = needed_to_pass(s, t);
     // A schedule with more memory is never slower, so those that a later cut can still better end where the
     // recomputation that every cut at `middle` costs is no longer below the best so far.
-    int end = memory_slots + 1;
-    for (std::size_t middle = s + 1; middle <= t; ++middle) {
+    auto useful = static_cast<int>(width_);
+    for (std::size_t middle = begin; middle < end; ++middle) {
       const float least = again(s, middle);
-      while (end > 0 && best[end - 1] <= least) {
-        --end;
+      while (useful > 0 && best[useful - 1] <= least) {
+        --useful;
       }
       const int held = slots_.input[middle];
-      const int start = std::max(pass, held);
-      const float* rest = extra(middle, t) - held;
-      const float* front = extra(s, middle - 1);
-#pragma omp simd
-      for (int m = start; m < end; ++m) {
-        const float candidate = least + rest[m] + front[m];
-        best[m] = candidate < best[m] ? candidate : best[m];
+      const int from = std::max(pass, held);
+      if (from < useful) {
+        kernels::min_plus(best + from, extra(middle, t) + (from - held), extra(s, middle - 1) + from, least,
+                          static_cast<std::size_t>(useful - from));
       }
     }
   }
@@ -138,6 +171,7 @@ class Table {
   const Slots& slots_;
   std::vector<double> forward_;
   std::vector<double> backward_;
+  std::vector<int> most_on_the_way_;  // by s and t: slots while s ... t - 1 run, beside the gradient behind t
   std::vector<float> values_;
 };
 
@@ -160,8 +194,8 @@ std::shared_ptr<const ChainSchedule> schedule_of(const Table& table, const Slots
       if (memory < held) {
         continue;
       }
-      const float time = table.again(s, middle) + table.extra(middle, t)[memory - held] +
-                         table.extra(s, middle - 1)[memory];
+      const float time =
+          table.again(s, middle) + table.extra(middle, t)[memory - held] + table.extra(s, middle - 1)[memory];
       if (time < best) {
         best = time;
         made->middle = static_cast<std::int64_t>(middle);

@@ -10,9 +10,9 @@ namespace gradwise {
 struct ChainStage {
   double forward_seconds = 0;
   double backward_seconds = 0;
-  std::int64_t output_bytes = 0;     ///< of its result alone
-  std::int64_t saved_bytes = 0;      ///< of its result and all that its backward needs beside its input
-  std::int64_t forward_extra = 0;    ///< above what it leaves, while forward runs
+  std::int64_t output_bytes = 0;   ///< of its result alone
+  std::int64_t saved_bytes = 0;    ///< of its result and all that its backward needs beside its input
+  std::int64_t forward_extra = 0;  ///< above what it leaves, while forward runs
   /// Above its saved bytes and the gradients at its ends, while backward runs; down to -output_bytes, where backward
   /// does without the result.
   std::int64_t backward_extra = 0;
@@ -23,8 +23,8 @@ struct ChainStage {
 /// follows.
 struct ChainSchedule {
   std::int64_t first = 0;
-  std::int64_t last = 0;    ///< the last stage of this part
-  std::int64_t middle = 0;  ///< == first: the stage is kept
+  std::int64_t last = 0;                                 ///< the last stage of this part
+  std::int64_t middle = 0;                               ///< == first: the stage is kept
   std::shared_ptr<const ChainSchedule> again = nullptr;  ///< of first ... middle - 1
   std::shared_ptr<const ChainSchedule> rest = nullptr;   ///< of middle (first + 1 where kept) ... last; none at the end
 };

@@ -184,14 +184,14 @@ at::Tensor checkpoint_sequential(const std::vector<StageFunction>& stages, std::
     const std::int64_t first = segment * length;
     const std::int64_t last = segment + 1 == segments ? count : first + length;
     // A copy: backward may run after the caller's stages are gone.
-    const auto part = [own = std::vector<StageFunction>(stages.begin() + first, stages.begin() + last)](
-                          const at::Tensor& start) {
-      at::Tensor y = start;
-      for (const StageFunction& stage : own) {
-        y = stage(y);
-      }
-      return y;
-    };
+    const auto part =
+        [own = std::vector<StageFunction>(stages.begin() + first, stages.begin() + last)](const at::Tensor& start) {
+          at::Tensor y = start;
+          for (const StageFunction& stage : own) {
+            y = stage(y);
+          }
+          return y;
+        };
     x = segment + 1 == segments ? part(x) : checkpoint(part, x, options);
   }
   return x;

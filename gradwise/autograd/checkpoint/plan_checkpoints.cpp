@@ -112,8 +112,7 @@ ChainStage measure(const StageFunction& stage, std::size_t index, bool last, con
     const Stopwatch backward_watch;
     torch::autograd::backward({y}, {weight});
     backward.push_back(backward_watch.seconds());
-    found.backward_extra =
-        std::max(in_backward.peak() - (inner ? bytes_of(x) : 0) - freed, -found.output_bytes);
+    found.backward_extra = std::max(in_backward.peak() - (inner ? bytes_of(x) : 0) - freed, -found.output_bytes);
   }
   found.forward_seconds = median(std::move(forward));
   found.backward_seconds = median(std::move(backward));
@@ -139,9 +138,9 @@ at::Tensor run_part(const Stages& stages, const std::shared_ptr<const ChainSched
     if (now->middle == now->first) {
       x = (*stages)[static_cast<std::size_t>(now->first)](x);
     } else {
-      x = checkpoint([stages, again = now->again, options](
-                         const at::Tensor& in) { return run_part(stages, again, in, options); },
-                     x, options);
+      x = checkpoint(
+          [stages, again = now->again, options](const at::Tensor& in) { return run_part(stages, again, in, options); },
+          x, options);
     }
   }
   return x;

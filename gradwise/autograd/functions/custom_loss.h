@@ -44,7 +44,7 @@ struct FocalOptions {
 };
 
 struct LabelSmoothingOptions {
-  double smoothing = 0.1;           ///< share of the target that goes to all classes alike
+  double smoothing = 0.1;            ///< share of the target that goes to all classes alike
   std::int64_t ignore_index = -100;  ///< targets that do not count
   Reduction reduction = Reduction::mean;
 };

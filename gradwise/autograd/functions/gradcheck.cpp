@@ -68,8 +68,8 @@ Tensors differentiable(const Tensors& outputs) {
       continue;
     }
     GRADWISE_CHECK(!outputs[i].is_complex(), kGradcheck, "output ", i, " is complex, allowed: real floating types");
-    GRADWISE_CHECK(outputs[i].layout() == at::kStrided, kGradcheck, "output ", i, " has the layout ", outputs[i].layout(),
-                   ", allowed: strided");
+    GRADWISE_CHECK(outputs[i].layout() == at::kStrided, kGradcheck, "output ", i, " has the layout ",
+                   outputs[i].layout(), ", allowed: strided");
     if (outputs[i].requires_grad()) {
       kept.push_back(outputs[i]);
     }
@@ -165,9 +165,11 @@ Tensors analytical_jacobians(const at::Tensor& output, const Tensors& inputs) {
 void check_reentrant(const Tensors& first, const Tensors& second, double nondet_tol) {
   for (std::size_t i = 0; i < first.size(); ++i) {
     if (first[i].numel() != 0 && first[i].sub(second[i]).abs().max().item<double>() > nondet_tol) {
-      mismatch("Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "
-               "different values, although analytical gradient matches numerical gradient. The tolerance for "
-               "nondeterminism was ", nondet_tol, ".");
+      mismatch(
+          "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "
+          "different values, although analytical gradient matches numerical gradient. The tolerance for "
+          "nondeterminism was ",
+          nondet_tol, ".");
     }
   }
 }

@@ -28,11 +28,10 @@ void check_same_shape(const char* place, const Tensors& inputs, std::size_t othe
 void check_classes(const char* place, const Tensors& inputs) {
   check_number(place, inputs, 2);
   at::DimVector expected(inputs[0].sizes());
-  GRADWISE_CHECK(expected.size() >= 2, place, "the input has the shape ", inputs[0].sizes(),
-                 ", allowed: (N, C, ...)");
+  GRADWISE_CHECK(expected.size() >= 2, place, "the input has the shape ", inputs[0].sizes(), ", allowed: (N, C, ...)");
   expected.erase(expected.begin() + 1);
-  GRADWISE_CHECK(inputs[1].sizes() == at::IntArrayRef(expected), place, "the target has the shape ",
-                 inputs[1].sizes(), ", allowed for an input ", inputs[0].sizes(), ": ", at::IntArrayRef(expected));
+  GRADWISE_CHECK(inputs[1].sizes() == at::IntArrayRef(expected), place, "the target has the shape ", inputs[1].sizes(),
+                 ", allowed for an input ", inputs[0].sizes(), ": ", at::IntArrayRef(expected));
   GRADWISE_CHECK(inputs[1].scalar_type() == at::kLong, place, "the target has the type ", inputs[1].scalar_type(),
                  ", allowed: int64 classes");
 }
@@ -147,7 +146,8 @@ class LabelSmoothing : public LossDefinition {
 
   [[nodiscard]] at::Tensor forward(const Tensors& inputs) const override {
     const at::Tensor log_p = at::log_softmax(inputs[0], 1);
-    const at::Tensor loss = log_p.gather(1, classes(inputs)).squeeze(1).mul(smoothing_ - 1).sub(log_p.mean(1), smoothing_);
+    const at::Tensor loss =
+        log_p.gather(1, classes(inputs)).squeeze(1).mul(smoothing_ - 1).sub(log_p.mean(1), smoothing_);
     return at::where(counts(inputs), loss, at::zeros_like(loss));
   }
 
@@ -232,9 +232,7 @@ class Triplet : public LossDefinition {
     GRADWISE_CHECK(inputs[0].dim() == 2, name(), "the inputs have the shape ", inputs[0].sizes(), ", allowed: (N, D)");
   }
 
-  [[nodiscard]] at::Tensor forward(const Tensors& inputs) const override {
-    return at::clamp(gap(inputs), 0);
-  }
+  [[nodiscard]] at::Tensor forward(const Tensors& inputs) const override { return at::clamp(gap(inputs), 0); }
 
   [[nodiscard]] Tensors backward(const Tensors& inputs, const at::Tensor& grad,
                                  const std::vector<bool>& needed) const override {

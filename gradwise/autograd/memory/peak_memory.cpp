@@ -40,8 +40,7 @@ struct PeakMemory::Counter : torch::profiler::impl::ProfilerStateBase {
 };
 
 struct PeakMemory::Scope {
-  explicit Scope(std::shared_ptr<Counter> counter)
-      : guard(c10::DebugInfoKind::PROFILER_STATE, std::move(counter)) {}
+  explicit Scope(std::shared_ptr<Counter> counter) : guard(c10::DebugInfoKind::PROFILER_STATE, std::move(counter)) {}
   c10::DebugInfoGuard guard;
 };
 

@@ -55,8 +55,7 @@ Tensors rows_of(const detail::Recorded& recorded, std::size_t output, const Jaco
     return detail::pull_back(alone, cotangents, create_graph);
   };
   const std::int64_t numel = value.numel();
-  const std::int64_t chunk =
-      chunk_length(options, numel, [&] { (void)pull({unit_vectors(value, 0, 1).squeeze(0)}); });
+  const std::int64_t chunk = chunk_length(options, numel, [&] { (void)pull({unit_vectors(value, 0, 1).squeeze(0)}); });
   std::vector<Tensors> parts(recorded.inputs.size());
   for (std::int64_t start = 0; start < numel; start += chunk) {
     const std::int64_t length = std::min(chunk, numel - start);
@@ -110,8 +109,7 @@ Tensors reverse_jacobian(const detail::Recorded& recorded, const JacobianOptions
 }
 
 Tensors forward_jacobian(const TensorFunction& function, const Tensors& arguments, const JacobianOptions& options) {
-  const std::vector<std::size_t> chosen =
-      detail::positions("jacobian", {.argnums = options.argnums}, arguments.size());
+  const std::vector<std::size_t> chosen = detail::positions("jacobian", {.argnums = options.argnums}, arguments.size());
   std::vector<Tensors> by_argument;  // for each argument, the columns of each output
   Tensors outputs;
   Tensors aux;
@@ -134,8 +132,8 @@ Tensors forward_jacobian(const TensorFunction& function, const Tensors& argument
         chunk_length(options, numel, [&] { (void)column({unit_vectors(argument, 0, 1).squeeze(0)}); });
     std::vector<Tensors> parts;
     for (std::int64_t start = 0; start < numel; start += chunk) {
-      const Tensors found =
-          vmap(column, {.randomness = Randomness::same})({unit_vectors(argument, start, std::min(chunk, numel - start))});
+      const Tensors found = vmap(
+          column, {.randomness = Randomness::same})({unit_vectors(argument, start, std::min(chunk, numel - start))});
       const std::size_t count = (found.size() - static_cast<std::size_t>(options.aux)) / 2;
       parts.resize(count);
       outputs.clear();

@@ -28,7 +28,7 @@ struct Vjp {
 [[nodiscard]] Vjp vjp(const TensorFunction& function, const Tensors& primals, std::int64_t aux = 0);
 
 struct ValueAndGrad {
-  at::Tensor value;  ///< a scalar
+  at::Tensor value;   ///< a scalar
   Tensors gradients;  ///< one for each of `argnums`
   Tensors aux;
 };
