@@ -45,7 +45,7 @@ struct Holder {
 // One call of checkpoint: what is needed to run it again, and the tensors that its graph asks for.
 class Frame : public std::enable_shared_from_this<Frame> {
  public:
-  Frame(TensorFunction function, const Tensors& inputs, const CheckpointOptions& options)
+  Frame(TensorFunction function, const Tensors& inputs, const RecomputeOptions& options)
       : function_(std::move(function)),
         options_(options),
         surroundings_(device_of(inputs), options.preserve_random_state) {
@@ -138,7 +138,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
   }
 
   TensorFunction function_;
-  CheckpointOptions options_;
+  RecomputeOptions options_;
   detail::Surroundings surroundings_;
   std::vector<torch::autograd::SavedVariable> inputs_;
   std::vector<std::weak_ptr<Holder>> holders_;  // in the order in which they were saved
@@ -150,7 +150,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
 
 }  // namespace
 
-Tensors checkpoint(TensorFunction function, const Tensors& inputs, const CheckpointOptions& options) {
+Tensors checkpoint(TensorFunction function, const Tensors& inputs, const RecomputeOptions& options) {
   GRADWISE_CHECK(function != nullptr, kCheckpoint, "there is no function");
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     GRADWISE_CHECK(inputs[i].defined(), kCheckpoint, "input ", i, " is undefined");
@@ -166,7 +166,7 @@ Tensors checkpoint(TensorFunction function, const Tensors& inputs, const Checkpo
 }
 
 at::Tensor checkpoint(std::function<at::Tensor(const at::Tensor&)> function, const at::Tensor& input,
-                      const CheckpointOptions& options) {
+                      const RecomputeOptions& options) {
   GRADWISE_CHECK(function != nullptr, kCheckpoint, "there is no function");
   return checkpoint([function = std::move(function)](const Tensors& in) { return Tensors{function(in[0])}; },
                     Tensors{input}, options)
@@ -174,7 +174,7 @@ at::Tensor checkpoint(std::function<at::Tensor(const at::Tensor&)> function, con
 }
 
 at::Tensor checkpoint_sequential(const std::vector<StageFunction>& stages, std::int64_t segments,
-                                 const at::Tensor& input, const CheckpointOptions& options) {
+                                 const at::Tensor& input, const RecomputeOptions& options) {
   const auto count = std::ssize(stages);
   GRADWISE_CHECK(segments >= 1 && segments <= count, "checkpoint_sequential", "segments is ", segments,
                  ", allowed: between 1 and the number of stages, ", count);

@@ -9,7 +9,7 @@
 
 namespace gradwise {
 
-struct CheckpointOptions {
+struct RecomputeOptions {
   bool reentrant = false;             ///< run a backward pass inside of backward, as the first form in PyTorch did
   bool preserve_random_state = true;  ///< recompute with the random state of the forward pass: dropout is the same
   bool early_stop = true;             ///< end the recomputation where the last tensor that is needed is there
@@ -27,17 +27,17 @@ struct CheckpointOptions {
 /// `backward` alone, and gradients flow only if an input asks for one.
 ///
 /// Errors, in backward: tensors that differ in shape, type or number when they are made again.
-[[nodiscard]] Tensors checkpoint(TensorFunction function, const Tensors& inputs, const CheckpointOptions& options = {});
+[[nodiscard]] Tensors checkpoint(TensorFunction function, const Tensors& inputs, const RecomputeOptions& options = {});
 
 /// The same of a function with one input and one output.
 [[nodiscard]] at::Tensor checkpoint(std::function<at::Tensor(const at::Tensor&)> function, const at::Tensor& input,
-                                    const CheckpointOptions& options = {});
+                                    const RecomputeOptions& options = {});
 
 using StageFunction = std::function<at::Tensor(const at::Tensor&)>;
 
 /// Runs stages one after the other, in `segments` parts of (nearly) equal number of which all but the last are
 /// checkpointed (`torch.utils.checkpoint.checkpoint_sequential`). Error: segments out of 1 ... stages.
 [[nodiscard]] at::Tensor checkpoint_sequential(const std::vector<StageFunction>& stages, std::int64_t segments,
-                                               const at::Tensor& input, const CheckpointOptions& options = {});
+                                               const at::Tensor& input, const RecomputeOptions& options = {});
 
 }  // namespace gradwise

@@ -132,7 +132,7 @@ std::int64_t bytes_of_random_states(std::int64_t stages, at::Device device) {
 using Stages = std::shared_ptr<const std::vector<StageFunction>>;
 
 at::Tensor run_part(const Stages& stages, const std::shared_ptr<const ChainSchedule>& part, const at::Tensor& input,
-                    const CheckpointOptions& options) {
+                    const RecomputeOptions& options) {
   at::Tensor x = input;
   for (const ChainSchedule* now = part.get(); now != nullptr; now = now->rest.get()) {
     if (now->middle == now->first) {
@@ -173,7 +173,7 @@ CheckpointPlan plan_checkpoints(const std::vector<StageFunction>& stages, const 
 }
 
 at::Tensor checkpoint_planned(const std::vector<StageFunction>& stages, const CheckpointPlan& plan,
-                              const at::Tensor& input, const CheckpointOptions& options) {
+                              const at::Tensor& input, const RecomputeOptions& options) {
   GRADWISE_CHECK(stages.size() == plan.stages.size() && plan.chain.schedule != nullptr, "checkpoint_planned",
                  "the plan is for ", plan.stages.size(), " stages, there are ", stages.size());
   return run_part(std::make_shared<const std::vector<StageFunction>>(stages), plan.chain.schedule, input, options);

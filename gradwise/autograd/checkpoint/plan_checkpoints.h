@@ -33,6 +33,6 @@ struct CheckpointPlan {
 /// Runs stages one after the other by a plan. Gradients are those of the plain chain to the bit. Error: a plan for
 /// another number of stages.
 [[nodiscard]] at::Tensor checkpoint_planned(const std::vector<StageFunction>& stages, const CheckpointPlan& plan,
-                                            const at::Tensor& input, const CheckpointOptions& options = {});
+                                            const at::Tensor& input, const RecomputeOptions& options = {});
 
 }  // namespace gradwise

@@ -68,7 +68,7 @@ class ReentrantCheckpoint : public torch::autograd::Function<ReentrantCheckpoint
 
 }  // namespace
 
-Tensors checkpoint_reentrant(TensorFunction function, const Tensors& inputs, const CheckpointOptions& options) {
+Tensors checkpoint_reentrant(TensorFunction function, const Tensors& inputs, const RecomputeOptions& options) {
   GRADWISE_CHECK(!inputs.empty(), "checkpoint", "a reentrant checkpoint has no input, allowed: at least one");
   return ReentrantCheckpoint::apply(
       at::TensorList(inputs),

@@ -5,6 +5,6 @@
 namespace gradwise::detail {
 
 [[nodiscard]] Tensors checkpoint_reentrant(TensorFunction function, const Tensors& inputs,
-                                           const CheckpointOptions& options);
+                                           const RecomputeOptions& options);
 
 }  // namespace gradwise::detail
