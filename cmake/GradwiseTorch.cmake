@@ -26,17 +26,24 @@ if(_gradwise_torch_version VERSION_LESS 2.13)
   message(FATAL_ERROR "The LibTorch in ${GRADWISE_TORCH_ROOT} is too old, Gradwise needs 2.13 or newer.")
 endif()
 
-# at::parallel_for runs serially, and says nothing, in a file that is compiled without OpenMP. LibTorch's package brings
-# its own libgomp, under the system's name: a program loads one of them.
-find_package(OpenMP REQUIRED COMPONENTS CXX)
-
 if(NOT TARGET Gradwise::torch)
   add_library(Gradwise::torch INTERFACE IMPORTED GLOBAL)
   # libtorch.so loads the CUDA backend where there is one, though no symbol of it is used. What that backend itself
   # needs lies beside it in the Python package and is found when it is loaded.
   set(_gradwise_torch_lib ${GRADWISE_TORCH_ROOT}/lib)
+
+  # at::parallel_for runs serially, and says nothing, in a file that is compiled without OpenMP. A package that brings
+  # its own libgomp is linked with that one: a program must load no second.
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  if(EXISTS ${_gradwise_torch_lib}/libgomp.so.1)
+    set(_gradwise_openmp ${_gradwise_torch_lib}/libgomp.so.1)
+  else()
+    set(_gradwise_openmp ${OpenMP_CXX_LIBRARIES})
+  endif()
+  target_compile_options(Gradwise::torch INTERFACE ${OpenMP_CXX_FLAGS})
+
   target_link_libraries(Gradwise::torch INTERFACE -Wl,--no-as-needed ${_gradwise_torch_lib}/libtorch.so -Wl,--as-needed
-                        ${_gradwise_torch_lib}/libtorch_cpu.so ${_gradwise_torch_lib}/libc10.so OpenMP::OpenMP_CXX)
+                        ${_gradwise_torch_lib}/libtorch_cpu.so ${_gradwise_torch_lib}/libc10.so ${_gradwise_openmp})
   if(EXISTS ${_gradwise_torch_lib}/libtorch_cuda.so)
     target_link_options(Gradwise::torch INTERFACE -Wl,--allow-shlib-undefined)
   endif()

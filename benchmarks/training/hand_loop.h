@@ -1,12 +1,12 @@
 #pragma once
 
-#include <torch/optim/optimizer.h>
-
 #include <memory>
 #include <vector>
 
 #include "benchmarks/training/setting.h"
 #include "gradwise/monitor/watch.h"
+#include "gradwise/optim/fused_optimizer.h"
+#include "gradwise/optim/gradient_pass.h"
 
 namespace gradwise::bench {
 
@@ -15,8 +15,11 @@ namespace gradwise::bench {
 /// step with a non-finite norm left out. No events, no checkpoints, no statistics of weights.
 class HandLoop {
  public:
+  /// Who updates: ATen's fused AdamW, or Gradwise's optimizer, which clips, averages and measures in its pass.
+  enum class Update { aten, gradwise };
+
   /// `steps` in all, for the schedule.
-  HandLoop(const Setting& setting, std::int64_t steps);
+  HandLoop(const Setting& setting, std::int64_t steps, Update update = Update::aten);
 
   /// From now on every gradient, weight and update is read, as the options say.
   void watch(WatchOptions options = {}) { watch_ = std::make_unique<Watch>(model_.parameters, options); }
@@ -27,13 +30,18 @@ class HandLoop {
   std::int64_t train_epoch(BatchSource& source);
 
  private:
+  [[nodiscard]] double read_norm(const std::vector<at::Tensor>& gradients);
   void update();
+  void update_by_aten(const std::vector<at::Tensor>& gradients, double coefficient);
   void clear_gradients();
 
   Model model_;
-  std::unique_ptr<torch::optim::Optimizer> optimizer_;
   std::vector<at::Tensor> parameters_;
   std::vector<at::Tensor> averages_;
+  std::vector<at::Tensor> first_, second_, counts_;  // ATen's AdamW
+  std::unique_ptr<FusedOptimizer> fused_;
+  GradientPass pass_;
+  double rate_ = kLearningRate;
   std::vector<double> losses_;
   std::vector<double> norms_;
   std::int64_t epoch_ = 0;

@@ -77,7 +77,7 @@ json run_watch(const Setting& setting, std::int64_t rounds) {
   const std::int64_t all_steps = (1 + rounds) * source->batches_per_epoch();
   std::vector<std::pair<std::string, std::unique_ptr<HandLoop>>> loops;
   for (const char* name : {"plain", "watched", "histograms", "walked"}) {
-    loops.emplace_back(name, std::make_unique<HandLoop>(setting, all_steps));
+    loops.emplace_back(name, std::make_unique<HandLoop>(setting, all_steps, HandLoop::Update::gradwise));
   }
   loops[1].second->watch();
   loops[2].second->watch({.histograms_every = 10});

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <span>
+
 #include "gradwise/core/event.h"
+#include "gradwise/core/reading.h"
 
 namespace at {
 class Tensor;
@@ -40,6 +43,12 @@ struct Moment {
   const at::Tensor* loss = nullptr;    ///< with its graph
   double gradient_scale = 1;           ///< backward_end: what the gradients have to be multiplied by
   std::int64_t micro_batches = 1;      ///< backward passes in the step, where all come
+  bool measured_update = false;        ///< backward_end: step_end will bring `weights`
+  /// backward_end: whoever has read all gradients puts their global L2 norm here, as they stand; NaN where one is not
+  /// finite.
+  double* gradient_norm = nullptr;
+  /// step_end: of each parameter that asks for a gradient, in order, where the optimizer measures its update.
+  std::span<const WeightMoments> weights = {};
 };
 
 /// Watches a training and may steer it. Called in the training's thread.

@@ -14,6 +14,25 @@ namespace gradwise {
 /// within each half, bin b holds 2^(b-26) <= |x| < 2^(b-25), the first everything below, the last everything above.
 using MagnitudeHistogram = std::array<std::int64_t, 64>;
 
+/// Sums over a parameter's weights after an update, and over the update.
+struct WeightMoments {
+  std::int64_t count = 0;
+  double sum = 0;
+  double sum_squares = 0;
+  double max_abs = 0;
+  double update_squares = 0;  ///< sum of (new - old)^2
+  double squares_before = 0;  ///< sum of old^2
+
+  void merge(const WeightMoments& other) {
+    count += other.count;
+    sum += other.sum;
+    sum_squares += other.sum_squares;
+    max_abs = max_abs < other.max_abs ? other.max_abs : max_abs;
+    update_squares += other.update_squares;
+    squares_before += other.squares_before;
+  }
+};
+
 /// What one optimizer step showed of one parameter; NaN (`kNotMeasured`): not measured in this step. The gradient is
 /// that of the whole step, unscaled, before clipping; its figures are of the finite elements.
 struct ParameterReading {

@@ -4,12 +4,10 @@
 #include <cstdint>
 #include <limits>
 
+#include "gradwise/core/element.h"
 #include "gradwise/core/reading.h"
 
 namespace gradwise::kernels {
-
-/// Element types that the kernels read.
-enum class Element { float32, float64, float16, bfloat16 };
 
 /// What one pass over the elements of a tensor gives. Sums, least and greatest are of the finite elements alone, so
 /// that one NaN does not hide the rest.
@@ -43,6 +41,10 @@ inline constexpr int kHistogramLowest = -26;
 
 /// Elements that are read between two roundings of the sums to double.
 inline constexpr std::size_t kBlock = 1024;
+
+/// Elements of a tensor that are one piece of work. Figures of the pieces are joined in their order, by everyone who
+/// cuts a tensor, so that they have the same bits whoever reads it and with any number of threads.
+inline constexpr std::size_t kPiece = 16 * kBlock;
 
 /// One pass over `count` elements of `data`, with the widest vectors that the machine has. float64 is read as such;
 /// the other types are summed in float32 within blocks of 1,024 elements and in double between them, so that the sums'

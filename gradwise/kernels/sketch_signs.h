@@ -5,20 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "gradwise/kernels/mixed_bits.h"
 #include "gradwise/kernels/sketch.h"
 
 /// The signs of a sketch: a table of random ones, which each block of 1,024 elements reads from a place of its own.
 namespace gradwise::kernels {
-
-/// The finaliser of MurmurHash3 (Appleby), a good mixer of 32 bits.
-constexpr std::uint32_t mixed(std::uint32_t x) {
-  x ^= x >> 16;
-  x *= 0x85EBCA6BU;
-  x ^= x >> 13;
-  x *= 0xC2B2AE35U;
-  x ^= x >> 16;
-  return x;
-}
 
 /// Bits to flip: the sign or nothing. Written out twice, so that a block may begin anywhere in the first half.
 using SignTable = std::array<std::uint32_t, 2 * kSketchSize>;

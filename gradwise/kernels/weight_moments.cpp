@@ -8,15 +8,6 @@
 
 namespace gradwise::kernels {
 
-void WeightMoments::merge(const WeightMoments& other) {
-  count += other.count;
-  sum += other.sum;
-  sum_squares += other.sum_squares;
-  max_abs = std::max(max_abs, other.max_abs);
-  update_squares += other.update_squares;
-  squares_before += other.squares_before;
-}
-
 WeightMoments read_weights_portable(const void* weights, void* before, std::size_t count, Element type) {
   WeightMoments m;
   m.count = static_cast<std::int64_t>(count);

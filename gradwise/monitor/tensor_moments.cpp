@@ -12,52 +12,42 @@
 #include <array>
 #include <limits>
 
+#include "gradwise/core/tensor_memory.h"
+
 namespace gradwise {
 namespace {
 
-kernels::Element element_of(at::ScalarType type) {
-  switch (type) {
-    case at::kDouble:
-      return kernels::Element::float64;
-    case at::kHalf:
-      return kernels::Element::float16;
-    case at::kBFloat16:
-      return kernels::Element::bfloat16;
-    default:
-      return kernels::Element::float32;
-  }
-}
-
-// The elements in one piece of memory, in any order: no figure depends on it.
-at::Tensor in_one_piece(const at::Tensor& gradient) {
-  const at::Tensor values = gradient.is_sparse() ? gradient.coalesce()._values() : gradient;
-  return values.is_non_overlapping_and_dense() ? values : values.contiguous();
-}
-
-constexpr std::int64_t kMostPieces = 64;
-constexpr std::int64_t kLeastPiece = 64 * static_cast<std::int64_t>(kernels::kBlock);
+constexpr std::int64_t kPiece = static_cast<std::int64_t>(kernels::kPiece);
+constexpr std::int64_t kPiecesAtOnce = 64;
+constexpr std::int64_t kWorthThreads = 4 * kPiece;
 
 // Reads a piece of memory in parts, by as many threads as ATen has, and joins what they give in the order of the parts:
 // the figures do not depend on the number of threads. `read` takes the first element and their number.
 template <class Figures, class Read>
 Figures read_in_pieces(std::int64_t count, const Read& read) {
-  constexpr auto kBlock = static_cast<std::int64_t>(kernels::kBlock);
-  const std::int64_t share = (count / kMostPieces / kBlock + 1) * kBlock;
-  const std::int64_t piece = std::max(kLeastPiece, share);
-  const std::int64_t pieces = (count + piece - 1) / piece;
-  if (pieces <= 1) {
+  if (count <= kPiece) {
     return read(0, count);
   }
-  std::array<Figures, kMostPieces> found;
-  at::parallel_for(0, pieces, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      found[static_cast<std::size_t>(i)] = read(i * piece, std::min(piece, count - i * piece));
+  Figures all;
+  std::array<Figures, kPiecesAtOnce> found;
+  for (std::int64_t done = 0; done < count; done += kPiecesAtOnce * kPiece) {
+    const std::int64_t left = std::min(kPiecesAtOnce * kPiece, count - done);
+    const std::int64_t pieces = (left + kPiece - 1) / kPiece;
+    const auto read_some = [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        found[static_cast<std::size_t>(i)] = read(done + i * kPiece, std::min(kPiece, left - i * kPiece));
+      }
+    };
+    if (left < kWorthThreads) {
+      read_some(0, pieces);
+    } else {
+      at::parallel_for(0, pieces, 1, read_some);
     }
-  });
-  for (std::int64_t i = 1; i < pieces; ++i) {
-    found[0].merge(found[static_cast<std::size_t>(i)]);
+    for (std::int64_t i = 0; i < pieces; ++i) {
+      all.merge(found[static_cast<std::size_t>(i)]);
+    }
   }
-  return found[0];
+  return all;
 }
 
 kernels::Moments zeros_only(std::int64_t count) {
@@ -71,17 +61,12 @@ kernels::Moments zeros_only(std::int64_t count) {
 
 }  // namespace
 
-bool kernels_read(const at::Tensor& gradient) {
-  const at::ScalarType type = gradient.scalar_type();
-  return gradient.is_cpu() && (type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16);
-}
-
 kernels::Moments read_gradient(const at::Tensor& gradient) {
   const at::NoGradGuard no_grad;
   const at::Tensor values = in_one_piece(gradient);
   const auto* bytes = static_cast<const std::byte*>(values.const_data_ptr());
   const auto size = static_cast<std::int64_t>(values.element_size());
-  const kernels::Element element = element_of(values.scalar_type());
+  const Element element = element_of(values);
   auto moments = read_in_pieces<kernels::Moments>(values.numel(), [&](std::int64_t first, std::int64_t count) {
     return kernels::read_moments(bytes + first * size, static_cast<std::size_t>(count), element);
   });
@@ -95,14 +80,14 @@ void add_gradient_to_histogram(const at::Tensor& gradient, kernels::Histogram& h
   const at::NoGradGuard no_grad;
   const at::Tensor values = in_one_piece(gradient);
   kernels::add_to_histogram(values.const_data_ptr(), static_cast<std::size_t>(values.numel()),
-                            element_of(values.scalar_type()), histogram);
+                            element_of(values), histogram);
 }
 
 void sketch_gradient(const at::Tensor& gradient, kernels::Sketch& sketch) {
   const at::NoGradGuard no_grad;
   const at::Tensor values = in_one_piece(gradient.is_sparse() ? gradient.to_dense() : gradient);
   kernels::make_sketch(values.const_data_ptr(), static_cast<std::size_t>(values.numel()),
-                       element_of(values.scalar_type()), sketch);
+                       element_of(values), sketch);
 }
 
 kernels::WeightMoments read_weights(const at::Tensor& weights, const at::Tensor& before) {
@@ -112,7 +97,7 @@ kernels::WeightMoments read_weights(const at::Tensor& weights, const at::Tensor&
   const auto* now = static_cast<const std::byte*>(values.const_data_ptr());
   auto* old = static_cast<std::byte*>(before.mutable_data_ptr());
   const auto size = static_cast<std::int64_t>(values.element_size());
-  const kernels::Element element = element_of(values.scalar_type());
+  const Element element = element_of(values);
   return read_in_pieces<kernels::WeightMoments>(values.numel(), [&](std::int64_t first, std::int64_t count) {
     return kernels::read_weights(now + first * size, old + first * size, static_cast<std::size_t>(count), element);
   });

@@ -2,14 +2,12 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "gradwise/core/tensor_memory.h"
 #include "gradwise/kernels/moments.h"
 #include "gradwise/kernels/sketch.h"
 #include "gradwise/kernels/weight_moments.h"
 
 namespace gradwise {
-
-/// Whether the kernels can read a gradient where it lies: on the CPU, in a floating type that they know.
-[[nodiscard]] bool kernels_read(const at::Tensor& gradient);
 
 /// Moments of a gradient that the kernels can read, dense or sparse; allocates only for a sparse one, or one that does
 /// not fill its memory.

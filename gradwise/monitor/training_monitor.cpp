@@ -149,8 +149,11 @@ struct TrainingMonitor::Impl {
     probed = {};
   }
 
-  void read_gradients(double scale) {
-    (void)watch.step(scale);
+  void read_gradients(const Moment& moment) {
+    (void)watch.step(moment.gradient_scale, moment.measured_update);
+    if (moment.gradient_norm != nullptr) {
+      *moment.gradient_norm = watch.gradient_norm();
+    }
     gradients_read = true;
   }
 
@@ -173,15 +176,16 @@ struct TrainingMonitor::Impl {
     now->ema_distance = norm > 0 ? norm_of(at::_foreach_sub(weights, averaged)) / norm : kNotMeasured;
   }
 
-  void finish_reading(const StepInfo& info) {
+  void finish_reading(const StepInfo& info, std::span<const WeightMoments> measured) {
     if (!now) {
       now = blank();
     }
     if (!gradients_read) {
-      (void)watch.step(1.0);  // an optimizer that runs backward by itself
+      (void)watch.step(1.0, !measured.empty());  // an optimizer that runs backward by itself
     }
     gradients_read = false;
-    const std::span<const ParameterReading> seen = watch.after_update();
+    const std::span<const ParameterReading> seen =
+        measured.empty() ? watch.after_update() : watch.after_update(measured);
     now->step = info.step;
     for (std::size_t i = 0; i < place.size(); ++i) {
       now->parameters[place[i]] = seen[i];
@@ -199,8 +203,8 @@ struct TrainingMonitor::Impl {
     finish_probe(info);
   }
 
-  Action end_step(const Event& event, const StepInfo& info) {
-    finish_reading(info);
+  Action end_step(const Event& event, const StepInfo& info, std::span<const WeightMoments> measured) {
+    finish_reading(info, measured);
     std::shared_ptr<const StepReading> reading = std::exchange(now, nullptr);
     history.add({info, reading});
     epoch_loss += std::isfinite(info.loss) ? info.loss : 0;
@@ -283,11 +287,11 @@ Action TrainingMonitor::on(const Moment& moment) {
       return Action::proceed;
     case Point::backward_end:
       if (self.watch.arrived()) {
-        self.read_gradients(moment.gradient_scale);
+        self.read_gradients(moment);
       }
       return Action::proceed;
     case Point::step_end:
-      return self.end_step(*moment.event, std::get<StepInfo>(moment.event->payload));
+      return self.end_step(*moment.event, std::get<StepInfo>(moment.event->payload), moment.weights);
     case Point::rolled_back:
       self.watch.rebase();
       return Action::proceed;

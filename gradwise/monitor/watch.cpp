@@ -138,7 +138,6 @@ struct Watch::Impl {
       shared->histograms.resize(watched.size());
     }
     readings.resize(watched.size());
-    rebase();
     for (std::size_t i = 0; i < watched.size(); ++i) {
       std::unique_ptr<Hook>& place = torch::autograd::impl::post_acc_grad_hooks(watched.tensors[i]);
       auto hook = std::make_unique<ReadingHook>(shared, i, std::move(place));
@@ -148,21 +147,20 @@ struct Watch::Impl {
     plan_step();
   }
 
-  void rebase() {
-    if (options.weights_every == 0) {
-      return;
-    }
+  // Copies the weights that the next update begins with, if it is to be measured by them.
+  void keep_weights() {
     const at::NoGradGuard no_grad;
     if (before.empty()) {
       for (const at::Tensor& weights : watched.tensors) {
         before.push_back(weights.is_non_overlapping_and_dense() ? at::clone(weights)
                                                                 : at::clone(weights, at::MemoryFormat::Contiguous));
       }
-      return;
+    } else if (!before_is_current) {
+      for (std::size_t i = 0; i < before.size(); ++i) {
+        before[i].copy_(watched.tensors[i]);
+      }
     }
-    for (std::size_t i = 0; i < before.size(); ++i) {
-      before[i].copy_(watched.tensors[i]);
-    }
+    before_is_current = true;
   }
 
   void plan_step() {
@@ -200,12 +198,16 @@ struct Watch::Impl {
   }
 
   void take_readings(double scale) {
+    double squares = 0;
     for (std::size_t i = 0; i < watched.size(); ++i) {
       ParameterReading& reading = readings[i];
       Slot& slot = shared->slots[i];
       if (slot.arrivals > 0) {
         reading.missing = false;
         put_gradient(slot.moments, scale, reading);
+        // What another device has summed, or nobody read, is for whoever needs the norm to read.
+        const bool summed = slot.read_at == slot.arrivals && slot.moments.finite() == slot.moments.count;
+        squares += summed ? slot.moments.sum_squares : kNotMeasured;
       } else {
         clear_gradient(reading);
       }
@@ -216,19 +218,19 @@ struct Watch::Impl {
         slot.sketches[shared->turn].fill(0);
       }
     }
+    norm = std::sqrt(squares);
     shared->turn = 1 - shared->turn;
     histograms_read = shared->histogram_due;
   }
 
-  // A pass over weights and their copies; where only the next step is due, the copies are brought up to date.
+  [[nodiscard]] bool weights_due(std::int64_t step) const {
+    return options.weights_every > 0 && due(options.weights_every, step);
+  }
+
+  // A pass over weights and their copies, which become those of the next update.
   void read_weights() {
-    if (options.weights_every == 0) {
-      return;
-    }
-    if (!due(options.weights_every, steps)) {
-      if (due(options.weights_every, steps + 1)) {
-        rebase();
-      }
+    if (!weights_due(steps)) {
+      before_is_current = false;
       return;
     }
     elsewhere.clear();
@@ -272,6 +274,8 @@ struct Watch::Impl {
   std::vector<ParameterReading> readings;
   std::vector<at::Tensor> before;      // weights as the next update finds them
   std::vector<std::size_t> elsewhere;  // parameters on other devices
+  double norm = kNotMeasured;
+  bool before_is_current = false;
   bool histograms_read = false;
   bool read = false;
   std::int64_t steps = 0;
@@ -292,13 +296,16 @@ bool Watch::arrived() const {
   return std::any_of(slots.begin(), slots.end(), [](const Slot& slot) { return slot.arrivals > 0; });
 }
 
-std::span<const ParameterReading> Watch::step(double scale) {
+std::span<const ParameterReading> Watch::step(double scale, bool measured_update) {
   impl_->read = impl_->shared->due;
   if (impl_->read) {
     impl_->read_the_rest();
     impl_->take_readings(scale);
   }
   ++impl_->steps;
+  if (impl_->weights_due(impl_->steps) && !measured_update) {
+    impl_->keep_weights();
+  }
   impl_->plan_step();
   return impl_->readings;
 }
@@ -308,7 +315,21 @@ std::span<const ParameterReading> Watch::after_update() {
   return impl_->readings;
 }
 
-void Watch::rebase() { impl_->rebase(); }
+std::span<const ParameterReading> Watch::after_update(std::span<const WeightMoments> measured) {
+  GRADWISE_CHECK(measured.size() == impl_->watched.size(), "watch", "there are ", measured.size(),
+                 " measured updates for ", impl_->watched.size(), " parameters");
+  if (impl_->weights_due(impl_->steps)) {
+    for (std::size_t i = 0; i < measured.size(); ++i) {
+      put_weights(measured[i], impl_->readings[i]);
+    }
+  }
+  impl_->before_is_current = false;
+  return impl_->readings;
+}
+
+double Watch::gradient_norm() const { return impl_->read ? impl_->norm : kNotMeasured; }
+
+void Watch::rebase() { impl_->before_is_current = false; }
 
 void Watch::detach() { impl_->detach(); }
 

@@ -47,7 +47,8 @@ void describe(Fields& fields, WatchOptions& o) {
 ///
 /// The cosine with the gradient before is exact for parameters of up to 1,024 elements; for larger ones it is
 /// estimated from sketches (kernels/sketch.h), with a standard error of about 0.03. On other devices it is not read.
-/// Updates are measured against a copy of the weights, which takes as much memory as they do.
+/// Updates are measured against a copy of the weights, which takes as much memory as they do; where the optimizer
+/// measures them (AutogradOptimizer::weight_moments), there is none.
 class Watch {
  public:
   /// Parameters that ask for no gradient are left out; an error where none is left.
@@ -65,11 +66,17 @@ class Watch {
 
   /// Ends a step, before its gradients are changed or cleared. `scale` is what the gradients have to be multiplied by:
   /// the reciprocal of a loss scale. The readings stay as they are until the next `step`; in a step between two
-  /// readings they are those of the last.
-  std::span<const ParameterReading> step(double scale = 1.0);
+  /// readings they are those of the last. `measured_update`: the figures of the update will be given to
+  /// `after_update`.
+  std::span<const ParameterReading> step(double scale = 1.0, bool measured_update = false);
+  /// Global L2 norm of the gradients that the last `step` has read, as they stand: NaN where it was not due or one of
+  /// them is not finite.
+  [[nodiscard]] double gradient_norm() const;
   /// Reads the weights and what the optimizer has done to them, after `step` and the update. In steps where that is
   /// not due, the figures are those of the last time.
   std::span<const ParameterReading> after_update();
+  /// The same by what the optimizer has measured: one a parameter, in the order of `names`.
+  std::span<const ParameterReading> after_update(std::span<const WeightMoments> measured);
   /// Takes the weights as they are for those that the next update begins with: after they were loaded or changed by
   /// something else than the optimizer.
   void rebase();

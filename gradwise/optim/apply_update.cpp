@@ -12,9 +12,6 @@
 namespace gradwise {
 namespace {
 
-// Thrown through LBFGS's line search when an evaluation is not finite.
-struct NonfiniteEvaluation {};
-
 bool holds_nonfinite(const at::Tensor& tensor) {
   const at::Tensor values = tensor.is_sparse() ? tensor._values() : tensor;
   return !values.isfinite().all().item<bool>();
@@ -65,7 +62,8 @@ void AutogradOptimizer::Impl::refuse_nonfinite(StepInfo& info) {
   info.grad_norm_clipped = info.grad_norm;
 }
 
-double AutogradOptimizer::Impl::clip(double norm, const std::optional<ClipRequest>& request, bool& clipped) {
+double AutogradOptimizer::Impl::clip(double norm, const std::optional<ClipRequest>& request, bool& clipped,
+                                     double& scale) {
   const ClipOptions& how = options.clip;
   const bool wanted = request ? request->clip_gradients : how.method != "none";
   if (gradients.empty() || !wanted) {
@@ -74,8 +72,14 @@ double AutogradOptimizer::Impl::clip(double norm, const std::optional<ClipReques
   if (how.method == "norm" || how.method == "none") {
     const double max_norm = request ? request->max_grad_norm : how.max_norm;
     GRADWISE_CHECK(max_norm > 0, "clip", "max_grad_norm is ", max_norm, ", allowed: > 0");
-    clipped = clip_by_norm(gradients, norm, max_norm);
-    return clipped ? norm * (max_norm / (norm + 1e-6)) : norm;
+    const double coefficient = clip_coefficient(norm, max_norm);
+    clipped = coefficient < 1;
+    if (clipped && scales_in_update()) {
+      scale *= coefficient;
+    } else if (clipped) {
+      clip_by_norm(gradients, norm, max_norm);
+    }
+    return clipped ? norm * coefficient : norm;
   }
   if (how.method == "value") {
     clip_by_value(gradients, how.max_value);
@@ -87,34 +91,56 @@ double AutogradOptimizer::Impl::clip(double norm, const std::optional<ClipReques
   return after;
 }
 
-void AutogradOptimizer::Impl::update_by_gradients(StepInfo& info, const std::optional<ClipRequest>& request) {
-  PhaseClock clock;
-  collect_gradients();
-  note_missing_gradients(info);
-  const bool unscaled_finite = !scaling() || scaler.unscale(gradients);
-  if (const double missing_share = shortfall(); missing_share != 1.0 && !gradients.empty()) {
+// What the gradients still have to be multiplied by goes into `scale` where the update takes it along. Returns whether
+// they are finite, as far as it has looked.
+bool AutogradOptimizer::Impl::unscale(double& scale) {
+  const double missing_share = shortfall();
+  if (scales_in_update()) {
+    scale = missing_share / (scaling() ? scaler.get_scale() : 1.0);
+    return true;
+  }
+  const bool finite = !scaling() || scaler.unscale(gradients);
+  if (missing_share != 1.0 && !gradients.empty()) {
     const at::NoGradGuard no_grad;
     at::_foreach_mul_(gradients, missing_share);
   }
-  read_window(info, global_norm(gradients));
+  return finite;
+}
+
+void AutogradOptimizer::Impl::read_norm(StepInfo& info, double scale, double given) {
+  if (!scales_in_update() || !GradientPass::reads(gradients)) {
+    read_window(info, global_norm(gradients));
+    info.grad_norm *= scale;
+  } else {
+    read_window(info, scale * (std::isfinite(given) ? given : gradient_pass.norm(gradients)));
+  }
+}
+
+void AutogradOptimizer::Impl::update_by_gradients(StepInfo& info, const std::optional<ClipRequest>& request,
+                                                  double given_norm) {
+  PhaseClock clock;
+  collect_gradients();
+  note_missing_gradients(info);
+  double scale = 1;
+  const bool unscaled_finite = unscale(scale);
+  read_norm(info, scale, given_norm);
   info.loss_scale = scaling() ? scaler.get_scale() : 1.0;
   const bool finite = gradients_finite(info, unscaled_finite);
+  if (scaling() && scales_in_update()) {
+    scaler.note_unscaled(finite);
+  }
   if (!finite && refuses_nonfinite()) {
     refuse_nonfinite(info);
   } else {
-    info.grad_norm_clipped = clip(info.grad_norm, request, info.clipped);
+    info.grad_norm_clipped = clip(info.grad_norm, request, info.clipped, scale);
   }
   clock.add_to(seconds.clip);
   if (!info.skipped) {
-    const bool measure = measures_weights(info);
-    if (measure) {
-      weight_statistics.before_update(trainable.tensors);
-    }
-    optimizer->step();
-    if (measure) {
-      weight_statistics.after_update(trainable.tensors, info);
-    }
+    apply(info, scale);
+  } else if (fused != nullptr) {
+    fused->measure_standing();
   }
+  take_moments(info);
   if (scaling()) {
     scaler.update();
   }
@@ -122,66 +148,76 @@ void AutogradOptimizer::Impl::update_by_gradients(StepInfo& info, const std::opt
   clock.add_to(seconds.update);
 }
 
-// One evaluation of the window for a line search. Its first one is what the step reports.
-at::Tensor AutogradOptimizer::Impl::evaluate_window(StepInfo& info) {
-  clear_gradients();
-  losses.clear();
-  at::Tensor total;
-  for (const MicroBatch& micro : kept) {
-    losses.push_back(forward_backward(micro.loss_function, micro.batch, micro.weight * shortfall()));
-    const at::Tensor share = losses.back().mul(micro.weight * shortfall());
-    total = total.defined() ? total.add(share) : share;
-  }
-  collect_gradients();
-  StepInfo here;
-  here.step = info.step;
-  read_window(here, global_norm(gradients));
-  if ((!gradients_finite(here, true) || !std::isfinite(here.loss)) && options.on_nonfinite != "ignore") {
-    if (here.issues.empty()) {
-      Issue issue;
-      issue.rule = "nonfinite_loss";
-      issue.step = info.step;
-      issue.message = "the loss is not finite";
-      issue.advice = "lower the learning rate or look for a bad input";
-      here.issues.push_back(std::move(issue));
-    }
-    info.issues.insert(info.issues.end(), here.issues.begin(), here.issues.end());
-    throw NonfiniteEvaluation{};
-  }
-  if (std::isnan(info.loss)) {
-    info.loss = here.loss;
-    info.grad_norm = info.grad_norm_clipped = here.grad_norm;
-    note_missing_gradients(info);
-  }
-  return total;
-}
-
-// LBFGS: nothing is clipped, for its line search needs the true gradient.
-void AutogradOptimizer::Impl::update_by_closure(StepInfo& info) {
-  PhaseClock clock;
-  const bool measure = measures_weights(info);
-  if (measure) {
+// The update, its average and what is measured of it.
+void AutogradOptimizer::Impl::apply(StepInfo& info, double scale) {
+  const bool by_copy = measures_weights(info) && (fused == nullptr || !fused->measures());
+  if (by_copy) {
     weight_statistics.before_update(trainable.tensors);
   }
-  std::vector<at::Tensor> parameters_before;
-  for (const at::Tensor& parameter : trainable.tensors) {
-    parameters_before.push_back(parameter.detach().clone());
+  if (average != nullptr && average->moves() != average_moves) {
+    take_averages();
   }
-  try {
-    optimizer->step([this, &info] { return evaluate_window(info); });
-    if (measure) {
-      weight_statistics.after_update(trainable.tensors, info);
+  if (fused != nullptr) {
+    const bool along = average != nullptr && !fused_averages.empty();
+    fused->update({scale, along ? std::span<const at::Tensor>(fused_averages) : std::span<const at::Tensor>(),
+                   along ? average->begin_update() : 0.0});
+    if (along) {
+      average->finish_update();
+    } else if (average != nullptr) {
+      average->update();
     }
-  } catch (const NonfiniteEvaluation&) {
-    const at::NoGradGuard no_grad;
-    at::_foreach_copy_(trainable.tensors, parameters_before);
-    optimizer->state().clear();  // its history may hold the bad evaluation
-    refuse_nonfinite(info);
+  } else {
+    optimizer->step();
+    if (average != nullptr) {
+      average->update();
+    }
   }
-  clear_gradients();
-  double outside = 0;
-  clock.add_to(outside);
-  seconds.update += outside - seconds.forward - seconds.backward;
+  if (by_copy) {
+    weight_statistics.after_update(trainable.tensors, info);
+  }
+}
+
+void AutogradOptimizer::Impl::take_moments(StepInfo& info) {
+  if (fused == nullptr || !fused->measures()) {
+    moments.clear();
+    return;
+  }
+  moments.resize(trainable.size());
+  const std::span<const WeightMoments> found = fused->weight_moments();
+  WeightMoments all;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    moments[fused_order[i]] = found[i];
+    all.merge(found[i]);
+  }
+  if (measures_weights(info) && !info.skipped) {
+    info.update_norm = std::sqrt(all.update_squares);
+    info.param_norm = std::sqrt(all.sum_squares);
+    info.update_ratio = std::sqrt(all.update_squares / all.squares_before);
+  }
+}
+
+// The averages as the optimizer's pass takes them; none where they are of other tensors, types or devices.
+void AutogradOptimizer::Impl::take_averages() {
+  fused_averages.clear();
+  if (average == nullptr || fused == nullptr) {
+    return;
+  }
+  average_moves = average->moves();
+  const std::vector<at::Tensor> averages = average->parameter_averages();
+  const std::vector<at::Tensor> sources = average->averaged_parameters();
+  if (sources.size() != fused_order.size() || sources.size() != trainable.size()) {
+    return;
+  }
+  for (const std::size_t place : fused_order) {
+    const at::Tensor& source = sources[place];
+    const at::Tensor& shadow = averages[place];
+    if (!source.is_same(trainable.tensors[place]) || shadow.scalar_type() != source.scalar_type() ||
+        shadow.device() != source.device() || shadow.strides() != source.strides()) {
+      fused_averages.clear();
+      return;
+    }
+    fused_averages.push_back(shadow);
+  }
 }
 
 void AutogradOptimizer::Impl::end_window(StepInfo& info) {
@@ -205,7 +241,7 @@ void AutogradOptimizer::Impl::drop_window() {
   seconds = {};
 }
 
-StepInfo AutogradOptimizer::Impl::finish(const std::optional<ClipRequest>& request) {
+StepInfo AutogradOptimizer::Impl::finish(const std::optional<ClipRequest>& request, double given_norm) {
   GRADWISE_CHECK(micro_batches > 0, "optimizer", "finish_step was called before any accumulate");
   StepInfo info;
   info.step = steps + 1;
@@ -214,7 +250,7 @@ StepInfo AutogradOptimizer::Impl::finish(const std::optional<ClipRequest>& reque
     if (closure_driven) {
       update_by_closure(info);
     } else {
-      update_by_gradients(info, request);
+      update_by_gradients(info, request, given_norm);
     }
   } catch (...) {
     drop_window();

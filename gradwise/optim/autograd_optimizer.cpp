@@ -1,5 +1,6 @@
 #include "gradwise/optim/autograd_optimizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "gradwise/core/error.h"
@@ -14,6 +15,7 @@ AutogradOptimizer::Impl::Impl(Model m, std::unique_ptr<torch::optim::Optimizer> 
       trainable(model.parameters.trainable()),
       optimizer(std::move(o)),
       options(std::move(given)),
+      fused(dynamic_cast<FusedOptimizer*>(optimizer.get())),
       scaler(options.scaler),
       dtype(precision_type(options.precision)),
       closure_driven(needs_closure(*optimizer)) {
@@ -22,6 +24,14 @@ AutogradOptimizer::Impl::Impl(Model m, std::unique_ptr<torch::optim::Optimizer> 
                  " parameters asks for a gradient");
   GRADWISE_CHECK(!closure_driven || dtype == at::kFloat, "optimizer", "lbfgs needs precision \"float32\", it is \"",
                  options.precision, "\"");
+  if (fused != nullptr) {
+    for (const at::Tensor& parameter : fused->ordered_parameters()) {
+      const auto place = std::ranges::find_if(trainable.tensors, [&](const at::Tensor& t) { return t.is_same(parameter); });
+      GRADWISE_CHECK(place != trainable.tensors.end(), "optimizer",
+                     "the optimizer holds a parameter that is none of the model's, of shape ", parameter.sizes());
+      fused_order.push_back(static_cast<std::size_t>(place - trainable.tensors.begin()));
+    }
+  }
   for (const at::Tensor& buffer : model.buffers.tensors) {
     if (buffer.is_floating_point()) {
       guarded_buffers.push_back(buffer);
@@ -74,7 +84,9 @@ void AutogradOptimizer::accumulate(const LossFunction& loss_function, const Batc
   ++self.micro_batches;
 }
 
-StepInfo AutogradOptimizer::finish_step(std::optional<ClipRequest> clip) { return impl_->finish(clip); }
+StepInfo AutogradOptimizer::finish_step(std::optional<ClipRequest> clip, double read_norm) {
+  return impl_->finish(clip, read_norm);
+}
 
 StepInfo AutogradOptimizer::abandon_step() {
   Impl& self = *impl_;
@@ -92,6 +104,15 @@ StepInfo AutogradOptimizer::abandon_step() {
   self.end_window(info);
   return info;
 }
+
+void AutogradOptimizer::set_average(ExponentialMovingAverage* average) {
+  impl_->average = average;
+  impl_->take_averages();
+}
+
+bool AutogradOptimizer::measures_updates() const { return impl_->fused != nullptr && impl_->fused->measures(); }
+
+std::span<const WeightMoments> AutogradOptimizer::weight_moments() const { return impl_->moments; }
 
 std::vector<Rate> AutogradOptimizer::rates() const {
   std::vector<Rate> rates;

@@ -4,11 +4,13 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "gradwise/core/model.h"
+#include "gradwise/core/reading.h"
 #include "gradwise/core/state.h"
 #include "gradwise/core/step_info.h"
 #include "gradwise/optim/clipping.h"
@@ -21,6 +23,8 @@ class Optimizer;
 }
 
 namespace gradwise {
+
+class ExponentialMovingAverage;
 
 struct AutogradOptimizerOptions {
   ClipOptions clip = {};
@@ -49,7 +53,8 @@ struct ClipRequest {
   double max_grad_norm = 1.0;
 };
 
-/// Forward, backward, clipping and update in one call, over any `torch::optim::Optimizer`.
+/// Forward, backward, clipping and update in one call, over any `torch::optim::Optimizer`. Over a FusedOptimizer, which
+/// is what the options give, scaling, clipping by norm, averaging and measuring cost no pass of their own.
 ///
 ///   AutogradOptimizer optimizer(adapt(net), {.name = "adamw", .lr = 1e-3, .decay_vectors = false});
 ///   StepInfo done = optimizer.step(cross_entropy, images, labels);
@@ -85,8 +90,9 @@ class AutogradOptimizer {
   /// Forward and backward of one of `window` micro-batches. An error here or in `finish_step` drops the
   /// window.
   void accumulate(const LossFunction& loss_function, const Batch& batch, std::int64_t window = 1);
-  /// Unscales, checks, clips and updates with what was accumulated; then clears the gradients.
-  StepInfo finish_step(std::optional<ClipRequest> clip = std::nullopt);
+  /// Unscales, checks, clips and updates with what was accumulated; then clears the gradients. `read_norm`: the global
+  /// L2 norm of the gradients as they stand, where somebody has read them already; NaN: not known, or not finite.
+  StepInfo finish_step(std::optional<ClipRequest> clip = std::nullopt, double read_norm = kNotMeasured);
   /// Drops what was accumulated; counts as a skipped step.
   StepInfo abandon_step();
 
@@ -95,6 +101,16 @@ class AutogradOptimizer {
   /// What the gradients that were accumulated have to be multiplied by to be the step's: not 1 under loss scaling, or
   /// where the window is shorter than was announced.
   [[nodiscard]] double gradient_scale() const;
+
+  /// Brings this average up to date after each update from now on, in the optimizer's own pass where it has one. It must
+  /// outlive the optimizer; a null pointer ends it.
+  void set_average(ExponentialMovingAverage* average);
+
+  /// Whether updates are measured as they are made: the parameters are on the CPU, the optimizer is Gradwise's.
+  [[nodiscard]] bool measures_updates() const;
+  /// Weights and update of the last step, in the order of `model().parameters.trainable()`; empty where updates are not
+  /// measured.
+  [[nodiscard]] std::span<const WeightMoments> weight_moments() const;
 
   /// Learning rate and momentum of each parameter group, for schedulers.
   [[nodiscard]] std::vector<Rate> rates() const;

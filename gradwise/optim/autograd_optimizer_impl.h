@@ -10,6 +10,9 @@
 #include <vector>
 
 #include "gradwise/optim/autograd_optimizer.h"
+#include "gradwise/optim/ema.h"
+#include "gradwise/optim/fused_optimizer.h"
+#include "gradwise/optim/gradient_pass.h"
 #include "gradwise/optim/weight_statistics.h"
 
 /// The inside of AutogradOptimizer, shared by its sources.
@@ -53,23 +56,36 @@ struct AutogradOptimizer::Impl {
   void note_missing_gradients(StepInfo& info);
   void clear_gradients();
   void read_window(StepInfo& info, const at::Tensor& norm);
+  void read_window(StepInfo& info, double norm);
 
   // apply_update.cpp: the end of a window
   [[nodiscard]] bool gradients_finite(StepInfo& info, bool unscaled_finite);
   void refuse_nonfinite(StepInfo& info);
-  double clip(double norm, const std::optional<ClipRequest>& request, bool& clipped);
-  void update_by_gradients(StepInfo& info, const std::optional<ClipRequest>& request);
+  /// Whether the update itself multiplies the gradients by what they lack; clipping by elements or units needs them
+  /// whole.
+  [[nodiscard]] bool scales_in_update() const {
+    return fused != nullptr && (options.clip.method == "norm" || options.clip.method == "none");
+  }
+  /// Brings `scale` down where the update applies it, else the gradients.
+  double clip(double norm, const std::optional<ClipRequest>& request, bool& clipped, double& scale);
+  bool unscale(double& scale);
+  void read_norm(StepInfo& info, double scale, double given);
+  void update_by_gradients(StepInfo& info, const std::optional<ClipRequest>& request, double given_norm);
+  void apply(StepInfo& info, double scale);
+  void take_moments(StepInfo& info);
+  void take_averages();
   void update_by_closure(StepInfo& info);
   at::Tensor evaluate_window(StepInfo& info);
   void end_window(StepInfo& info);
   /// Forgets the micro-batches so far and their gradients.
   void drop_window();
-  StepInfo finish(const std::optional<ClipRequest>& request);
+  StepInfo finish(const std::optional<ClipRequest>& request, double given_norm);
 
   Model model;
   NamedParameters trainable;
   std::unique_ptr<torch::optim::Optimizer> optimizer;
   AutogradOptimizerOptions options;
+  FusedOptimizer* fused;  // the optimizer, where it is one
   GradScaler scaler;
   at::ScalarType dtype;
   bool closure_driven;
@@ -88,7 +104,13 @@ struct AutogradOptimizer::Impl {
   std::vector<std::size_t> with_gradient_index;  // and their place in `trainable`
   std::vector<at::Tensor> guarded_buffers;
   std::vector<at::Tensor> buffer_copies;  // as of the window's start
+  GradientPass gradient_pass;
   WeightStatistics weight_statistics;
+  ExponentialMovingAverage* average = nullptr;
+  std::int64_t average_moves = 0;
+  std::vector<at::Tensor> fused_averages;  // in the order of the optimizer's parameters
+  std::vector<std::size_t> fused_order;    // place in `trainable` of each of them
+  std::vector<WeightMoments> moments;      // by place in `trainable`
   std::function<void(const Batch&, const at::Tensor& output, const at::Tensor& loss)> forward_listener;
   std::vector<std::string> missing;
   std::set<std::string> told;

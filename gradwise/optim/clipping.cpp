@@ -66,7 +66,7 @@ at::Tensor global_norm(const std::vector<at::Tensor>& tensors) {
 
 bool clip_by_norm(const std::vector<at::Tensor>& gradients, double norm, double max_norm) {
   const at::NoGradGuard no_grad;
-  const double coefficient = max_norm / (norm + 1e-6);
+  const double coefficient = clip_coefficient(norm, max_norm);
   if (coefficient >= 1.0 || gradients.empty()) {
     return false;
   }

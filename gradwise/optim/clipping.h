@@ -32,6 +32,12 @@ void describe(Fields& fields, ClipOptions& o) {
 /// first tensor is float64); sparse gradients count by their coalesced values. Undefined tensors are not allowed.
 [[nodiscard]] at::Tensor global_norm(const std::vector<at::Tensor>& tensors);
 
+/// What gradients of this norm are multiplied by: min(1, max_norm / (norm + 1e-6)).
+[[nodiscard]] inline double clip_coefficient(double norm, double max_norm) {
+  const double coefficient = max_norm / (norm + 1e-6);
+  return coefficient < 1 ? coefficient : 1;
+}
+
 /// Multiplies the gradients in place by min(1, max_norm / (norm + 1e-6)), as `torch.nn.utils.clip_grad_norm_` does,
 /// where `norm` has been read already. Returns whether it scaled.
 bool clip_by_norm(const std::vector<at::Tensor>& gradients, double norm, double max_norm);

@@ -52,7 +52,7 @@ void load_tensors(const State& state, const std::vector<std::string>& names, std
 
 ExponentialMovingAverage::ExponentialMovingAverage(const NamedParameters& parameters, EmaOptions options,
                                                    const NamedParameters& buffers)
-    : options_(options), sources_(parameters.trainable()) {
+    : options_(options), sources_(parameters.trainable()), parameters_(sources_.size()) {
   check_fields("ema", options_);
   GRADWISE_CHECK(sources_.size() > 0, "ema", "none of the ", parameters.size(), " parameters asks for a gradient");
   for (std::size_t i = 0; i < buffers.size(); ++i) {
@@ -75,18 +75,45 @@ double ExponentialMovingAverage::current_decay() const {
   return std::min(options_.decay, (1.0 + n) / (10.0 + n));
 }
 
-void ExponentialMovingAverage::update() {
-  const at::NoGradGuard no_grad;
+double ExponentialMovingAverage::begin_update() {
   ++num_updates_;
   const double decay = current_decay();
   decay_product_ *= decay;
-  bool moved = false;
-  for (std::size_t i = 0; i < shadow_.size(); ++i) {
-    moved = moved || shadow_[i].scalar_type() != sources_.tensors[i].scalar_type() ||
-            shadow_[i].device() != sources_.tensors[i].device();
-  }
-  at::_foreach_lerp_(shadow_, moved ? converted(sources_.tensors, shadow_) : sources_.tensors, 1.0 - decay);
+  return share_ = 1.0 - decay;
+}
+
+void ExponentialMovingAverage::finish_update() {
+  move_averages(parameters_, share_);
   write_into(counter_shadow_, counters_.tensors);
+}
+
+void ExponentialMovingAverage::update() {
+  move_averages(0, begin_update());
+  write_into(counter_shadow_, counters_.tensors);
+}
+
+void ExponentialMovingAverage::move_averages(std::size_t from, double share) {
+  const at::NoGradGuard no_grad;
+  if (from == shadow_.size()) {
+    return;
+  }
+  const std::vector<at::Tensor> averages(shadow_.begin() + static_cast<std::ptrdiff_t>(from), shadow_.end());
+  const std::vector<at::Tensor> sources(sources_.tensors.begin() + static_cast<std::ptrdiff_t>(from),
+                                        sources_.tensors.end());
+  bool moved = false;
+  for (std::size_t i = 0; i < averages.size(); ++i) {
+    moved = moved || averages[i].scalar_type() != sources[i].scalar_type() ||
+            averages[i].device() != sources[i].device();
+  }
+  at::_foreach_lerp_(averages, moved ? converted(sources, averages) : sources, share);
+}
+
+std::vector<at::Tensor> ExponentialMovingAverage::parameter_averages() const {
+  return {shadow_.begin(), shadow_.begin() + static_cast<std::ptrdiff_t>(parameters_)};
+}
+
+std::vector<at::Tensor> ExponentialMovingAverage::averaged_parameters() const {
+  return {sources_.tensors.begin(), sources_.tensors.begin() + static_cast<std::ptrdiff_t>(parameters_)};
 }
 
 NamedParameters ExponentialMovingAverage::averages() const {
@@ -169,6 +196,7 @@ void ExponentialMovingAverage::load_state(const State& state) {
 }
 
 void ExponentialMovingAverage::to(at::Device device) {
+  ++moves_;
   for (at::Tensor& average : shadow_) {
     average = average.to(device);
   }
@@ -178,6 +206,7 @@ void ExponentialMovingAverage::to(at::Device device) {
 }
 
 void ExponentialMovingAverage::to(at::ScalarType dtype) {
+  ++moves_;
   for (at::Tensor& average : shadow_) {
     average = average.to(dtype);
   }

@@ -45,6 +45,16 @@ class ExponentialMovingAverage {
   ~ExponentialMovingAverage() = default;
 
   void update();
+  /// `update` in two parts, for an optimizer that moves the averages of the parameters in its own pass, by
+  /// average += begin_update() · (parameter - average).
+  [[nodiscard]] double begin_update();
+  void finish_update();
+  /// The averages that such a pass moves, of each parameter that asks for a gradient, in order.
+  [[nodiscard]] std::vector<at::Tensor> parameter_averages() const;
+  /// How often `to` has replaced them.
+  [[nodiscard]] std::int64_t moves() const { return moves_; }
+  /// And what they are the averages of.
+  [[nodiscard]] std::vector<at::Tensor> averaged_parameters() const;
   /// Writes the averages into the parameters.
   void copy_to() const;
   /// Keeps a copy of the parameters as they are, for `restore`.
@@ -80,14 +90,18 @@ class ExponentialMovingAverage {
 
  private:
   [[nodiscard]] double current_decay() const;
+  void move_averages(std::size_t from, double share);
 
   EmaOptions options_;
   NamedParameters sources_;   // averaged: parameters, then floating-point buffers
   NamedParameters counters_;  // buffers that are copied
+  std::size_t parameters_;    // how many of the sources are parameters
+  double share_ = 0;          // of the update under way
   std::vector<at::Tensor> shadow_;
   std::vector<at::Tensor> counter_shadow_;
   std::vector<at::Tensor> stored_;
   std::int64_t num_updates_ = 0;
+  std::int64_t moves_ = 0;
   double decay_product_ = 1;
 };
 

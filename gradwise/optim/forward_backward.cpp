@@ -85,6 +85,10 @@ void AutogradOptimizer::Impl::clear_gradients() {
 }
 
 // Loss and norm reach the host together.
+void AutogradOptimizer::Impl::read_window(StepInfo& info, double norm) {
+  read_window(info, at::scalar_tensor(norm, at::kDouble));
+}
+
 void AutogradOptimizer::Impl::read_window(StepInfo& info, const at::Tensor& norm) {
   losses.push_back(norm);
   const std::vector<double> values = read_scalars(losses);

@@ -49,6 +49,12 @@ bool GradScaler::unscale(const std::vector<at::Tensor>& gradients) {
   return found_inf_.item<float>() == 0;
 }
 
+void GradScaler::note_unscaled(bool finite) {
+  GRADWISE_CHECK(!unscaled_, "scaler", "unscale was called twice without update between");
+  found_inf_.fill_(finite ? 0 : 1);
+  unscaled_ = true;
+}
+
 void GradScaler::update() {
   const at::NoGradGuard no_grad;
   GRADWISE_CHECK(std::exchange(unscaled_, false), "scaler", "update was called without unscale before");

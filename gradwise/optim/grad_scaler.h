@@ -42,6 +42,8 @@ class GradScaler {
   [[nodiscard]] at::Tensor scale(const at::Tensor& loss);
   /// Divides the gradients by the scale in place; false where one of them holds inf or NaN. One copy to the host.
   [[nodiscard]] bool unscale(const std::vector<at::Tensor>& gradients);
+  /// In place of `unscale`, where the gradients are divided by the scale elsewhere.
+  void note_unscaled(bool finite);
   /// Forgets an `unscale` that no update will follow; the scale stays.
   void drop_unscaled();
   /// Backs off or grows, by what `unscale` has seen since the last update.

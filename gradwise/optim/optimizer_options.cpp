@@ -38,7 +38,7 @@ GroupRule parse_group_rule(const std::string& text) {
 }
 
 const std::vector<std::string>& optimizer_names() {
-  static const std::vector<std::string> names{"adamw", "adam", "sgd", "rmsprop", "adagrad", "lbfgs"};
+  static const std::vector<std::string> names{"adamw", "adam", "sgd", "rmsprop", "adagrad", "lion", "lbfgs"};
   return names;
 }
 

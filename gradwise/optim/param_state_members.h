@@ -16,18 +16,38 @@
 
 #include "gradwise/core/error.h"
 #include "gradwise/core/state.h"
-#include "gradwise/optim/fused_adam.h"
+#include "gradwise/optim/fused_options.h"
 
 /// Private to torch_optimizers.cpp: what each optimizer remembers of a parameter, to be saved and loaded by name.
 namespace gradwise {
 
 /// Lists a state's members to a visitor, by the names of torch's state_dict.
 template <class Visitor>
-void members(Visitor& visit, FusedAdamState& s) {
-  visit("step", s.step);
-  visit("exp_avg", s.exp_avg);
-  visit("exp_avg_sq", s.exp_avg_sq);
-  visit("max_exp_avg_sq", s.max_exp_avg_sq);
+void members(Visitor& visit, FusedState& s) {
+  switch (s.rule) {
+    case UpdateRule::adam:
+      visit("step", s.step);
+      visit("exp_avg", s.first);
+      visit("exp_avg_sq", s.second);
+      visit("max_exp_avg_sq", s.third);
+      break;
+    case UpdateRule::sgd:
+      visit("momentum_buffer", s.first);
+      break;
+    case UpdateRule::rmsprop:
+      visit("step", s.step);
+      visit("square_avg", s.second);
+      visit("momentum_buffer", s.first);
+      visit("grad_avg", s.third);
+      break;
+    case UpdateRule::adagrad:
+      visit("step", s.step);
+      visit("sum", s.second);
+      break;
+    case UpdateRule::lion:
+      visit("exp_avg", s.first);
+      break;
+  }
 }
 template <class Visitor, class AdamState>
 requires std::same_as<AdamState, torch::optim::AdamParamState> || std::same_as<AdamState, torch::optim::AdamWParamState>

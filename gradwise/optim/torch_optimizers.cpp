@@ -14,7 +14,7 @@
 #include <sstream>
 #include <utility>
 
-#include "gradwise/optim/fused_adam.h"
+#include "gradwise/optim/fused_optimizer.h"
 #include "gradwise/optim/param_state_members.h"
 #include "gradwise/optim/parameter_groups.h"
 #include "gradwise/optim/scheduler.h"
@@ -25,16 +25,42 @@ namespace {
 using torch::optim::OptimizerParamGroup;
 using torch::optim::OptimizerParamState;
 
-FusedAdamOptions adam_options(const OptimizerOptions& o, const GroupSetting& s) {
-  FusedAdamOptions options;
+UpdateRule rule_of(const std::string& name) {
+  return name == "sgd"       ? UpdateRule::sgd
+         : name == "rmsprop" ? UpdateRule::rmsprop
+         : name == "adagrad" ? UpdateRule::adagrad
+         : name == "lion"    ? UpdateRule::lion
+                             : UpdateRule::adam;
+}
+
+FusedOptions fused_options(const OptimizerOptions& o, const GroupSetting& s) {
+  FusedOptions options;
+  options.rule = rule_of(o.name);
   options.lr = s.lr;
   options.weight_decay = s.weight_decay;
+  options.decoupled = o.name == "adamw" || o.name == "lion";
+  options.maximize = o.maximize;
   options.beta1 = o.beta1;
   options.beta2 = o.beta2;
   options.eps = o.eps;
   options.amsgrad = o.amsgrad;
-  options.decoupled = o.name == "adamw";
+  options.momentum = o.momentum;
+  options.dampening = o.dampening;
+  options.nesterov = o.nesterov;
+  options.alpha = o.alpha;
+  options.centered = o.centered;
+  options.lr_decay = o.lr_decay;
+  options.initial_accumulator = o.initial_accumulator;
+  options.bfloat16_state = o.state_dtype == "bfloat16";
+  options.stochastic_rounding = o.stochastic_rounding;
+  options.rounding_seed = static_cast<std::uint32_t>(o.rounding_seed);
+  options.parity = o.parity;
   return options;
+}
+
+template <class AdamOptions>
+AdamOptions adam_options(const OptimizerOptions& o, const GroupSetting& s) {
+  return AdamOptions(s.lr).betas({o.beta1, o.beta2}).eps(o.eps).weight_decay(s.weight_decay).amsgrad(o.amsgrad);
 }
 
 torch::optim::SGDOptions sgd_options(const OptimizerOptions& o, const GroupSetting& s) {
@@ -114,9 +140,38 @@ constexpr KnownState known_state(const char* name) {
           &save_as<ParamState>, &load_as<ParamState>};
 }
 
+// The names are those of LibTorch's optimizers with the same state, which either can load from the other.
+template <UpdateRule rule, bool decoupled>
+constexpr KnownState fused_state(const char* name) {
+  return {name,
+          [](const torch::optim::Optimizer& optimizer) {
+            const auto* fused = dynamic_cast<const FusedOptimizer*>(&optimizer);
+            const auto* options =
+                fused == nullptr ? nullptr : &static_cast<const FusedOptions&>(optimizer.param_groups()[0].options());
+            return options != nullptr && options->rule == rule && options->decoupled == decoupled;
+          },
+          &save_as<FusedState>,
+          [](const State& from, const std::string& parameter_name,
+             const at::Tensor& parameter) -> std::unique_ptr<OptimizerParamState> {
+            auto fresh = std::make_unique<FusedState>(rule);
+            LoadMembers load{from, parameter_name, parameter, /*flat=*/false};
+            members(load, *fresh);
+            // These count no steps; what they have to know is that there was a first one.
+            if (rule == UpdateRule::sgd || rule == UpdateRule::lion) {
+              fresh->step = fresh->first.defined() ? 1 : 0;
+            }
+            return fresh;
+          }};
+}
+
 const KnownState* known_state_of(const torch::optim::Optimizer& optimizer) {
   static constexpr KnownState kKnown[] = {
-      known_state<FusedAdam, FusedAdamState>("fused_adam"),
+      fused_state<UpdateRule::adam, true>("AdamW"),
+      fused_state<UpdateRule::adam, false>("Adam"),
+      fused_state<UpdateRule::sgd, false>("SGD"),
+      fused_state<UpdateRule::rmsprop, false>("RMSprop"),
+      fused_state<UpdateRule::adagrad, false>("Adagrad"),
+      fused_state<UpdateRule::lion, true>("Lion"),
       known_state<torch::optim::AdamW, torch::optim::AdamWParamState>("AdamW"),
       known_state<torch::optim::Adam, torch::optim::AdamParamState>("Adam"),
       known_state<torch::optim::SGD, torch::optim::SGDParamState>("SGD"),
@@ -149,8 +204,12 @@ void from_archive(torch::optim::Optimizer& optimizer, const at::Tensor& tensor) 
 // Calls `act` with the typed options where they have a momentum.
 template <class Options, class Act>
 void with_momentum(Options& options, Act act) {
-  if (auto* fused = dynamic_cast<FusedAdamOptions*>(&options)) {
-    act(fused->beta1);
+  if (auto* fused = dynamic_cast<FusedOptions*>(&options)) {
+    if (fused->rule == UpdateRule::adam || fused->rule == UpdateRule::lion) {
+      act(fused->beta1);
+    } else if (fused->rule != UpdateRule::adagrad) {
+      act(fused->momentum);
+    }
   } else if (auto* adamw = dynamic_cast<torch::optim::AdamWOptions*>(&options)) {
     act(std::get<0>(adamw->betas()));
   } else if (auto* adam = dynamic_cast<torch::optim::AdamOptions*>(&options)) {
@@ -162,6 +221,26 @@ void with_momentum(Options& options, Act act) {
   }
 }
 
+std::unique_ptr<torch::optim::Optimizer> make_torchs(const OptimizerOptions& options,
+                                                     const NamedParameters& trainable) {
+  GRADWISE_CHECK(options.name != "lion", "optimizer",
+                 "LibTorch has no lion, allowed: implementation = \"gradwise\", or another optimizer");
+  GRADWISE_CHECK(!options.maximize && !options.parity && options.state_dtype == "float32" && !options.stochastic_rounding,
+                 "optimizer", "maximize, parity, state_dtype and stochastic_rounding need implementation = \"gradwise\", "
+                 "it is \"torch\"");
+  if (options.name == "adamw") {
+    return make_grouped<torch::optim::AdamW>(options, trainable, adam_options<torch::optim::AdamWOptions>);
+  }
+  if (options.name == "adam") {
+    return make_grouped<torch::optim::Adam>(options, trainable, adam_options<torch::optim::AdamOptions>);
+  }
+  if (options.name == "sgd") {
+    return make_grouped<torch::optim::SGD>(options, trainable, sgd_options);
+  }
+  return options.name == "rmsprop" ? make_grouped<torch::optim::RMSprop>(options, trainable, rmsprop_options)
+                                   : make_grouped<torch::optim::Adagrad>(options, trainable, adagrad_options);
+}
+
 }  // namespace
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& options,
@@ -170,20 +249,12 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
   const NamedParameters trainable = parameters.trainable();
   GRADWISE_CHECK(trainable.size() > 0, "optimizer", "none of the ", parameters.size(),
                  " parameters asks for a gradient");
-  if (options.name == "adamw" || options.name == "adam") {
-    return make_grouped<FusedAdam>(options, trainable, adam_options);
-  }
-  if (options.name == "sgd") {
-    GRADWISE_CHECK(!options.nesterov || (options.momentum > 0 && options.dampening == 0), "optimizer",
-                   "nesterov needs momentum > 0 and dampening 0, momentum is ", options.momentum, ", dampening ",
-                   options.dampening);
-    return make_grouped<torch::optim::SGD>(options, trainable, sgd_options);
-  }
-  if (options.name == "rmsprop") {
-    return make_grouped<torch::optim::RMSprop>(options, trainable, rmsprop_options);
-  }
-  if (options.name == "adagrad") {
-    return make_grouped<torch::optim::Adagrad>(options, trainable, adagrad_options);
+  GRADWISE_CHECK(options.name != "sgd" || !options.nesterov || (options.momentum > 0 && options.dampening == 0),
+                 "optimizer", "nesterov needs momentum > 0 and dampening 0, momentum is ", options.momentum,
+                 ", dampening ", options.dampening);
+  if (options.name != "lbfgs") {
+    return options.implementation == "gradwise" ? make_grouped<FusedOptimizer>(options, trainable, fused_options)
+                                                : make_torchs(options, trainable);
   }
   GRADWISE_CHECK(options.groups.empty(), "optimizer", "lbfgs takes no parameter groups, groups has ",
                  options.groups.size());
@@ -254,6 +325,9 @@ void load_optimizer_state(torch::optim::Optimizer& optimizer, const NamedParamet
   optimizer.state().clear();
   for (auto& [i, parameter_state] : loaded) {
     optimizer.state()[parameters.tensors[i].unsafeGetTensorImpl()] = std::move(parameter_state);
+  }
+  if (auto* fused = dynamic_cast<FusedOptimizer*>(&optimizer)) {
+    fused->forget_state();
   }
   for (std::size_t i = 0; i < groups.size(); ++i) {
     torch::optim::OptimizerOptions& options = optimizer.param_groups()[i].options();

@@ -70,6 +70,7 @@ AutogradTrainingLoop::Impl::Impl(Model model, std::unique_ptr<torch::optim::Opti
   check_options(options);
   if (options.use_ema) {
     average.emplace(optimizer.model().parameters, options.ema, optimizer.model().buffers);
+    optimizer.set_average(&*average);
   }
   if (!options.checkpoint.folder.empty()) {
     writer = std::make_unique<CheckpointWriter>(options.checkpoint.folder, options.checkpoint.keep_last);
@@ -244,7 +245,8 @@ void AutogradTrainingLoop::Impl::after_step(StepInfo& info, EpochStats& stats) {
   if (watched) {
     const std::int64_t step = info.step;
     const Event event = make_event(step, std::move(info));
-    if (notify({.point = Point::step_end, .event = &event}) == Action::roll_back) {
+    if (notify({.point = Point::step_end, .event = &event, .weights = optimizer.weight_moments()}) ==
+        Action::roll_back) {
       roll_back();
     }
   }
@@ -252,18 +254,17 @@ void AutogradTrainingLoop::Impl::after_step(StepInfo& info, EpochStats& stats) {
 
 void AutogradTrainingLoop::Impl::finish_window(std::optional<ClipRequest> clip, double data_seconds,
                                                EpochStats& stats) {
-  const bool drop =
-      notify({.point = Point::backward_end, .gradient_scale = optimizer.gradient_scale()}) == Action::skip;
-  StepInfo info = drop ? optimizer.abandon_step() : optimizer.finish_step(clip);
-  const Clock::time_point start = Clock::now();
-  if (average && !info.skipped) {
-    average->update();
-  }
-  const double averaging = seconds_between(start, Clock::now());
+  double norm = kNotMeasured;
+  const bool drop = notify({.point = Point::backward_end,
+                            .gradient_scale = optimizer.gradient_scale(),
+                            .measured_update = optimizer.measures_updates(),
+                            .gradient_norm = &norm}) == Action::skip;
+  // A callback may have changed the gradients since they were read.
+  const bool changed = !callbacks[static_cast<std::size_t>(Point::backward_end)].empty();
+  StepInfo info = drop ? optimizer.abandon_step() : optimizer.finish_step(clip, changed ? kNotMeasured : norm);
   info.epoch = epoch;
   info.seconds.data = data_seconds;
-  info.seconds.update += averaging;
-  info.seconds.total += data_seconds + averaging;
+  info.seconds.total += data_seconds;
   check_loss(info);
   after_step(info, stats);
 }

@@ -86,13 +86,14 @@ TEST(NnModule, KeepsAFrozenPartInEvaluationMode) {
   EXPECT_FALSE(net[1]->is_training());
 }
 
-TEST(ByType, SgdEqualsSgdByNameBitForBit) {
+TEST(ByType, SgdEqualsLibTorchsByNameBitForBit) {
   const nn::Sequential one = network();
   const nn::Sequential other = network();
   auto by_type = AutogradOptimizer::of<torch::optim::SGD>(
       adapt(one.ptr()), torch::optim::SGDOptions(0.05).momentum(0.9).weight_decay(0.01));
   OptimizerOptions options;
   options.name = "sgd";
+  options.implementation = "torch";
   options.lr = 0.05;
   options.momentum = 0.9;
   options.weight_decay = 0.01;

@@ -115,7 +115,7 @@ TEST(OptimizerStateErrors, NameWhatDiffers) {
   take_steps(adamw, 0, 1);
   const State saved = through_disk(adamw.state());
   AutogradOptimizer other_kind(toy_model(), sgd);
-  EXPECT_ERROR_WITH("the saved state is of \"fused_adam\", this optimizer is \"SGD\"", other_kind.load_state(saved));
+  EXPECT_ERROR_WITH("the saved state is of \"AdamW\", this optimizer is \"SGD\"", other_kind.load_state(saved));
 
   OptimizerOptions grouped;
   grouped.decay_vectors = false;

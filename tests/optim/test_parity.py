@@ -1,5 +1,6 @@
 """Optimizers, average and loss scaler against PyTorch, driven through optim_probe with the same numbers."""
 
+import inspect
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch.testing._internal.common_optimizers import optim_db
 
 BUILD = pathlib.Path(os.environ.get("GRADWISE_BUILD", pathlib.Path(__file__).parents[2] / "build"))
 PROBE = BUILD / "tests" / "optim_probe"
@@ -104,6 +106,28 @@ OPTIMIZERS = {
 }
 
 
+class Lion(torch.optim.Optimizer):
+    """Algorithm 2 of Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms"."""
+
+    def __init__(self, parameters, lr, betas, weight_decay):
+        super().__init__(parameters, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for parameter in group["params"]:
+                moment = self.state[parameter].setdefault("m", torch.zeros_like(parameter))
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.sub_((beta1 * moment + (1 - beta1) * parameter.grad).sign() * group["lr"])
+                moment.mul_(beta2).add_(parameter.grad, alpha=1 - beta2)
+
+
+OPTIMIZERS["lion"] = rule(
+    "lion", {"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1}, Lion, betas=(0.9, 0.99), weight_decay=0.1
+)
+
+
 def optimizer_input(dtype, seed):
     """Start values and a gradient a step, of sizes from 0.001 to 10."""
     generator = torch.Generator().manual_seed(seed)
@@ -137,6 +161,51 @@ def test_optimizer_equals_torchs(tmp_path, name, dtype):
     assert_near(actual, expected, TOLERANCE[dtype])
     moved = (expected["a"] - tensors["p/a"]).abs().max()
     assert moved > 100 * TOLERANCE[dtype], "nothing was tested: the parameters did not move"
+
+
+OUR_OPTIONS = {
+    "lr", "weight_decay", "eps", "amsgrad", "maximize", "momentum", "dampening", "nesterov", "alpha", "centered",
+    "lr_decay", "initial_accumulator",
+}  # fmt: skip
+
+
+def cases_of_optim_db():
+    """Every option set that PyTorch tests its own optimizers with, where ours has that optimizer."""
+    names = {"Adam": "adam", "AdamW": "adamw", "SGD": "sgd", "RMSprop": "rmsprop", "Adagrad": "adagrad"}
+    renamed = {"initial_accumulator_value": "initial_accumulator"}
+    for info in optim_db:
+        for given in info.optim_inputs_func(device="cpu") if info.optim_cls.__name__ in names else []:
+            theirs = {k: v.item() if isinstance(v, torch.Tensor) else v for k, v in given.kwargs.items()}
+            for key in ("fused", "foreach", "capturable", "differentiable"):
+                theirs.pop(key, None)
+            if "betas" in theirs:
+                theirs["betas"] = tuple(float(beta) for beta in theirs["betas"])
+            name = info.optim_cls.__name__
+            torchs = {k: v.default for k, v in inspect.signature(info.optim_cls).parameters.items()} | theirs
+            ours = {renamed.get(k, k): v for k, v in torchs.items() if renamed.get(k, k) in OUR_OPTIONS}
+            if "betas" in torchs:
+                ours["beta1"], ours["beta2"] = torchs["betas"]
+            yield pytest.param({"name": names[name]} | ours, info.optim_cls, theirs, id=f"{name}-{given.desc}")
+
+
+@pytest.mark.parametrize("ours, torch_class, theirs", list(cases_of_optim_db()))
+def test_optimizer_equals_torchs_under_its_own_cases(tmp_path, ours, torch_class, theirs):
+    tensors = optimizer_input(torch.float64, seed=3)
+    case = {"kind": "optimizer", "options": ours, "loss": "linear", "steps": STEPS}
+    actual, _ = probe(tmp_path, case, tensors)
+    expected = train_in_torch(tensors, lambda parameters: torch_class(parameters.values(), **theirs))
+    assert_near(actual, expected, 1e-11)
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "lion"])
+def test_parity_has_the_bits_of_torchs_single_tensor_form(tmp_path, name):
+    ours, torch_class, theirs = OPTIMIZERS[name]
+    tensors = optimizer_input(torch.float32, seed=len(name))
+    case = {"kind": "optimizer", "options": ours | {"parity": True}, "loss": "linear", "steps": STEPS}
+    actual, _ = probe(tmp_path, case, tensors)
+    expected = train_in_torch(tensors, lambda parameters: torch_class(parameters.values(), foreach=False, **theirs))
+    for parameter, values in expected.items():
+        np.testing.assert_array_equal(actual[parameter].numpy(), values.numpy(), err_msg=parameter)
 
 
 @pytest.mark.parametrize("kind, torch_class", [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])

@@ -239,7 +239,7 @@ TEST(ResumeErrors, AnotherOptimizerIsNamed) {
   other_kind.optimizer = "sgd";
   Training other(other_kind, 60, folder / "other");
   const std::vector<at::Tensor> before = other.everything();
-  EXPECT_ERROR_WITH("the saved state is of \"fused_adam\", this optimizer is \"SGD\"",
+  EXPECT_ERROR_WITH("the saved state is of \"AdamW\", this optimizer is \"SGD\"",
                     other.loop.resume(list_checkpoints(folder / "whole").back().path));
   expect_same_bits(other.everything(), before);
 }

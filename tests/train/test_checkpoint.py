@@ -64,7 +64,6 @@ def test_training_state_is_readable_and_right(checkpoint):
         moments = f"optimizer/optimizer/{name}"
         torch.testing.assert_close(saved[f"{moments}/exp_avg"], torch.full_like(start, 0.1))
         torch.testing.assert_close(saved[f"{moments}/exp_avg_sq"], torch.full_like(start, 0.001))
-        assert saved[f"{moments}/step"].item() == 1
         decay = min(0.999, 2 / 11)
         torch.testing.assert_close(saved[f"ema/{name}"], decay * start + (1 - decay) * after[name])
     assert saved["random/cpu"].dtype == torch.uint8

@@ -1,0 +1,291 @@
+#include "gradwise/optim/fused_optimizer.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_lerp.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <algorithm>
+#include <map>
+
+#include "gradwise/core/error.h"
+#include "gradwise/core/tensor_memory.h"
+#include "gradwise/kernels/mixed_bits.h"
+#include "gradwise/kernels/weight_moments.h"
+#include "gradwise/optim/parameter_memory.h"
+
+namespace gradwise {
+namespace {
+
+// Whether a parameter's memory can take the pass.
+bool fits_pass(const FusedOptions& options, const at::Tensor& parameter) {
+  return kernels_read(parameter) && parameter.is_non_overlapping_and_dense() && !options.parity;
+}
+
+// ATen's operators want one type.
+at::ScalarType state_type(const FusedOptions& options, const at::Tensor& parameter) {
+  if (!fits_pass(options, parameter)) {
+    return parameter.scalar_type();
+  }
+  return parameter.scalar_type() == at::kDouble ? at::kDouble : options.bfloat16_state ? at::kBFloat16 : at::kFloat;
+}
+
+void* data_of(const at::Tensor& tensor) { return tensor.defined() ? tensor.mutable_data_ptr() : nullptr; }
+
+}  // namespace
+
+FusedOptimizer::FusedOptimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups,
+                               const FusedOptions& defaults)
+    : Optimizer(groups, std::make_unique<FusedOptions>(defaults)) {
+  std::size_t group = 0;
+  for (const torch::optim::OptimizerParamGroup& given : param_groups()) {
+    for (const at::Tensor& parameter : given.params()) {
+      ordered_.push_back(parameter);
+      slots_.emplace_back().group = group;
+    }
+    ++group;
+  }
+  refuse_shared_memory(ordered_);
+  moments_.resize(slots_.size());
+}
+
+const FusedOptions& FusedOptimizer::options_of(const Slot& slot) {
+  return static_cast<const FusedOptions&>(param_groups()[slot.group].options());
+}
+
+bool FusedOptimizer::measures() const {
+  return std::all_of(ordered_.begin(), ordered_.end(), [](const at::Tensor& p) { return kernels_read(p); });
+}
+
+FusedOptimizer::ArenaKind FusedOptimizer::arena_kind(std::size_t index) {
+  const at::Tensor& parameter = ordered_[index];
+  const at::Device device = parameter.device();
+  return {state_type(options_of(slots_[index]), parameter), device.type(), device.index()};
+}
+
+// Takes memory for all states at once, and moves into it those that are there already.
+void FusedOptimizer::arrange() {
+  std::map<ArenaKind, std::int64_t> needed;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const at::Tensor& parameter = ordered_[i];
+    const FusedOptions& options = options_of(slots_[i]);
+    slots_[i].fits = fits_pass(options, parameter);
+    const StateLines lines = state_lines(options);
+    needed[arena_kind(i)] +=
+        (int{lines.first} + int{lines.second} + int{lines.third}) * StateArena::padded(parameter.numel());
+  }
+  arenas_.clear();
+  for (const auto& [kind, elements] : needed) {
+    const auto& [type, device, device_index] = kind;
+    arenas_.emplace(kind, StateArena(elements, at::TensorOptions(at::Device(device, device_index)).dtype(type)));
+  }
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    slots_[i].state = nullptr;
+    const auto found = state().find(ordered_[i].unsafeGetTensorImpl());
+    if (found != state().end()) {
+      slots_[i].state = &static_cast<FusedState&>(*found->second);
+      place_lines(i, *slots_[i].state);
+    }
+  }
+  arranged_ = true;
+}
+
+// A state that was made with other options may lack a line, which then begins anew.
+void FusedOptimizer::place_lines(std::size_t index, FusedState& parameter_state) {
+  const at::Tensor& parameter = ordered_[index];
+  const FusedOptions& options = options_of(slots_[index]);
+  StateArena& arena = arenas_.at(arena_kind(index));
+  const auto place = [&](at::Tensor& line, bool wanted, double start) {
+    if (!wanted) {
+      line = at::Tensor();
+      return;
+    }
+    at::Tensor placed = parameter.is_non_overlapping_and_dense()
+                            ? arena.take(parameter)
+                            : at::zeros_like(parameter, at::TensorOptions(state_type(options, parameter)));
+    if (line.defined()) {
+      placed.copy_(line);
+    } else if (start != 0) {
+      placed.fill_(start);
+    }
+    line = std::move(placed);
+  };
+  const StateLines lines = state_lines(options);
+  place(parameter_state.first, lines.first, 0);
+  place(parameter_state.second, lines.second,
+        options.rule == UpdateRule::adagrad ? options.initial_accumulator : 0);
+  place(parameter_state.third, lines.third, 0);
+}
+
+FusedState& FusedOptimizer::state_of(std::size_t index) {
+  Slot& slot = slots_[index];
+  if (slot.state == nullptr) {
+    auto fresh = std::make_unique<FusedState>(options_of(slot).rule);
+    place_lines(index, *fresh);
+    slot.state = fresh.get();
+    state()[ordered_[index].unsafeGetTensorImpl()] = std::move(fresh);
+  }
+  return *slot.state;
+}
+
+void FusedOptimizer::prepare_pass(std::size_t index, const at::Tensor& gradient, const Riders& riders) {
+  Slot& slot = slots_[index];
+  const at::Tensor& parameter = ordered_[index];
+  const FusedOptions& options = options_of(slot);
+  // Lines are walked in step: the gradient must lie as the parameter does.
+  slot.gradient = gradient.strides() == parameter.strides() ? gradient : at::empty_like(parameter).copy_(gradient);
+  const FusedState& lines = *slot.state;
+  const bool averaged = !riders.averages.empty() && riders.averages[index].defined();
+  slot.memory = {parameter.mutable_data_ptr(),
+                 slot.gradient.const_data_ptr(),
+                 data_of(lines.first),
+                 data_of(lines.second),
+                 data_of(lines.third),
+                 averaged ? riders.averages[index].mutable_data_ptr() : nullptr,
+                 element_of(parameter),
+                 lines.first.defined()    ? element_of(lines.first)
+                 : lines.second.defined() ? element_of(lines.second)
+                                          : element_of(parameter)};
+  slot.coefficients.grad_scale = options.maximize ? -riders.grad_scale : riders.grad_scale;
+  slot.coefficients.average_share = riders.average_share;
+  slot.rounding = options.stochastic_rounding ? kernels::Rounding::stochastic : kernels::Rounding::nearest;
+  slot.seed = kernels::mixed(options.rounding_seed + kernels::mixed(static_cast<std::uint32_t>(lines.step)) +
+                             0x9E3779B9U * static_cast<std::uint32_t>(index));
+  work_.add(index, parameter.numel());
+}
+
+void FusedOptimizer::run_pass() {
+  const std::vector<PieceWork::Piece>& pieces = work_.pieces();
+  found_.resize(pieces.size());
+  work_.run([&](std::size_t i) {
+    const PieceWork::Piece& piece = pieces[i];
+    const Slot& slot = slots_[piece.tensor];
+    found_[i] = kernels::fused_update(slot.state->rule, slot.memory, static_cast<std::size_t>(piece.begin),
+                                      static_cast<std::size_t>(piece.count), slot.coefficients, slot.rounding,
+                                      slot.seed);
+  });
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    WeightMoments& moments = moments_[pieces[i].tensor];
+    if (pieces[i].begin == 0) {
+      moments = {};
+    }
+    moments.merge(found_[i]);
+  }
+}
+
+// What the pass does not take: sparse gradients one by one, dense ones together where they are at the same step.
+void FusedOptimizer::step_by_operators(const std::vector<std::size_t>& indices, const Riders& riders) {
+  std::map<std::pair<std::size_t, std::int64_t>, ComposedStep> together;
+  std::map<std::size_t, at::Tensor> before;
+  for (const std::size_t i : indices) {
+    const at::Tensor& parameter = ordered_[i];
+    const at::Tensor& grad = parameter.grad();
+    const at::Tensor gradient = riders.grad_scale == 1 ? grad : grad.mul(riders.grad_scale);
+    const FusedState& lines = *slots_[i].state;
+    if (kernels_read(parameter)) {
+      before.emplace(i, parameter.detach().clone(at::MemoryFormat::Contiguous));
+    }
+    if (gradient.is_sparse()) {
+      sparse_update(options_of(slots_[i]), lines.step, parameter, gradient, lines);
+      continue;
+    }
+    ComposedStep& step = together[{slots_[i].group, lines.step}];
+    step.parameters.push_back(parameter);
+    step.gradients.push_back(gradient);
+    const auto add = [](std::vector<at::Tensor>& list, const at::Tensor& line) {
+      if (line.defined()) {
+        list.push_back(line);
+      }
+    };
+    add(step.first, lines.first);
+    add(step.second, lines.second);
+    add(step.third, lines.third);
+  }
+  for (const auto& [key, step] : together) {
+    composed_update(static_cast<const FusedOptions&>(param_groups()[key.first].options()), key.second, step);
+  }
+  for (const std::size_t i : indices) {
+    if (!riders.averages.empty() && riders.averages[i].defined()) {
+      at::_foreach_lerp_({riders.averages[i]}, {ordered_[i]}, riders.average_share);
+    }
+    if (const auto found = before.find(i); found != before.end()) {
+      measure_by_copy(i, found->second);
+    }
+  }
+}
+
+void FusedOptimizer::measure_by_copy(std::size_t index, const at::Tensor& before) {
+  const at::Tensor now = ordered_[index].detach().contiguous();
+  moments_[index] = kernels::read_weights(now.const_data_ptr(), before.mutable_data_ptr(),
+                                          static_cast<std::size_t>(now.numel()), element_of(now));
+}
+
+void FusedOptimizer::measure_standing() {
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].stepped || !kernels_read(ordered_[i])) {
+      continue;
+    }
+    if (moments_[i].count == 0) {
+      measure_by_copy(i, ordered_[i].detach().clone(at::MemoryFormat::Contiguous));
+    }
+    moments_[i].update_squares = 0;
+    moments_[i].squares_before = moments_[i].sum_squares;
+  }
+}
+
+void FusedOptimizer::update(const Riders& riders) {
+  const at::NoGradGuard no_grad;
+  if (!arranged_) {
+    arrange();
+  }
+  work_.clear();
+  std::vector<std::size_t> by_operators;
+  const FusedOptions* options = nullptr;
+  kernels::UpdateCoefficients coefficients;
+  std::int64_t step = 0;
+  bool all = true;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    Slot& slot = slots_[i];
+    const at::Tensor& gradient = ordered_[i].grad();
+    slot.stepped = gradient.defined();
+    all = all && slot.stepped;
+    if (!slot.stepped) {
+      continue;
+    }
+    check_gradient(ordered_[i], gradient, i);
+    FusedState& lines = state_of(i);
+    ++lines.step;
+    if (!slot.fits || gradient.is_sparse()) {
+      by_operators.push_back(i);
+      continue;
+    }
+    if (&options_of(slot) != options || lines.step != step) {  // powers are dear where tensors are small
+      options = &options_of(slot);
+      step = lines.step;
+      coefficients = coefficients_of(*options, step);
+    }
+    slot.coefficients = coefficients;
+    prepare_pass(i, gradient, riders);
+  }
+  run_pass();
+  step_by_operators(by_operators, riders);
+  for (Slot& slot : slots_) {
+    slot.gradient.reset();
+  }
+  if (!all) {
+    measure_standing();
+  }
+}
+
+torch::Tensor FusedOptimizer::step(LossClosure closure) {
+  torch::Tensor loss;
+  if (closure) {
+    const at::AutoGradMode with_grad(true);
+    loss = closure();
+  }
+  update({});
+  return loss;
+}
+
+}  // namespace gradwise

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <torch/optim/optimizer.h>
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <tuple>
+#include <vector>
+
+#include "gradwise/core/reading.h"
+#include "gradwise/kernels/fused_update.h"
+#include "gradwise/optim/composed_update.h"
+#include "gradwise/optim/fused_options.h"
+#include "gradwise/optim/piece_work.h"
+#include "gradwise/optim/state_arena.h"
+
+namespace gradwise {
+
+/// AdamW, Adam, SGD, RMSprop, Adagrad and Lion in one pass over memory (kernels/fused_update.h), which also scales the
+/// gradient, moves an average and measures weights and update.
+///
+/// On the CPU, float32, float64, float16 and bfloat16 parameters that fill their memory take the pass; the results
+/// differ from torch.optim's by rounding alone. Everything else (other devices, other layouts, sparse gradients) takes
+/// ATen's operators, as does all with `FusedOptions::parity`, which has the bits of torch.optim's single-tensor forms.
+/// Moments are float32 (float64 for float64), or bfloat16 where asked for; all of one type lie in one piece of memory,
+/// and `state()` shows them as tensors. Results do not depend on the number of threads. Parameters without a gradient
+/// are passed over.
+///
+/// Errors: parameters that share memory, or whose elements do; a gradient of another shape, type or device.
+class FusedOptimizer : public torch::optim::Optimizer {
+ public:
+  FusedOptimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups, const FusedOptions& defaults);
+
+  torch::Tensor step(LossClosure closure = nullptr) override;
+
+  /// What rides along. `averages`: of each parameter in the order of `ordered_parameters`, undefined ones are left out;
+  /// average += average_share · (new weight - average).
+  struct Riders {
+    double grad_scale = 1;
+    std::span<const at::Tensor> averages = {};
+    double average_share = 0;
+  };
+  void update(const Riders& riders);
+
+  [[nodiscard]] const std::vector<at::Tensor>& ordered_parameters() const { return ordered_; }
+  /// Whether every parameter is where updates are measured: on the CPU.
+  [[nodiscard]] bool measures() const;
+  /// Of the last update, in the order of `ordered_parameters`; a parameter that it passed over has not moved.
+  [[nodiscard]] std::span<const WeightMoments> weight_moments() const { return moments_; }
+  /// Sets the moments to those of an update that moved nothing.
+  void measure_standing();
+  /// To be called after `state()` was changed from outside.
+  void forget_state() { arranged_ = false; }
+
+ private:
+  struct Slot {
+    std::size_t group = 0;
+    FusedState* state = nullptr;
+    at::Tensor gradient;  // of this step, where the pass takes it
+    kernels::UpdateMemory memory;
+    kernels::UpdateCoefficients coefficients;
+    kernels::Rounding rounding = kernels::Rounding::nearest;
+    std::uint32_t seed = 0;
+    bool fits = false;  // its memory can take the pass
+    bool stepped = false;
+  };
+
+  using ArenaKind = std::tuple<at::ScalarType, at::DeviceType, at::DeviceIndex>;
+
+  void arrange();
+  [[nodiscard]] ArenaKind arena_kind(std::size_t index);
+  [[nodiscard]] const FusedOptions& options_of(const Slot& slot);
+  FusedState& state_of(std::size_t index);
+  void place_lines(std::size_t index, FusedState& state);
+  void prepare_pass(std::size_t index, const at::Tensor& gradient, const Riders& riders);
+  void run_pass();
+  void step_by_operators(const std::vector<std::size_t>& indices, const Riders& riders);
+  void measure_by_copy(std::size_t index, const at::Tensor& before);
+
+  std::vector<at::Tensor> ordered_;
+  std::vector<Slot> slots_;
+  std::vector<WeightMoments> moments_;
+  std::map<ArenaKind, StateArena> arenas_;
+  PieceWork work_;
+  std::vector<WeightMoments> found_;  // by piece
+  bool arranged_ = false;
+};
+
+}  // namespace gradwise

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "gradwise/kernels/moments.h"
+#include "gradwise/optim/piece_work.h"
+
+namespace gradwise {
+
+/// Reads gradients on the host in one parallel pass. Its figures have the bits of those that a Watch reads during the
+/// backward pass.
+class GradientPass {
+ public:
+  /// Whether it reads all of these: on the CPU, in a floating type of 16, 32 or 64 bits.
+  [[nodiscard]] static bool reads(const std::vector<at::Tensor>& gradients);
+
+  /// The global L2 norm, summed in double; NaN where an element is not finite. Allocates only where a gradient is
+  /// sparse or does not fill its memory.
+  [[nodiscard]] double norm(const std::vector<at::Tensor>& gradients);
+
+ private:
+  PieceWork work_;
+  std::vector<at::Tensor> held_;
+  std::vector<kernels::Moments> found_;  // by piece
+};
+
+}  // namespace gradwise

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+namespace gradwise {
+
+/// An error where an element would be updated twice: parameters that overlap in memory, or one whose elements share
+/// theirs (an expanded tensor). Parameters are named by their place in the list.
+void refuse_shared_memory(const std::vector<at::Tensor>& parameters);
+
+/// An error where the gradient has another shape, type or device than parameter `index`.
+void check_gradient(const at::Tensor& parameter, const at::Tensor& gradient, std::size_t index);
+
+}  // namespace gradwise
