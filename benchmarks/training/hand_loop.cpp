@@ -68,7 +68,7 @@ void HandLoop::update_by_aten(const std::vector<at::Tensor>& gradients, double c
     at::_foreach_mul_(gradients, coefficient);
   }
   at::_foreach_add_(counts_, 1);
-  const OptimizerOptions o = make_optimizer_options();
+  static const OptimizerOptions o = make_optimizer_options();
   at::_fused_adamw_(parameters_, gradients, first_, second_, {}, counts_, rate_, o.beta1, o.beta2, o.weight_decay,
                     o.eps, /*amsgrad=*/false, /*maximize=*/false);
   at::_foreach_lerp_(averages_, parameters_, 1 - kDecay);

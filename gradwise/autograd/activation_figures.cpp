@@ -5,10 +5,11 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/var_mean.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <cmath>
 #include <string>
+
+#include "gradwise/autograd/tensor_moments.h"
 
 namespace gradwise {
 namespace {
@@ -71,6 +72,16 @@ at::Tensor saturated_of(const SavedActivation& saved, const at::Tensor& x) {
   return none(x);
 }
 
+// All that one pass gives, and what is left to ATen's operators.
+at::Tensor read_on_host(const SavedActivation& saved, const at::Tensor& x, bool channels) {
+  const kernels::Moments m = moments_of(x);
+  const auto count = static_cast<double>(m.count);
+  const auto number = [](double value) { return at::full({}, value, at::kFloat); };
+  const double zeros = saved.op == "relu" ? static_cast<double>(m.zeros) / count : std::nan("");
+  return at::stack({number(zeros), dead_of(saved, x, channels), saturated_of(saved, x),
+                    number(static_cast<double>(m.nans + m.infs) / count), number(m.mean()), number(m.variance())});
+}
+
 }  // namespace
 
 void ActivationFigures::add(const SavedActivation& saved, bool channels) {
@@ -80,13 +91,14 @@ void ActivationFigures::add(const SavedActivation& saved, bool channels) {
     activations_.push_back(at::full({kFigures}, std::nan(""), x.options().dtype(at::kFloat)));
     return;
   }
+  if (kernels_read(x)) {
+    activations_.push_back(read_on_host(saved, x, channels));
+    return;
+  }
   const auto [variance, mean] =
       at::var_mean(x.is_floating_point() && x.element_size() < 4 ? x.to(at::kFloat) : x, false);
-  // A non-finite element shows in mean or variance: only then is it worth a pass to count them.
   const at::Tensor zeros = saved.op == "relu" ? share_of(x.eq(0)) : none(x);
-  const at::Tensor nonfinite = x.is_cpu() && std::isfinite(variance.item<double>())
-                                   ? at::zeros_like(none(x))
-                                   : share_of(x.isfinite().logical_not());
+  const at::Tensor nonfinite = share_of(x.isfinite().logical_not());
   const auto narrow = [](const at::Tensor& t) { return t.to(at::kFloat); };
   activations_.push_back(at::stack(
       {zeros, dead_of(saved, x, channels), saturated_of(saved, x), nonfinite, narrow(mean), narrow(variance)}));

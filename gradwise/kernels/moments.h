@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "gradwise/core/element.h"
-#include "gradwise/core/reading.h"
 
 namespace gradwise::kernels {
 
@@ -33,12 +32,6 @@ struct Moments {
   void merge(const Moments& other);
 };
 
-/// Zeros and non-finite elements are in no bin.
-using Histogram = MagnitudeHistogram;
-
-/// Exponent of the lower bound of the first of a half's bins.
-inline constexpr int kHistogramLowest = -26;
-
 /// Elements that are read between two roundings of the sums to double.
 inline constexpr std::size_t kBlock = 1024;
 
@@ -53,8 +46,5 @@ inline constexpr std::size_t kPiece = 16 * kBlock;
 
 /// Its reference: element by element in double.
 [[nodiscard]] Moments read_moments_portable(const void* data, std::size_t count, Element type);
-
-/// Adds the elements to a histogram.
-void add_to_histogram(const void* data, std::size_t count, Element type, Histogram& histogram);
 
 }  // namespace gradwise::kernels

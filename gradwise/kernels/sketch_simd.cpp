@@ -14,27 +14,56 @@ HWY_BEFORE_NAMESPACE();
 namespace gradwise::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Adds one block, which may be shorter than the sketch.
 template <class Read>
-void sketch_of(const void* data, std::size_t count, Sketch& sketch) {
+void add_block(const void* data, std::size_t begin, std::size_t length, Sketch& sketch) {
   const hn::ScalableTag<float> d;
   const hn::RebindToUnsigned<decltype(d)> bits;
   const std::size_t lanes = hn::Lanes(d);
   const auto* elements = static_cast<const typename Read::Stored*>(data);
+  const BlockSigns block = signs_of_block(begin / kSketchSize);
+  const auto whole = hn::Set(bits, block.whole);
+  std::size_t i = 0;
+  for (; i + lanes <= length; i += lanes) {
+    const auto flip = hn::Xor(hn::LoadU(bits, block.signs + i), whole);
+    const auto x = hn::BitCast(d, hn::Xor(hn::BitCast(bits, Read::load(elements + begin + i)), flip));
+    hn::StoreU(hn::Add(hn::LoadU(d, sketch.data() + i), x), d, sketch.data() + i);
+  }
+  for (; i < length; ++i) {
+    const auto x = static_cast<float>(element_at(static_cast<const std::byte*>(data), begin + i, Read::kElement));
+    sketch[i] += with_sign(x, block.signs[i] ^ block.whole);
+  }
+}
+
+// Adds four whole blocks with one look at the sketch.
+template <class Read>
+void add_four_blocks(const typename Read::Stored* elements, std::size_t begin, Sketch& sketch) {
+  const hn::ScalableTag<float> d;
+  const hn::RebindToUnsigned<decltype(d)> bits;
+  BlockSigns blocks[4];
+  for (std::size_t k = 0; k < 4; ++k) {
+    blocks[k] = signs_of_block(begin / kSketchSize + k);
+  }
+  for (std::size_t i = 0; i < kSketchSize; i += hn::Lanes(d)) {
+    auto sum = hn::LoadU(d, sketch.data() + i);
+    for (std::size_t k = 0; k < 4; ++k) {
+      const auto flip = hn::Xor(hn::LoadU(bits, blocks[k].signs + i), hn::Set(bits, blocks[k].whole));
+      const auto x = Read::load(elements + begin + k * kSketchSize + i);
+      sum = hn::Add(sum, hn::BitCast(d, hn::Xor(hn::BitCast(bits, x), flip)));
+    }
+    hn::StoreU(sum, d, sketch.data() + i);
+  }
+}
+
+template <class Read>
+void sketch_of(const void* data, std::size_t count, Sketch& sketch) {
   sketch.fill(0);
-  for (std::size_t begin = 0; begin < count; begin += kSketchSize) {
-    const BlockSigns block = signs_of_block(begin / kSketchSize);
-    const auto whole = hn::Set(bits, block.whole);
-    const std::size_t length = HWY_MIN(kSketchSize, count - begin);
-    std::size_t i = 0;
-    for (; i + lanes <= length; i += lanes) {
-      const auto flip = hn::Xor(hn::LoadU(bits, block.signs + i), whole);
-      const auto x = hn::BitCast(d, hn::Xor(hn::BitCast(bits, Read::load(elements + begin + i)), flip));
-      hn::StoreU(hn::Add(hn::LoadU(d, sketch.data() + i), x), d, sketch.data() + i);
-    }
-    for (; i < length; ++i) {
-      const auto x = static_cast<float>(element_at(static_cast<const std::byte*>(data), begin + i, Read::kElement));
-      sketch[i] += with_sign(x, block.signs[i] ^ block.whole);
-    }
+  std::size_t begin = 0;
+  for (; begin + 4 * kSketchSize <= count; begin += 4 * kSketchSize) {
+    add_four_blocks<Read>(static_cast<const typename Read::Stored*>(data), begin, sketch);
+  }
+  for (; begin < count; begin += kSketchSize) {
+    add_block<Read>(data, begin, HWY_MIN(kSketchSize, count - begin), sketch);
   }
 }
 

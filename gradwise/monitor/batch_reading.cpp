@@ -7,16 +7,16 @@
 #include <cmath>
 #include <vector>
 
-#include "gradwise/monitor/tensor_moments.h"
+#include "gradwise/autograd/tensor_moments.h"
 
 namespace gradwise {
 namespace {
 
 constexpr std::int64_t kMostConfusedClasses = 100;
 
-kernels::Moments moments_of(const at::Tensor& tensor) {
+kernels::Moments moments_anywhere(const at::Tensor& tensor) {
   return kernels_read(tensor)
-             ? read_gradient(tensor)
+             ? moments_of(tensor)
              : moments_from(gradient_figures(tensor).to(at::kCPU, at::kDouble).const_data_ptr<double>());
 }
 
@@ -35,7 +35,7 @@ void read_input(const at::Tensor& input, BatchReading& reading) {
     }
     return;
   }
-  const kernels::Moments m = moments_of(input);
+  const kernels::Moments m = moments_anywhere(input);
   reading.input_mean = m.mean();
   reading.input_deviation = std::sqrt(m.variance());
   reading.input_max = m.max_abs();
@@ -43,7 +43,7 @@ void read_input(const at::Tensor& input, BatchReading& reading) {
 }
 
 void read_output(const at::Tensor& output, BatchReading& reading) {
-  const kernels::Moments m = moments_of(output);
+  const kernels::Moments m = moments_anywhere(output);
   reading.output_min = m.min;
   reading.output_max = m.max;
   reading.output_deviation = std::sqrt(m.variance());
@@ -91,7 +91,7 @@ BatchReading read_batch(const Batch& batch, const at::Tensor& output, std::int64
     return reading;
   }
   if (batch.target.is_floating_point()) {
-    const kernels::Moments m = moments_of(batch.target.detach());
+    const kernels::Moments m = moments_anywhere(batch.target.detach());
     reading.target_mean = m.mean();
     reading.target_deviation = std::sqrt(m.variance());
   } else if (classes > 0 && batch.target.scalar_type() == at::kLong) {

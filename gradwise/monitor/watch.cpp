@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "gradwise/core/error.h"
-#include "gradwise/monitor/tensor_moments.h"
+#include "gradwise/autograd/tensor_moments.h"
 
 namespace gradwise {
 namespace {
@@ -43,13 +43,13 @@ struct Shared {
 
   void read(std::size_t index, const at::Tensor& gradient) {
     Slot& slot = slots[index];
-    slot.moments = read_gradient(gradient);
+    slot.moments = moments_of(gradient);
     if (cosine) {
-      sketch_gradient(gradient, slot.sketches[turn]);
+      make_sketch_of(gradient, slot.sketches[turn]);
     }
     if (histogram_due) {
       histograms[index].fill(0);
-      add_gradient_to_histogram(gradient, histograms[index]);
+      add_to_histogram(gradient, histograms[index]);
     }
     slot.read_at = slot.arrivals;
   }

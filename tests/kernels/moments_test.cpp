@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "gradwise/kernels/histogram.h"
 #include "tests/kernels/numbers.h"
 
 namespace gradwise::kernels {
@@ -87,6 +88,31 @@ TEST(Moments, MergeAsOnePass) {
   Moments parts = read_moments(values.data(), 1100, Element::float64);
   parts.merge(read_moments(values.data() + 1100, 1900, Element::float64));
   expect_same(parts, read_moments(values.data(), 3000, Element::float64));
+}
+
+TEST_P(EveryType, HistogramMatchesThePortableOneOnEveryTarget) {
+  const auto& [type, how] = GetParam();
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::GetChosenTarget().Update(target);
+    for (const std::size_t count : {0, 1, 1000, 4095, 4096, 5003, 20001}) {
+      SCOPED_TRACE(std::string(hwy::TargetName(target)) + ", " + std::to_string(count) + " elements");
+      const std::vector<std::byte> data = stored_as(numbers(count, how, 5), type);
+      Histogram fast{};
+      Histogram reference{};
+      add_to_histogram(data.data(), count, type, fast);
+      add_to_histogram_portable(data.data(), count, type, reference);
+      EXPECT_EQ(fast, reference);
+    }
+  }
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+TEST(HistogramOfMagnitudes, CountsManyEqualOnes) {
+  const std::vector<float> values(700001, 1.5F);
+  Histogram histogram{};
+  add_to_histogram(values.data(), values.size(), Element::float32, histogram);
+  EXPECT_EQ(histogram[32 - kHistogramLowest], 700001);
+  EXPECT_EQ(histogram[0], 0);
 }
 
 TEST(HistogramOfMagnitudes, PutsEachNumberByItsSignAndPowerOfTwo) {

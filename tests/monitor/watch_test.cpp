@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-#include "gradwise/monitor/tensor_moments.h"
+#include "gradwise/autograd/tensor_moments.h"
 #include "gradwise/optim/autograd_optimizer.h"
 #include "tests/data/error_of.h"
 #include "tests/data/tensor_of.h"
@@ -46,7 +46,7 @@ void expect_moments_of(const kernels::Moments& seen, const at::Tensor& gradient)
 
 // The same figures as a reading gives them.
 void expect_reading_of(const ParameterReading& seen, const at::Tensor& gradient) {
-  const kernels::Moments m = read_gradient(gradient);
+  const kernels::Moments m = moments_of(gradient);
   const auto count = static_cast<double>(gradient.numel());
   expect_moments_of(m, gradient);
   EXPECT_FALSE(seen.missing);
@@ -157,7 +157,7 @@ TEST(Watch, FiguresOfAnEmptySparseGradient) {
   const kernels::Moments moments = moments_from(gradient_figures(none).const_data_ptr<double>());
   EXPECT_EQ(moments.zeros, 12);
   EXPECT_EQ(moments.max, 0);
-  EXPECT_EQ(read_gradient(none).zeros, 12);
+  EXPECT_EQ(moments_of(none).zeros, 12);
 }
 
 TEST(Watch, LeavesATrainingsBitsAsTheyAre) {

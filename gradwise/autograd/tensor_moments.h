@@ -3,18 +3,19 @@
 #include <ATen/core/Tensor.h>
 
 #include "gradwise/core/tensor_memory.h"
+#include "gradwise/kernels/histogram.h"
 #include "gradwise/kernels/moments.h"
 #include "gradwise/kernels/sketch.h"
 #include "gradwise/kernels/weight_moments.h"
 
 namespace gradwise {
 
-/// Moments of a gradient that the kernels can read, dense or sparse; allocates only for a sparse one, or one that does
-/// not fill its memory.
-[[nodiscard]] kernels::Moments read_gradient(const at::Tensor& gradient);
-void add_gradient_to_histogram(const at::Tensor& gradient, kernels::Histogram& histogram);
+/// Moments of a tensor that the kernels can read, dense or sparse; allocates only for a sparse one, or one that does not
+/// fill its memory. Large tensors are read by all of ATen's threads; the figures do not depend on their number.
+[[nodiscard]] kernels::Moments moments_of(const at::Tensor& tensor);
+void add_to_histogram(const at::Tensor& gradient, kernels::Histogram& histogram);
 /// A sketch of a gradient that the kernels can read; a sparse one is made dense for it.
-void sketch_gradient(const at::Tensor& gradient, kernels::Sketch& sketch);
+void make_sketch_of(const at::Tensor& gradient, kernels::Sketch& sketch);
 
 /// Weights and their last update, where the kernels can read them; `before` takes the weights' place and has their
 /// type and layout.

@@ -1,4 +1,4 @@
-#include "gradwise/monitor/tensor_moments.h"
+#include "gradwise/autograd/tensor_moments.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
@@ -10,7 +10,9 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <limits>
+#include <mutex>
 
 #include "gradwise/core/tensor_memory.h"
 
@@ -61,33 +63,40 @@ kernels::Moments zeros_only(std::int64_t count) {
 
 }  // namespace
 
-kernels::Moments read_gradient(const at::Tensor& gradient) {
+kernels::Moments moments_of(const at::Tensor& tensor) {
   const at::NoGradGuard no_grad;
-  const at::Tensor values = in_one_piece(gradient);
+  const at::Tensor values = in_one_piece(tensor);
   const auto* bytes = static_cast<const std::byte*>(values.const_data_ptr());
   const auto size = static_cast<std::int64_t>(values.element_size());
   const Element element = element_of(values);
   auto moments = read_in_pieces<kernels::Moments>(values.numel(), [&](std::int64_t first, std::int64_t count) {
     return kernels::read_moments(bytes + first * size, static_cast<std::size_t>(count), element);
   });
-  if (const std::int64_t absent = gradient.numel() - values.numel(); absent > 0) {  // zeros that are not stored
+  if (const std::int64_t absent = tensor.numel() - values.numel(); absent > 0) {  // zeros that are not stored
     moments.merge(zeros_only(absent));
   }
   return moments;
 }
 
-void add_gradient_to_histogram(const at::Tensor& gradient, kernels::Histogram& histogram) {
+// Counts are exact in any order, so each thread takes a part as large as can be.
+void add_to_histogram(const at::Tensor& gradient, kernels::Histogram& histogram) {
   const at::NoGradGuard no_grad;
   const at::Tensor values = in_one_piece(gradient);
-  kernels::add_to_histogram(values.const_data_ptr(), static_cast<std::size_t>(values.numel()),
-                            element_of(values), histogram);
+  const auto* bytes = static_cast<const std::byte*>(values.const_data_ptr());
+  const auto size = static_cast<std::int64_t>(values.element_size());
+  std::mutex adding;
+  at::parallel_for(0, values.numel(), kWorthThreads / 2, [&](std::int64_t begin, std::int64_t end) {
+    kernels::Histogram part{};
+    kernels::add_to_histogram(bytes + begin * size, static_cast<std::size_t>(end - begin), element_of(values), part);
+    const std::lock_guard lock(adding);
+    std::transform(histogram.begin(), histogram.end(), part.begin(), histogram.begin(), std::plus<>());
+  });
 }
 
-void sketch_gradient(const at::Tensor& gradient, kernels::Sketch& sketch) {
+void make_sketch_of(const at::Tensor& gradient, kernels::Sketch& sketch) {
   const at::NoGradGuard no_grad;
   const at::Tensor values = in_one_piece(gradient.is_sparse() ? gradient.to_dense() : gradient);
-  kernels::make_sketch(values.const_data_ptr(), static_cast<std::size_t>(values.numel()),
-                       element_of(values), sketch);
+  kernels::make_sketch(values.const_data_ptr(), static_cast<std::size_t>(values.numel()), element_of(values), sketch);
 }
 
 kernels::WeightMoments read_weights(const at::Tensor& weights, const at::Tensor& before) {
