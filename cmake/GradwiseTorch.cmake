@@ -1,6 +1,14 @@
 # Finds LibTorch and makes it available as Gradwise::torch with its headers as system headers.
-# Order: CMAKE_PREFIX_PATH, the environment's GRADWISE_TORCH, the project's .venv.
+# Order: CMAKE_PREFIX_PATH, the environment's GRADWISE_TORCH, the project's .venv; for a wheel the torch of the Python
+# that builds it.
 # Not by find_package(Torch): built for CUDA, that asks for the CUDA toolkit, which Gradwise compiles nothing against.
+if(SKBUILD)
+  set(GRADWISE_PYTHON ${Python3_EXECUTABLE} CACHE FILEPATH "" FORCE)
+  execute_process(COMMAND ${GRADWISE_PYTHON} -c "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])"
+                  OUTPUT_VARIABLE _gradwise_wheel_torch OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+  list(PREPEND CMAKE_PREFIX_PATH ${_gradwise_wheel_torch})
+  unset(GRADWISE_TORCH_ROOT CACHE)
+endif()
 find_program(GRADWISE_PYTHON NAMES python3 HINTS ${CMAKE_CURRENT_LIST_DIR}/../.venv/bin NO_DEFAULT_PATH)
 if(NOT GRADWISE_PYTHON)
   find_program(GRADWISE_PYTHON NAMES python3 REQUIRED)

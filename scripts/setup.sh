@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 GRADWISE_TORCH="${GRADWISE_TORCH:-}"
 GRADWISE_TORCH="${GRADWISE_TORCH%/}"
 
-packages=(g++ cmake ninja-build ccache git python3 python3-venv libcli11-dev libtomlplusplus-dev nlohmann-json3-dev
+packages=(g++ cmake ninja-build ccache git python3 python3-dev python3-venv libcli11-dev libtomlplusplus-dev nlohmann-json3-dev
   libsqlite3-dev libprotozero-dev libzip-dev libcsv-dev libhwy-dev zlib1g-dev libgtest-dev gnuplot-nox
   dataset-fashion-mnist)
 tests=false

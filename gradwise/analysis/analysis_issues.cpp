@@ -9,6 +9,7 @@ namespace gradwise {
 namespace {
 
 constexpr int kSteadySteps = 30;  // more than any of these rules wants to see
+constexpr int kSettledAfter = 1000;  // steps: rules that give a training time to settle need wait no more
 
 ParameterReading reading_of(const ParameterGradient& p) {
   const double elements = p.norm / p.rms * (p.norm / p.rms);
@@ -24,7 +25,7 @@ ParameterReading reading_of(const ParameterGradient& p) {
   return reading;
 }
 
-History steady_history(const GradientAnalysis& analysis, std::int64_t step) {
+History steady_history(const GradientAnalysis& analysis) {
   History history;
   auto reading = std::make_shared<StepReading>();
   for (const ParameterGradient& p : analysis.parameters) {
@@ -35,7 +36,7 @@ History steady_history(const GradientAnalysis& analysis, std::int64_t step) {
   reading->loss_path = analysis.loss_path;
   for (int i = 0; i < kSteadySteps; ++i) {
     StepInfo info;
-    info.step = step;
+    info.step = kSettledAfter + i;
     info.loss = analysis.loss;
     info.grad_norm = analysis.norm;
     history.add({info, reading});
@@ -66,7 +67,7 @@ Issue own_issue(const char* rule, std::int64_t step, double value, double thresh
 
 std::vector<Issue> issues_of(const GradientAnalysis& analysis, const GradientAnalysisConfig& config,
                              std::int64_t step) {
-  const History history = steady_history(analysis, step);
+  const History history = steady_history(analysis);
   std::vector<Issue> found;
   for (const Rule& rule :
        {nonfinite_gradient(), nonfinite_loss(), missing_gradient(), frozen_layer(), vanishing_flow(), exploding_flow(),

@@ -1,0 +1,31 @@
+#include "python/bindings/functions.h"
+
+#include "python/bindings/held.h"
+
+namespace gradwise::python {
+
+TensorFunction adapt_function(const py::object& function) {
+  if (PyCallable_Check(function.ptr()) == 0) {
+    throw py::type_error("function is a " + py::repr(py::type::handle_of(function)).cast<std::string>() +
+                         ", allowed: a callable of tensors");
+  }
+  return [held = hold(function)](const Tensors& inputs) {
+    return with_python([&] {
+      py::tuple arguments(inputs.size());
+      for (std::size_t i = 0; i < inputs.size(); ++i) {
+        arguments[i] = py::cast(inputs[i]);
+      }
+      const py::object result = (*held)(*arguments);
+      if (THPVariable_Check(result.ptr())) {
+        return Tensors{THPVariable_Unpack(result.ptr())};
+      }
+      if (!py::isinstance<py::tuple>(result) && !py::isinstance<py::list>(result)) {
+        throw py::type_error("the function gave a " + py::repr(py::type::handle_of(result)).cast<std::string>() +
+                             ", allowed: a tensor or a tuple of tensors");
+      }
+      return result.cast<Tensors>();
+    });
+  };
+}
+
+}  // namespace gradwise::python

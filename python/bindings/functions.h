@@ -1,0 +1,12 @@
+#pragma once
+
+#include <torch/csrc/utils/pybind.h>
+
+#include "gradwise/autograd/functions/tensor_function.h"
+
+namespace gradwise::python {
+
+/// From any callable of tensors to a tensor or a tuple of them.
+[[nodiscard]] TensorFunction adapt_function(const py::object& function);
+
+}  // namespace gradwise::python

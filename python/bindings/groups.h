@@ -1,0 +1,16 @@
+#pragma once
+
+#include <torch/csrc/utils/pybind.h>
+
+/// One function for each group of the core that Python sees.
+namespace gradwise::python {
+
+void bind_optim(py::module_& module);
+void bind_train(py::module_& module);
+void bind_autograd(py::module_& module);
+void bind_analysis(py::module_& module);
+void bind_curvature(py::module_& module);
+void bind_monitor(py::module_& module);
+void bind_record(py::module_& module);
+
+}  // namespace gradwise::python

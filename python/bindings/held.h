@@ -1,0 +1,41 @@
+#pragma once
+
+#include <torch/csrc/autograd/python_variable.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include <memory>
+
+namespace gradwise::python {
+
+/// A Python object that C++ may copy and drop in any thread, with or without the interpreter lock.
+using Held = std::shared_ptr<py::object>;
+
+[[nodiscard]] inline Held hold(py::object object) {
+  return {new py::object(std::move(object)), [](py::object* held) {
+            if (!Py_IsInitialized()) {
+              held->release();  // the interpreter is gone, and everything in it
+            } else {
+              const py::gil_scoped_acquire lock;
+              *held = py::object();
+            }
+            delete held;
+          }};
+}
+
+/// An exception that a callback has raised, on its way through C++. Not a std::exception, so that nobody rewords it.
+struct PythonRaised {
+  py::error_already_set error;
+};
+
+/// Calls `work` with the interpreter lock.
+template <class Work>
+auto with_python(const Work& work) {
+  const py::gil_scoped_acquire lock;
+  try {
+    return work();
+  } catch (const py::error_already_set& error) {
+    throw PythonRaised{error};
+  }
+}
+
+}  // namespace gradwise::python

@@ -1,0 +1,166 @@
+#include "python/bindings/models.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gradwise/core/error.h"
+#include "python/bindings/held.h"
+
+namespace gradwise::python {
+namespace {
+
+std::string type_name(const py::handle& object) { return py::str(py::type::handle_of(object).attr("__name__")); }
+
+at::Tensor tensor_of(const py::handle& object, const std::string& what) {
+  if (!THPVariable_Check(object.ptr())) {
+    throw py::type_error(what + " is a " + type_name(object) + ", allowed: torch.Tensor");
+  }
+  return THPVariable_Unpack(object.ptr());
+}
+
+NamedParameters named(const py::object& pairs) {
+  NamedParameters found;
+  for (const py::handle& pair : pairs) {
+    const auto item = py::reinterpret_borrow<py::tuple>(pair);
+    found.add(item[0].cast<std::string>(), tensor_of(item[1], "a parameter"));
+  }
+  return found;
+}
+
+std::function<void()> remember_modes(const Held& module) {
+  const py::gil_scoped_acquire lock;
+  auto modes = std::make_shared<std::vector<std::pair<Held, bool>>>();
+  for (const py::handle& part : module->attr("modules")()) {
+    modes->emplace_back(hold(py::reinterpret_borrow<py::object>(part)), part.attr("training").cast<bool>());
+  }
+  return [modes] {
+    const py::gil_scoped_acquire relock;
+    for (const auto& [part, training] : *modes) {
+      part->attr("training") = training;  // not train(): a module may have changed what that does
+    }
+  };
+}
+
+// Batches of a Python iterable. An iterator that is its own iterable can be gone through once.
+class PythonBatches : public BatchSource {
+ public:
+  explicit PythonBatches(const py::object& dataloader) : iterable_(hold(dataloader)) {
+    if (!py::hasattr(dataloader, "__iter__") && !py::hasattr(dataloader, "__getitem__")) {
+      throw py::type_error("the data loader is a " + type_name(dataloader) + ", allowed: an iterable of (input, target)");
+    }
+    if (py::hasattr(dataloader, "__len__")) {
+      length_ = static_cast<std::int64_t>(py::len(dataloader));
+    }
+    once_ = py::iter(dataloader).is(dataloader);
+  }
+
+  void start(std::int64_t /*epoch*/, std::int64_t position) override {
+    const py::gil_scoped_acquire lock;
+    const bool again = std::exchange(started_, true);
+    if (once_ && again) {
+      throw py::value_error("the data loader is an iterator and has been gone through, allowed: an iterable that can be "
+                            "started again for each epoch, such as a list or a torch.utils.data.DataLoader");
+    }
+    with_python([&] { iterator_ = hold(py::iter(*iterable_)); });
+    Batch passed_over;
+    for (std::int64_t i = 0; i < position && next(passed_over); ++i) {
+    }
+  }
+
+  bool next(Batch& batch) override {
+    return with_python([&] {
+      const auto item = py::reinterpret_steal<py::object>(PyIter_Next(iterator_->ptr()));
+      if (item.ptr() == nullptr) {
+        if (PyErr_Occurred() != nullptr) {
+          throw py::error_already_set();
+        }
+        return false;
+      }
+      read(item, batch);
+      return true;
+    });
+  }
+
+  [[nodiscard]] std::int64_t batches_per_epoch() const override { return length_; }
+
+ private:
+  static void read(const py::object& item, Batch& batch) {
+    if ((!py::isinstance<py::tuple>(item) && !py::isinstance<py::list>(item)) || py::len(item) != 2) {
+      throw py::type_error("a batch is a " + type_name(item) + ", allowed: (input, target), or ((inputs...), target)");
+    }
+    const auto pair = py::reinterpret_borrow<py::sequence>(item);
+    const py::object input = pair[0];
+    batch.extra.clear();
+    if (py::isinstance<py::tuple>(input) || py::isinstance<py::list>(input)) {
+      const auto inputs = py::reinterpret_borrow<py::sequence>(input);
+      if (inputs.empty()) {
+        throw py::value_error("a batch has no input");
+      }
+      batch.input = tensor_of(inputs[0], "an input of a batch");
+      for (std::size_t i = 1; i < inputs.size(); ++i) {
+        batch.extra.push_back(tensor_of(inputs[i], "an input of a batch"));
+      }
+    } else {
+      batch.input = tensor_of(input, "the input of a batch");
+    }
+    batch.target = tensor_of(pair[1], "the target of a batch");
+  }
+
+  Held iterable_;
+  Held iterator_;
+  std::int64_t length_ = -1;
+  bool once_ = false;
+  bool started_ = false;
+};
+
+}  // namespace
+
+Model adapt_module(const py::object& object) {
+  if (!py::hasattr(object, "named_parameters") || !py::hasattr(object, "modules")) {
+    throw py::type_error("model is a " + type_name(object) + ", allowed: torch.nn.Module");
+  }
+  const Held module = hold(object);
+  Model model;
+  model.parameters = named(object.attr("named_parameters")());
+  model.buffers = named(object.attr("named_buffers")());
+  model.forward = [module](const Batch& batch) {
+    return with_python([&] {
+      py::tuple arguments(1 + batch.extra.size());
+      arguments[0] = py::cast(batch.input);
+      for (std::size_t i = 0; i < batch.extra.size(); ++i) {
+        arguments[i + 1] = py::cast(batch.extra[i]);
+      }
+      return tensor_of((*module)(*arguments), "the model's output");
+    });
+  };
+  model.set_training = [module](bool training) {
+    const py::gil_scoped_acquire lock;
+    module->attr("train")(training);
+  };
+  model.is_training = [module] {
+    const py::gil_scoped_acquire lock;
+    return module->attr("training").cast<bool>();
+  };
+  model.remember_modes = [module] { return remember_modes(module); };
+  model.to = [module](at::Device device) {
+    const py::gil_scoped_acquire lock;
+    module->attr("to")(py::cast(device));
+  };
+  return model;
+}
+
+LossFunction adapt_loss(const py::object& loss_function) {
+  if (PyCallable_Check(loss_function.ptr()) == 0) {
+    throw py::type_error("loss_function is a " + type_name(loss_function) + ", allowed: a callable of (output, target)");
+  }
+  return [held = hold(loss_function)](const at::Tensor& output, const at::Tensor& target) {
+    return with_python([&] { return tensor_of((*held)(py::cast(output), py::cast(target)), "the loss"); });
+  };
+}
+
+std::unique_ptr<BatchSource> adapt_data(const py::object& dataloader) {
+  return std::make_unique<PythonBatches>(dataloader);
+}
+
+}  // namespace gradwise::python

@@ -1,0 +1,37 @@
+#include <ATen/Parallel.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include "gradwise/core/error.h"
+#include "python/bindings/groups.h"
+#include "python/bindings/held.h"
+
+namespace gradwise::python {
+namespace {
+
+void translate(std::exception_ptr thrown) {
+  try {
+    std::rethrow_exception(std::move(thrown));
+  } catch (PythonRaised& raised) {
+    raised.error.restore();
+  } catch (const Error& error) {
+    const py::module_ errors = py::module_::import("gradwise.errors");
+    const char* name = error.kind() == ErrorKind::usage ? "GradwiseUsageError" : "GradwiseError";
+    PyErr_SetString(errors.attr(name).ptr(), error.what());
+  }
+}
+
+}  // namespace
+}  // namespace gradwise::python
+
+PYBIND11_MODULE(_core, module) {
+  namespace gp = gradwise::python;
+  module.doc() = "Gradwise's core; the public interface is the package gradwise.";
+  py::register_exception_translator(&gp::translate);
+  gp::bind_optim(module);
+  gp::bind_train(module);
+  gp::bind_autograd(module);
+  gp::bind_analysis(module);
+  gp::bind_curvature(module);
+  gp::bind_monitor(module);
+  gp::bind_record(module);
+}

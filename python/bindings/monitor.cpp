@@ -1,0 +1,234 @@
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "gradwise/core/named_parameters.h"
+#include "gradwise/monitor/training_monitor.h"
+#include "gradwise/record/jsonl.h"
+#include "gradwise/record/recorder.h"
+#include "gradwise/record/run_folder.h"
+#include "gradwise/record/run_store.h"
+#include "gradwise/record/tensorboard.h"
+#include "gradwise/rules/all_rules.h"
+#include "python/bindings/fused.h"
+#include "python/bindings/groups.h"
+#include "python/bindings/held.h"
+#include "python/bindings/keywords.h"
+#include "python/bindings/models.h"
+#include "python/bindings/records.h"
+
+namespace gradwise::python {
+namespace {
+
+// A run's folder with everything that writes to it.
+struct Recording {
+  explicit Recording(const std::filesystem::path& path) : folder(RunFolder::create(path)) {
+    std::vector<std::unique_ptr<Sink>> sinks;
+    sinks.push_back(std::make_unique<RunStoreSink>(folder.file("run.sqlite")));
+    sinks.push_back(std::make_unique<JsonlSink>(folder.file("events.jsonl")));
+    sinks.push_back(std::make_unique<TensorBoardSink>(folder.path()));
+    recorder = std::make_unique<Recorder>(std::move(sinks));
+  }
+  RunFolder folder;
+  std::unique_ptr<Recorder> recorder;
+};
+
+// A TrainingMonitor that a loop in Python tells of its steps.
+class Watching {
+ public:
+  Watching(const py::object& module, const py::dict& facts, const py::dict& options, const std::string& run)
+      : model_(adapt_module(module)) {
+    auto asked = options_from<MonitorOptions>("watch", options);
+    RunFacts known;
+    known.loss = facts["loss"].cast<std::string>();
+    known.optimizer = facts["optimizer"].cast<std::string>();
+    known.weight_decay = facts["weight_decay"].cast<double>();
+    known.batch_size = facts["batch_size"].cast<std::int64_t>();
+    if (!run.empty()) {
+      recording_ = std::make_unique<Recording>(run);
+      recording_->recorder->record(make_event(0, started(facts)));
+    }
+    // Until the loop tells its losses, an unknown one must not pass for one that is not finite.
+    if (!std::count(asked.rules.ignore.begin(), asked.rules.ignore.end(), "nonfinite_loss")) {
+      asked.rules.ignore.emplace_back("nonfinite_loss");
+    } else {
+      told_losses_ = true;
+    }
+    monitor_ = std::make_unique<TrainingMonitor>(model_, known, asked, [this](Event event) {
+      if (const auto* issue = std::get_if<Issue>(&event.payload)) {
+        news_.push_back(*issue);
+      }
+      record(std::move(event));
+    });
+  }
+
+  // Activations, while the loss's graph stands.
+  void forward_end(const at::Tensor& loss) {
+    const py::gil_scoped_release release;
+    const Batch none;
+    const at::Tensor output;
+    Moment moment{.point = Point::forward_end};
+    moment.step = steps_;
+    moment.batch = &none;
+    moment.output = &output;
+    moment.loss = &loss;
+    (void)monitor_->on(moment);
+  }
+
+  // Gradients; `fused` measures the update that follows. Gives the global norm, NaN where it is not known.
+  double backward_end(double scale, const Fused* fused) {
+    const py::gil_scoped_release release;
+    place_fused(fused);
+    double norm = kNotMeasured;
+    Moment moment{.point = Point::backward_end};
+    moment.step = steps_;
+    moment.gradient_scale = scale;
+    moment.measured_update = !fused_order_.empty();
+    moment.gradient_norm = &norm;
+    (void)monitor_->on(moment);
+    return norm;
+  }
+
+  // Weights and update, and the rules. Gives the issues that are new.
+  py::list step_end(std::optional<double> loss, double grad_norm, double lr, bool skipped, std::int64_t samples,
+                    const Fused* fused) {
+    news_.clear();
+    if (loss && !std::exchange(told_losses_, true)) {
+      monitor_->rules().add(rule_named("nonfinite_loss"));
+    }
+    {
+      const py::gil_scoped_release release;
+      StepInfo info;
+      info.step = ++steps_;
+      info.loss = loss.value_or(kNotMeasured);
+      info.grad_norm = info.grad_norm_clipped = grad_norm;
+      info.lr = lr;
+      info.skipped = skipped;
+      info.samples = samples;
+      const Event event = make_event(steps_, std::move(info));
+      Moment moment{.point = Point::step_end, .event = &event};
+      moment.step = steps_;
+      moment.weights = weights_of(fused);
+      (void)monitor_->on(moment);
+      record(event);
+    }
+    return list_of(news_);
+  }
+
+  [[nodiscard]] py::dict readings() const {
+    py::dict dict;
+    const History& history = monitor_->history();
+    if (history.empty() || !history.now().reading) {
+      return dict;
+    }
+    const StepReading& reading = *history.now().reading;
+    for (std::size_t i = 0; i < reading.parameters.size(); ++i) {
+      dict[py::str(history.facts.parameters[i].name)] = dict_of(reading.parameters[i]);
+    }
+    return dict;
+  }
+
+  [[nodiscard]] py::list diagnosis() const {
+    py::list list;
+    for (const Finding& finding : monitor_->diagnosis().findings()) {
+      list.append(dict_of(finding));
+    }
+    return list;
+  }
+
+  void close(const std::string& status, const std::string& reason) {
+    const py::gil_scoped_release release;
+    if (recording_) {
+      record(make_event(steps_, Diagnosed{monitor_->diagnosis().findings()}));
+      record(make_event(steps_, RunFinished{status, reason}));
+      recording_->recorder->drain();
+      recording_.reset();
+    }
+    monitor_.reset();
+  }
+
+  [[nodiscard]] bool closed() const { return monitor_ == nullptr; }
+  [[nodiscard]] std::int64_t steps() const { return steps_; }
+
+ private:
+  [[nodiscard]] RunStarted started(const py::dict& facts) const {
+    RunStarted event;
+    event.name = facts["name"].cast<std::string>();
+    event.model = facts["model"].cast<std::string>();
+    event.device = model_.parameters.size() > 0 ? model_.parameters.tensors.front().device().str() : "cpu";
+    event.parameters = model_.parameters.numel();
+    event.threads = at::get_num_threads();
+    return event;
+  }
+
+  void record(Event event) {
+    if (recording_) {
+      recording_->recorder->record(std::move(event));
+    }
+  }
+
+  // Where each of the model's trainable parameters stands in the optimizer; empty unless it holds and measures all.
+  void place_fused(const Fused* fused) {
+    if (fused == placed_) {
+      return;
+    }
+    placed_ = fused;
+    fused_order_.clear();
+    if (fused == nullptr || !fused->get().measures()) {
+      return;
+    }
+    const std::vector<at::Tensor>& held = fused->get().ordered_parameters();
+    for (const at::Tensor& parameter : model_.parameters.trainable().tensors) {
+      const auto found = std::find_if(held.begin(), held.end(), [&](const at::Tensor& t) { return t.is_same(parameter); });
+      if (found == held.end()) {
+        fused_order_.clear();
+        return;
+      }
+      fused_order_.push_back(static_cast<std::size_t>(found - held.begin()));
+    }
+    moments_.resize(fused_order_.size());
+  }
+
+  [[nodiscard]] std::span<const WeightMoments> weights_of(const Fused* fused) {
+    if (fused_order_.empty() || fused != placed_) {
+      return {};
+    }
+    const std::span<const WeightMoments> found = fused->get().weight_moments();
+    for (std::size_t i = 0; i < fused_order_.size(); ++i) {
+      moments_[i] = found[fused_order_[i]];
+    }
+    return moments_;
+  }
+
+  Model model_;
+  std::unique_ptr<Recording> recording_;
+  std::unique_ptr<TrainingMonitor> monitor_;
+  std::vector<Issue> news_;
+  std::int64_t steps_ = 0;
+  bool told_losses_ = false;
+  const Fused* placed_ = nullptr;
+  std::vector<std::size_t> fused_order_;
+  std::vector<WeightMoments> moments_;
+};
+
+}  // namespace
+
+void bind_monitor(py::module_& module) {
+  py::class_<Observer>(module, "Observer");
+  py::class_<Watching>(module, "Watching")
+      .def(py::init<const py::object&, const py::dict&, const py::dict&, const std::string&>())
+      .def("forward_end", &Watching::forward_end)
+      .def("backward_end", &Watching::backward_end, py::arg("scale"), py::arg("fused").none(true))
+      .def("step_end", &Watching::step_end, py::arg("loss"), py::arg("grad_norm"), py::arg("lr"), py::arg("skipped"),
+           py::arg("samples"), py::arg("fused").none(true))
+      .def("readings", &Watching::readings)
+      .def("diagnosis", &Watching::diagnosis)
+      .def("close", &Watching::close)
+      .def_property_readonly("closed", &Watching::closed)
+      .def_property_readonly("steps", &Watching::steps);
+}
+
+}  // namespace gradwise::python

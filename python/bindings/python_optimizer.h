@@ -1,0 +1,17 @@
+#pragma once
+
+#include <torch/csrc/utils/pybind.h>
+
+#include <memory>
+
+namespace torch::optim {
+class Optimizer;
+}
+
+namespace gradwise::python {
+
+/// A `torch.optim.Optimizer` of Python as one of C++: its step, the learning rates of its groups, and its state_dict
+/// as the state that is saved.
+[[nodiscard]] std::unique_ptr<torch::optim::Optimizer> adapt_optimizer(const py::object& optimizer);
+
+}  // namespace gradwise::python

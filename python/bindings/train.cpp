@@ -1,0 +1,252 @@
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "gradwise/optim/ema.h"
+#include "gradwise/optim/torch_optimizers.h"
+#include "gradwise/train/loop.h"
+#include "python/bindings/groups.h"
+#include "python/bindings/held.h"
+#include "python/bindings/keywords.h"
+#include "python/bindings/models.h"
+#include "python/bindings/python_optimizer.h"
+#include "python/bindings/records.h"
+
+#include <torch/optim/optimizer.h>
+
+namespace gradwise::python {
+namespace {
+
+using Release = py::call_guard<py::gil_scoped_release>;
+
+// `optimizer` is a dict of OptimizerOptions, or an optimizer of Python's.
+std::unique_ptr<torch::optim::Optimizer> optimizer_from(const py::object& optimizer, const Model& model) {
+  if (py::isinstance<py::dict>(optimizer)) {
+    return make_optimizer(options_from<OptimizerOptions>("optimizer", optimizer.cast<py::dict>()), model.parameters);
+  }
+  return adapt_optimizer(optimizer);
+}
+
+std::optional<ClipRequest> clip_request(bool clip_gradients, double max_grad_norm) {
+  return ClipRequest{clip_gradients, max_grad_norm};
+}
+
+// An optimizer with what its model and callbacks need.
+class Optimizer {
+ public:
+  Optimizer(const py::object& module, const py::object& optimizer, const py::dict& options) {
+    Model model = adapt_module(module);
+    auto made = optimizer_from(optimizer, model);
+    wrapped_ = std::make_unique<AutogradOptimizer>(std::move(model), std::move(made),
+                                                   options_from<AutogradOptimizerOptions>("optimizer", options));
+  }
+  [[nodiscard]] AutogradOptimizer& get() { return *wrapped_; }
+
+ private:
+  std::unique_ptr<AutogradOptimizer> wrapped_;
+};
+
+py::dict step(Optimizer& self, const py::object& loss_function, const at::Tensor& input, const at::Tensor& target,
+              bool clip_gradients, double max_grad_norm) {
+  const LossFunction loss = adapt_loss(loss_function);
+  StepInfo info;
+  {
+    const py::gil_scoped_release release;
+    info = self.get().step(loss, input, target, clip_request(clip_gradients, max_grad_norm));
+  }
+  return dict_of(info);
+}
+
+void accumulate(Optimizer& self, const py::object& loss_function, const at::Tensor& input, const at::Tensor& target,
+                std::int64_t window) {
+  const LossFunction loss = adapt_loss(loss_function);
+  const py::gil_scoped_release release;
+  self.get().accumulate(loss, {.input = input, .target = target, .extra = {}}, window);
+}
+
+py::dict finish_step(Optimizer& self, bool clip_gradients, double max_grad_norm) {
+  StepInfo info;
+  {
+    const py::gil_scoped_release release;
+    info = self.get().finish_step(clip_request(clip_gradients, max_grad_norm));
+  }
+  return dict_of(info);
+}
+
+py::list rates(Optimizer& self) {
+  py::list list;
+  for (const Rate& rate : self.get().rates()) {
+    list.append(rate.lr);
+  }
+  return list;
+}
+
+void set_rates(Optimizer& self, const std::vector<double>& lrs) {
+  std::vector<Rate> now = self.get().rates();
+  GRADWISE_CHECK(lrs.size() == now.size(), "optimizer", "there are ", lrs.size(), " rates for ", now.size(),
+                 " parameter groups");
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    now[i].lr = lrs[i];
+  }
+  self.get().set_rates(now);
+}
+
+// State across the border: JSON as text, tensors as a dict.
+py::tuple tuple_of(const State& state) {
+  py::dict tensors;
+  for (const auto& [name, tensor] : state.tensors) {
+    tensors[py::str(name)] = tensor.detach().clone();
+  }
+  return py::make_tuple(state.values.dump(), tensors);
+}
+
+State state_from(const std::string& values, const py::dict& tensors) {
+  State state;
+  state.values = nlohmann::json::parse(values);
+  for (const auto& item : tensors) {
+    state.tensors[py::str(item.first)] = item.second.cast<at::Tensor>();
+  }
+  return state;
+}
+
+class Loop {
+ public:
+  Loop(const py::object& module, const py::object& optimizer, const py::dict& options, const std::string& folder) {
+    Model model = adapt_module(module);
+    auto made = optimizer_from(optimizer, model);
+    LoopOptions given = options_from<LoopOptions>("train", options);
+    given.checkpoint.folder = folder;
+    wrapped_ = std::make_unique<AutogradTrainingLoop>(std::move(model), std::move(made), std::move(given));
+  }
+  [[nodiscard]] AutogradTrainingLoop& get() { return *wrapped_; }
+
+ private:
+  std::unique_ptr<AutogradTrainingLoop> wrapped_;
+};
+
+py::dict train_epoch(Loop& self, const py::object& dataloader, const py::object& loss_function, at::Device device,
+                     bool clip_gradients, double max_grad_norm) {
+  const auto data = adapt_data(dataloader);
+  const LossFunction loss = adapt_loss(loss_function);
+  EpochStats stats;
+  {
+    const py::gil_scoped_release release;
+    stats = self.get().train_epoch(*data, loss, device, clip_request(clip_gradients, max_grad_norm));
+  }
+  return dict_of(stats);
+}
+
+py::dict validate(Loop& self, const py::object& dataloader, const py::object& loss_function, at::Device device) {
+  const auto data = adapt_data(dataloader);
+  const LossFunction loss = adapt_loss(loss_function);
+  ValidationStats stats;
+  {
+    const py::gil_scoped_release release;
+    stats = self.get().validate(*data, loss, device);
+  }
+  return dict_of(stats);
+}
+
+py::dict fit(Loop& self, const py::object& training, const py::object& validation, const py::object& loss_function,
+             at::Device device) {
+  const auto data = adapt_data(training);
+  const auto held_out = validation.is_none() ? nullptr : adapt_data(validation);
+  const LossFunction loss = adapt_loss(loss_function);
+  FitResult result;
+  {
+    const py::gil_scoped_release release;
+    result = self.get().fit(*data, held_out.get(), loss, device);
+  }
+  return dict_of(result);
+}
+
+const std::pair<const char*, Point> kPoints[] = {
+    {"train_start", Point::train_start},   {"epoch_start", Point::epoch_start},
+    {"batch_start", Point::batch_start},   {"backward_end", Point::backward_end},
+    {"step_end", Point::step_end},         {"validation_end", Point::validation_end},
+    {"epoch_end", Point::epoch_end},       {"checkpoint", Point::checkpoint},
+    {"exception", Point::exception},       {"train_end", Point::train_end}};
+
+Action action_named(const py::object& answer) {
+  if (answer.is_none()) {
+    return Action::proceed;
+  }
+  const auto word = answer.cast<std::string>();
+  if (word == "skip") {
+    return Action::skip;
+  }
+  if (word == "stop") {
+    return Action::stop;
+  }
+  if (word == "roll_back") {
+    return Action::roll_back;
+  }
+  throw py::value_error("a callback answered \"" + word + "\", allowed: None, \"skip\", \"stop\", \"roll_back\"");
+}
+
+// `callback` gets a dict: point, step, epoch, and at step_end the step's figures.
+void on(Loop& self, const std::string& point, const py::object& callback) {
+  std::string names;
+  for (const auto& [name, value] : kPoints) {
+    if (point == name) {
+      self.get().on(value, [held = hold(callback), point](const Moment& moment) {
+        return with_python([&] {
+          py::dict told;
+          told["point"] = point;
+          told["step"] = moment.step;
+          told["epoch"] = moment.epoch;
+          if (moment.event != nullptr) {
+            if (const auto* info = std::get_if<StepInfo>(&moment.event->payload)) {
+              told["step_stats"] = dict_of(*info);
+            }
+          }
+          return action_named((*held)(told));
+        });
+      });
+      return;
+    }
+    names += (names.empty() ? "" : ", ") + std::string(name);
+  }
+  throw py::value_error("there is no point \"" + point + "\", allowed: " + names);
+}
+
+}  // namespace
+
+void bind_train(py::module_& module) {
+  py::class_<Optimizer>(module, "AutogradOptimizer")
+      .def(py::init<const py::object&, const py::object&, const py::dict&>())
+      .def("step", &step)
+      .def("accumulate", &accumulate)
+      .def("finish_step", &finish_step)
+      .def("rates", &rates)
+      .def("set_rates", &set_rates)
+      .def("set_average",
+           [](Optimizer& self, ExponentialMovingAverage* average) { self.get().set_average(average); },
+           py::keep_alive<1, 2>())
+      .def("state", [](Optimizer& self) { return tuple_of(self.get().state()); })
+      .def("load_state",
+           [](Optimizer& self, const std::string& values, const py::dict& tensors) {
+             self.get().load_state(state_from(values, tensors));
+           })
+      .def_property_readonly("steps", [](Optimizer& self) { return self.get().steps(); })
+      .def_property_readonly("skipped_steps", [](Optimizer& self) { return self.get().skipped_steps(); })
+      .def_property_readonly("parameters_without_gradient",
+                             [](Optimizer& self) { return self.get().parameters_without_gradient(); });
+
+  py::class_<Loop>(module, "AutogradTrainingLoop")
+      .def(py::init<const py::object&, const py::object&, const py::dict&, const std::string&>())
+      .def("train_epoch", &train_epoch)
+      .def("validate", &validate)
+      .def("fit", &fit)
+      .def("on", &on)
+      .def("add_observer", [](Loop& self, Observer& observer) { self.get().add_observer(observer); },
+           py::keep_alive<1, 2>())
+      .def("request_stop", [](Loop& self) { self.get().request_stop(); })
+      .def("save_checkpoint", [](Loop& self) { return self.get().save_checkpoint().string(); }, Release())
+      .def("resume",
+           [](Loop& self, const std::string& folder, at::Device device) { self.get().resume(folder, device); }, Release())
+      .def("ema", [](Loop& self) { return self.get().ema(); }, py::return_value_policy::reference_internal)
+      .def_property_readonly("steps", [](Loop& self) { return self.get().steps(); });
+}
+
+}  // namespace gradwise::python

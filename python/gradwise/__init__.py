@@ -1,0 +1,70 @@
+"""Gradwise: an autograd workbench for PyTorch. The core is C++; this package binds it.
+
+    import gradwise
+
+    watch = gradwise.watch(model, optimizer)     # then train as ever
+    print(watch.diagnosis())
+"""
+
+import torch as _torch  # loads the libraries that the core is linked with
+
+from .errors import GradwiseError, GradwiseUsageError
+from ._built_for import check as _check
+
+_check(_torch.__version__)
+
+from . import autograd_examples, autograd_utils, curvature, gradient_analysis  # noqa: E402
+from ._records import Finding, Issue, Record  # noqa: E402
+from .autograd_examples import (  # noqa: E402
+    AutogradAdvancedExamples,
+    AutogradTrainingExamples,
+    CustomAutogradExample,
+)
+from .autograd_utils import (  # noqa: E402
+    AutogradHooks,
+    AutogradOptimizer,
+    AutogradTrainingLoop,
+    CustomAutogradFunction,
+    CustomLossFunction,
+    ExponentialMovingAverage,
+    GradientComputationUtils,
+    find_nonfinite,
+)
+from .gradient_analysis import GradientAnalysisConfig, GradientAnalyzer, GradientMonitoring  # noqa: E402
+from .optimizers import SGD, AdamW  # noqa: E402
+from .runs import Run, load_run  # noqa: E402
+from .watching import Watch, watch  # noqa: E402
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "AdamW",
+    "AutogradAdvancedExamples",
+    "AutogradHooks",
+    "AutogradOptimizer",
+    "AutogradTrainingExamples",
+    "AutogradTrainingLoop",
+    "CustomAutogradExample",
+    "CustomAutogradFunction",
+    "CustomLossFunction",
+    "ExponentialMovingAverage",
+    "Finding",
+    "GradientAnalysisConfig",
+    "GradientAnalyzer",
+    "GradientComputationUtils",
+    "GradientMonitoring",
+    "GradwiseError",
+    "GradwiseUsageError",
+    "Issue",
+    "Record",
+    "Run",
+    "Watch",
+    "autograd_examples",
+    "autograd_utils",
+    "curvature",
+    "find_nonfinite",
+    "gradient_analysis",
+    "load_run",
+    "watch",
+]

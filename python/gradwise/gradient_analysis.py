@@ -1,0 +1,116 @@
+"""Analyses of a model's gradients, beside the training and without a trace in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+from . import _core
+from ._records import Issue, Record, issues, record
+
+__all__ = ["GradientAnalysisConfig", "GradientAnalyzer", "GradientMonitoring"]
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class GradientAnalysisConfig:
+    """What is computed, and the thresholds.
+
+    `gradient_norm_threshold`: global norm above which it is told. `gradient_angle_threshold`: radians beyond a right
+    angle from which two gradients conflict. `micro_batches`: parts that a batch is cut into for angles and noise.
+    `hessian_eigenvalues`, `hessian_steps`, `trace_vectors`: effort for `compute_hessian`.
+    """
+
+    def __init__(self, compute_hessian: bool = False, compute_gradient_norms: bool = True,
+                 compute_gradient_angles: bool = True, compute_gradient_correlation: bool = True,
+                 compute_gradient_flow: bool = True, gradient_norm_threshold: float = 1.0,
+                 gradient_angle_threshold: float = 0.1, **options: Any) -> None:  # fmt: skip
+        self.options: dict[str, Any] = {
+            "compute_hessian": compute_hessian,
+            "compute_gradient_norms": compute_gradient_norms,
+            "compute_gradient_angles": compute_gradient_angles,
+            "compute_gradient_correlation": compute_gradient_correlation,
+            "compute_gradient_flow": compute_gradient_flow,
+            "gradient_norm_threshold": gradient_norm_threshold,
+            "gradient_angle_threshold": gradient_angle_threshold,
+        } | options
+        _core.GradientAnalyzer(self.options)  # refuses what is not allowed
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["options"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __repr__(self) -> str:
+        return f"GradientAnalysisConfig({', '.join(f'{key}={value!r}' for key, value in self.options.items())})"
+
+
+class Analysis(Record):
+    """What one analysis has found: `loss`, `norm`, `parameters`, `layers`, `flow`, `angles`, `correlation`, `hessian`,
+    `activations`; NaN where a figure was not asked for."""
+
+    def __init__(self, native: Any) -> None:
+        super().__init__(record(native.to_dict()))
+        object.__setattr__(self, "_native", native)
+
+
+def _options(config: GradientAnalysisConfig | None) -> dict[str, Any]:
+    return {} if config is None else config.options
+
+
+class GradientAnalyzer:
+    """Looks at the gradients of a model on a batch or a data set and leaves everything as it was: gradients, buffers,
+    modes, random state.
+
+    results = GradientAnalyzer().analyze_gradients(model, loss_function, x, y)
+    """
+
+    def __init__(self, config: GradientAnalysisConfig | None = None) -> None:
+        self.config = config or GradientAnalysisConfig()
+        self._native = _core.GradientAnalyzer(_options(config))
+
+    def analyze_gradients(self, model: torch.nn.Module, loss_function: Loss, input_data: torch.Tensor,
+                          target_data: torch.Tensor) -> Analysis:  # fmt: skip
+        return Analysis(self._native.analyze_gradients(model, loss_function, input_data, target_data))
+
+    def analyze_data(self, model: torch.nn.Module, loss_function: Loss, dataloader: Iterable[Any]) -> Analysis:
+        """Over the first `most_batches` batches of a data loader, taken together."""
+        return Analysis(self._native.analyze_data(model, loss_function, dataloader))
+
+    def get_gradient_statistics(self) -> Record:
+        """Over all analyses so far."""
+        return record(self._native.get_gradient_statistics())
+
+    def detect_gradient_issues(self, results: Analysis) -> list[Issue]:
+        return issues(self._native.detect_gradient_issues(results._native))
+
+    def plot_gradient_analysis(self, save_path: str | os.PathLike[str] = "gradient_analysis.png") -> str:
+        """Draws the last analysis (PNG, SVG or PDF by the extension) with gnuplot; gives the path."""
+        drawn, reason = self._native.plot_gradient_analysis(os.fspath(save_path))
+        if not drawn:
+            raise RuntimeError(f"{save_path} was not drawn: {reason}")
+        return os.fspath(save_path)
+
+
+class GradientMonitoring:
+    """Analyses a training step's batch beside the training, at whatever steps it is called."""
+
+    def __init__(self, config: GradientAnalysisConfig | None = None) -> None:
+        self.config = config or GradientAnalysisConfig()
+        self._native = _core.GradientMonitoring(_options(config))
+
+    def monitor_training_step(self, model: torch.nn.Module, loss_function: Loss, input_data: torch.Tensor,
+                              target_data: torch.Tensor, step: int) -> Record:  # fmt: skip
+        """Gives `step`, `analysis` and `issues`."""
+        return record(self._native.monitor_training_step(model, loss_function, input_data, target_data, step))
+
+    def get_monitoring_summary(self) -> Record:
+        return record(self._native.get_monitoring_summary())
+
+    def save_monitoring_report(self, path: str | os.PathLike[str]) -> None:
+        """JSON for a path that ends in .json, else text."""
+        self._native.save_monitoring_report(os.fspath(path))

@@ -1,0 +1,219 @@
+import copy
+import gc
+import math
+import pathlib
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import gradwise
+from gradwise.gradient_analysis import GradientAnalysisConfig, GradientAnalyzer, GradientMonitoring
+
+
+def test_analysis_is_right_and_leaves_no_trace(network, data, tmp_path):
+    model = nn.Sequential(network(), nn.BatchNorm1d(3), nn.Dropout(0.5)).train()
+    before = copy.deepcopy(model.state_dict())
+    random = torch.get_rng_state()
+    analyzer = GradientAnalyzer(GradientAnalysisConfig(compute_hessian=True))
+    results = analyzer.analyze_gradients(model, functional.cross_entropy, *data)
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+    functional.cross_entropy(model(data[0]), data[1]).backward()
+    assert results.norm == pytest.approx(
+        math.sqrt(sum(float(p.grad.norm()) ** 2 for p in model.parameters())), rel=1e-4
+    )
+    assert results["parameters"][0].name == "0.0.weight"
+    assert isinstance(analyzer.detect_gradient_issues(results), list)
+    assert analyzer.get_gradient_statistics().analyses == 1
+    picture = tmp_path / "a.svg"
+    analyzer.plot_gradient_analysis(save_path=picture)
+    assert picture.read_text().startswith("<?xml")
+
+
+def test_monitoring_tells_of_issues(data, tmp_path):
+    model = nn.Sequential(*[part for _ in range(12) for part in (nn.Linear(4, 4), nn.Sigmoid())], nn.Linear(4, 3))
+    monitoring = GradientMonitoring()
+    result = monitoring.monitor_training_step(model, functional.cross_entropy, *data, step=7)
+    assert result["step"] == 7
+    assert any(issue.rule == "vanishing_flow" for issue in result["issues"])
+    assert "step 7" in str(result["issues"][0])
+    assert monitoring.get_monitoring_summary().steps_monitored == 1
+    monitoring.save_monitoring_report(tmp_path / "report.txt")
+    assert "vanishes" in (tmp_path / "report.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "options, kind, message",
+    [
+        ({"micro_batches": 1}, ValueError, "micro_batches is 1, allowed: >= 2"),
+        ({"micro_batch": 4}, TypeError, 'did you mean "micro_batches"'),
+        ({"compute_hessian": "yes"}, TypeError, "compute_hessian is 'yes', allowed: True or False"),
+    ],
+)
+def test_bad_configurations(options, kind, message):
+    with pytest.raises(kind, match=message):
+        GradientAnalysisConfig(**options)
+
+
+def dense_hessian(model, x, y):
+    names = [name for name, _ in model.named_parameters()]
+    shapes = [p.shape for p in model.parameters()]
+    flat = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+    def loss(vector):
+        parts = torch.split(vector, [s.numel() for s in shapes])
+        weights = {n: p.reshape(s) for n, p, s in zip(names, parts, shapes, strict=True)}
+        return functional.cross_entropy(torch.func.functional_call(model, weights, (x,)), y)
+
+    return torch.func.hessian(loss)(flat)
+
+
+def test_curvature_equals_the_dense_matrix(network, data):
+    model = network(dtype=torch.float64)
+    x, y = data[0].double(), data[1]
+    dense = dense_hessian(model, x, y)
+    hessian = gradwise.curvature.Hessian(model, functional.cross_entropy, (x, y))
+    assert hessian.shape == dense.shape
+    columns = torch.randn(len(dense), 3, dtype=torch.float64)
+    torch.testing.assert_close(hessian @ columns, dense @ columns)
+    torch.testing.assert_close(hessian @ columns[:, 0], dense @ columns[:, 0])
+    exact = torch.linalg.eigvalsh(dense).flip(0)
+    found = hessian.top_eigenvalues(3, tol=1e-8)
+    assert found.eigenvalues == pytest.approx(exact[:3].tolist(), rel=1e-5)
+    trace = hessian.trace(products=60)
+    assert abs(trace.value - float(dense.trace())) < 6 * trace.standard_error + 1e-9
+    grid, density = hessian.spectral_density()
+    assert float(torch.trapezoid(density, grid)) == pytest.approx(1, abs=0.05)
+    gauss_newton = gradwise.curvature.GaussNewton(model, functional.cross_entropy, (x, y))
+    assert gauss_newton.top_eigenvalues(1).eigenvalues[0] > 0
+    with pytest.raises(ValueError, match=r"the operand has shape \(5,\)"):
+        hessian @ torch.zeros(5)
+
+
+# --- watch ---
+
+
+def train(model, optimizer, data, steps, watch=None, loss_given=True):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(data[0]), data[1])
+        if watch is not None:
+            watch.observe(loss)
+        loss.backward()
+        optimizer.step()
+        if watch is not None and loss_given:
+            watch.step(loss)
+
+
+@pytest.mark.parametrize("optimizer_class", [torch.optim.AdamW, gradwise.AdamW])
+def test_watching_reads_and_changes_no_bit(network, data, optimizer_class):
+    plain, watched = network(), network()
+    train(plain, optimizer_class(plain.parameters()), data, 5)
+    optimizer = optimizer_class(watched.parameters())
+    watch = gradwise.watch(watched, optimizer)
+    train(watched, optimizer, data, 4, watch)
+    before = watched[0].weight.detach().clone()
+    train(watched, optimizer, data, 1, watch)
+    for a, b in zip(plain.parameters(), watched.parameters(), strict=True):
+        assert torch.equal(a, b)
+    reading = watch.readings()["0.weight"]
+    assert reading.grad_norm == pytest.approx(float(watched[0].weight.grad.norm()), rel=1e-5)
+    assert reading.weight_norm == pytest.approx(float(watched[0].weight.detach().norm()), rel=1e-5)
+    assert reading.update_norm == pytest.approx(float((watched[0].weight.detach() - before).norm()), rel=1e-3)
+    assert watch.steps == 5 and watch.diagnosis() == []
+    watch.detach()
+    with pytest.raises(RuntimeError, match="the watch is detached"):
+        watch.step()
+
+
+def test_watching_needs_no_step_where_the_optimizer_is_given(network, data):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = gradwise.watch(model, optimizer)
+    train(model, optimizer, data, 6, watch, loss_given=False)
+    assert watch.readings()["2.bias"].update_norm > 0 and watch.steps == 6 and watch.issues == []
+
+
+def test_a_sick_training_is_diagnosed_and_recorded(data, tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(*[part for _ in range(15) for part in (nn.Linear(4, 4), nn.Sigmoid())], nn.Linear(4, 3))
+    optimizer = torch.optim.AdamW(model.parameters())
+    with gradwise.watch(model, optimizer, run=tmp_path / "sick", record_every=5) as watch:
+        train(model, optimizer, data, 60, watch)
+        finding = watch.diagnosis()[0]
+        assert finding.cause == "vanishing_gradient" and finding.evidence and finding.remedy
+        assert gradwise.load_run(tmp_path / "sick").status == "running"
+    run = gradwise.load_run(tmp_path / "sick")
+    assert run.status == "finished" and len(run.steps()) == 60
+    assert run.diagnosis()[0].cause == finding.cause
+    assert run.readings()[0].parameter == "0.weight"
+    assert run.steps().to_dict()["step"][-1] == 60 and run.issues
+    assert list(pathlib.Path(tmp_path / "sick").glob("events.out.tfevents.*"))
+
+
+def test_readings_are_unscaled_under_a_grad_scaler(network, data):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    watch = gradwise.watch(model, optimizer, scaler=scaler)
+    for unscale in (False, True):
+        optimizer.zero_grad()
+        scaler.scale(functional.cross_entropy(model(data[0]), data[1])).backward()
+        if unscale:
+            scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+        functional.cross_entropy(network()(data[0]), data[1])
+        expected = torch.autograd.grad(functional.cross_entropy(model(data[0]), data[1]), model[0].weight)[0]
+        assert watch.readings()["0.weight"].grad_norm == pytest.approx(float(expected.norm()), rel=1e-4), unscale
+
+
+def test_attaching_many_times_leaves_nothing(network, data):
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters())
+
+    def rounds(count):
+        for _ in range(count):
+            watch = gradwise.watch(model, optimizer)
+            watch.detach()
+        gc.collect()
+        return pathlib.Path("/proc/self/statm").read_text().split()[1]
+
+    rounds(200)
+    before = int(rounds(200))
+    after = int(rounds(2000))
+    assert after - before < 2000, f"{after - before} pages more"
+    assert len(optimizer._optimizer_step_pre_hooks) == 0
+    train(model, optimizer, data, 2)
+
+
+def test_a_watched_model_can_go(network, data):
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters())
+    watch = gradwise.watch(model, optimizer)
+    train(model, optimizer, data, 2, watch)
+    copied = copy.deepcopy(model)
+    functional.cross_entropy(copied(data[0]), data[1]).backward()
+    assert torch.equal(copied[0].weight, model[0].weight)
+    del watch, model, optimizer
+    gc.collect()
+
+
+@pytest.mark.parametrize(
+    "call, kind, message",
+    [
+        (lambda m, p: gradwise.watch(m, 5), TypeError, "optimizer is a int"),
+        (lambda m, p: gradwise.watch(m, every=0), ValueError, "every is 0, allowed: >= 1"),
+        (lambda m, p: gradwise.watch(m, evry=2), TypeError, "there is no option evry"),
+        (lambda m, p: gradwise.watch(m.requires_grad_(False)), ValueError, "none of the 4 parameters"),
+        (lambda m, p: gradwise.watch(m, run=p), gradwise.GradwiseError, "."),
+        (lambda m, p: gradwise.load_run(p / "none"), gradwise.GradwiseError, "."),
+    ],
+)
+def test_bad_watches(network, tmp_path, call, kind, message):
+    (tmp_path / "run.sqlite").write_text("not a database")
+    with pytest.raises(kind, match=message):
+        call(network(), tmp_path)

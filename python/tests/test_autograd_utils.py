@@ -1,0 +1,292 @@
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import gradwise
+from gradwise.autograd_utils import (
+    AutogradHooks,
+    AutogradOptimizer,
+    AutogradTrainingLoop,
+    CustomAutogradFunction,
+    CustomLossFunction,
+    ExponentialMovingAverage,
+    GradientComputationUtils,
+)
+
+
+def batches(x, y, size=20):
+    return [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
+
+
+def train_by_hand(model, optimizer, data, epochs=1, max_norm=1.0):
+    losses = []
+    for _ in range(epochs):
+        for x, y in data:
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(model(x), y)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    return losses
+
+
+class Plain(torch.optim.Optimizer):
+    """An optimizer that the core does not know."""
+
+    def __init__(self, params, lr=1e-3, weight_decay=0.0):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(p.grad + group["weight_decay"] * p, alpha=group["lr"])
+
+
+@pytest.mark.parametrize(
+    "optimizer_class, options",
+    [
+        (torch.optim.AdamW, {}),
+        (torch.optim.Adam, {"amsgrad": True, "weight_decay": 0.1}),
+        (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+        (torch.optim.RMSprop, {"centered": True, "momentum": 0.5}),
+        (torch.optim.Adagrad, {"lr": 0.05}),
+        (torch.optim.NAdam, {"lr": 0.01}),
+        (Plain, {"lr": 0.1}),
+    ],
+)
+def test_the_loop_equals_a_loop_by_hand(network, data, optimizer_class, options):
+    given = {"lr": 1e-3, "weight_decay": 1e-2} | options
+    ours, theirs = network(), network()
+    loop = AutogradTrainingLoop(ours, optimizer_class, **given)
+    stats = [loop.train_epoch(batches(*data), functional.cross_entropy, device="cpu") for _ in range(3)]
+    expected = train_by_hand(theirs, optimizer_class(theirs.parameters(), **given), batches(*data), 3)
+    assert [loss for epoch in stats for loss in epoch["losses"]] == pytest.approx(expected, rel=1e-4)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_step_stats_have_every_field(network, data):
+    optimizer = AutogradOptimizer(network(), torch.optim.AdamW, lr=1e-2, weight_decay=0.1)
+    stats = optimizer.step(nn.CrossEntropyLoss(), *data, clip_gradients=True, max_grad_norm=0.01)
+    assert stats["clipped"] and stats.grad_norm > 0.01 and stats.grad_norm_clipped == pytest.approx(0.01, rel=1e-3)
+    assert stats.lr == 1e-2 and stats.param_norm > 0 and 0 < stats.update_ratio < 1
+    assert stats.issues == [] and stats.seconds.total > 0
+    assert isinstance(stats.to_dict()["seconds"], dict) and "<table>" in stats._repr_html_()
+
+
+def test_validation_gives_loss_and_metrics_and_leaves_the_mode(network, data):
+    model = network()
+    loop = AutogradTrainingLoop(model, options={"metrics": ["accuracy"]})
+    model.train()
+    seen = loop.validate(batches(*data), functional.cross_entropy)
+    with torch.no_grad():
+        expected = functional.cross_entropy(model(data[0]), data[1])
+    assert seen["validation_loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert seen.metrics.accuracy == pytest.approx(float((model(data[0]).argmax(1) == data[1]).float().mean()))
+    assert model.training
+
+
+def test_resume_goes_on_to_the_same_bits(network, data, tmp_path):
+    def loop_of(model, folder):
+        return AutogradTrainingLoop(
+            model, torch.optim.AdamW, lr=1e-2, options={"epochs": 4, "use_ema": True}, checkpoints=folder
+        )
+
+    straight = network()
+    loop_of(straight, tmp_path / "a").fit(batches(*data), functional.cross_entropy)
+    model = network()
+    first = loop_of(model, tmp_path / "b")
+    first.on("step_end", lambda told: "stop" if told.step == 5 else None)
+    first.fit(batches(*data), functional.cross_entropy)
+    assert first.steps == 5
+    resumed = network(seed=9)
+    again = loop_of(resumed, tmp_path / "c")
+    again.resume(max((tmp_path / "b").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1])))
+    again.fit(batches(*data), functional.cross_entropy)
+    for a, b in zip(straight.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_accumulation_equals_the_large_batch(network, data):
+    large, small = network(), network()
+    whole = AutogradOptimizer(large, torch.optim.SGD, lr=0.1)
+    parts = AutogradOptimizer(small, torch.optim.SGD, lr=0.1)
+    whole.step(functional.cross_entropy, *data)
+    for x, y in batches(*data, size=25):  # the last one is shorter
+        parts.accumulate(functional.cross_entropy, x, y, window=3)
+    parts.finish_step()
+    for a, b in zip(large.parameters(), small.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+# --- average ---
+
+
+@pytest.mark.parametrize("use_num_updates", [True, False])
+def test_ema_equals_torch_ema(network, use_num_updates):
+    torch_ema = pytest.importorskip("torch_ema")
+    model = network(dtype=torch.float64)
+    ours = ExponentialMovingAverage(model.parameters(), decay=0.9, use_num_updates=use_num_updates)
+    theirs = torch_ema.ExponentialMovingAverage(model.parameters(), decay=0.9, use_num_updates=use_num_updates)
+    for step in range(10):
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(torch.sin(p + step))
+        ours.update()
+        theirs.update()
+    for a, b in zip(ours.shadow_params, theirs.shadow_params, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(RuntimeError, match="mine"), ours.average_parameters():
+        torch.testing.assert_close(next(iter(model.parameters())), ours.shadow_params[0])
+        raise RuntimeError("mine")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    other = ExponentialMovingAverage(model.parameters(), decay=0.5)
+    other.load_state_dict(theirs.state_dict())
+    assert other.decay == 0.9 and torch.equal(other.shadow_params[0], theirs.shadow_params[0])
+    third = torch_ema.ExponentialMovingAverage(model.parameters(), decay=0.5)
+    state = ours.state_dict()
+    third.load_state_dict(state)
+    with pytest.raises(RuntimeError, match="no `store\\(\\)`ed weights"):
+        ours.restore()
+
+
+# --- functions, losses, gradients ---
+
+
+def test_functions_equal_torchs():
+    torch.manual_seed(0)
+    x, w = torch.randn(2, 4, 3, requires_grad=True), torch.randn(3, 5, requires_grad=True)
+    torch.testing.assert_close(CustomAutogradFunction.apply(x, w), x @ w)
+    assert GradientComputationUtils.gradcheck(CustomAutogradFunction.apply, (x.double(), w.double()))
+    softsign = lambda t: CustomAutogradFunction.activation(t, lambda a: a / (1 + a.abs()), lambda a: (1 + a.abs()) ** -2)  # noqa: E731
+    torch.testing.assert_close(softsign(x), functional.softsign(x))
+    g, = torch.autograd.grad(softsign(x).sum(), x)
+    h, = torch.autograd.grad(functional.softsign(x).sum(), x)
+    torch.testing.assert_close(g, h)
+
+
+def test_losses_equal_torchs():
+    torch.manual_seed(0)
+    output, target = torch.randn(6, 3), torch.randint(0, 3, (6,))
+    torch.testing.assert_close(
+        CustomLossFunction.label_smoothed_cross_entropy(0.2)(output, target),
+        functional.cross_entropy(output, target, label_smoothing=0.2),
+    )
+    a, b, c = torch.randn(3, 6, 4)
+    torch.testing.assert_close(
+        CustomLossFunction.triplet(0.5, reduction="sum")(a, b, c),
+        functional.triplet_margin_loss(a, b, c, 0.5, reduction="sum"),
+    )
+    torch.testing.assert_close(CustomLossFunction.huber(0.7)(a, b), functional.huber_loss(a, b, delta=0.7))
+    with pytest.raises(ValueError, match="allowed: none, mean, sum"):
+        CustomLossFunction.huber(reduction="median")
+
+
+def test_derivatives_equal_torch_func():
+    torch.manual_seed(0)
+    utils = GradientComputationUtils
+    x, y = torch.randn(4, dtype=torch.float64), torch.randn(3, 4, dtype=torch.float64)
+
+    def f(x, y):
+        return torch.tanh(y @ x) * x.sum()
+
+    for ours, theirs in zip(utils.jacobian(f, (x, y)), torch.func.jacrev(f, (0, 1))(x, y), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    scalar = lambda x: (x**3).sum() * x.prod()  # noqa: E731
+    torch.testing.assert_close(utils.hessian(scalar, x), torch.func.hessian(scalar)(x))
+    v = torch.randn(4, dtype=torch.float64)
+    torch.testing.assert_close(utils.hessian_vector_product(scalar, x, v)[1], torch.func.hessian(scalar)(x) @ v)
+    value, tangent = utils.jvp(f, (x, y), (v, y))
+    expected = torch.func.jvp(f, (x, y), (v, y))
+    torch.testing.assert_close((value, tangent), expected)
+    out, pulled = utils.vjp(lambda x: f(x, y), x, torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(pulled, torch.func.vjp(lambda x: f(x, y), x)[1](torch.ones(3, dtype=torch.float64))[0])
+
+
+def test_hooks_see_gradients_and_activations(network, data):
+    model = network()
+    with AutogradHooks(model, patterns=["0", "0.*"]) as hooks:
+        functional.cross_entropy(model(data[0]), data[1]).backward()
+    seen = {(r.kind, r.name): r for r in hooks.records()}
+    assert set(seen) == {
+        ("parameter_gradient", "0.weight"), ("parameter_gradient", "0.bias"), ("activation", "0"),
+        ("activation_gradient", "0"),
+    }  # fmt: skip
+    assert seen["parameter_gradient", "0.weight"].norm == pytest.approx(float(model[0].weight.grad.norm()))
+    assert seen["activation", "0"].mean == pytest.approx(float(model[0](data[0]).detach().mean()), rel=1e-4)
+
+
+def test_find_nonfinite_names_operator_and_layer(network, data):
+    model = network()
+    assert gradwise.find_nonfinite(model, functional.cross_entropy, *data) is None
+    bad = lambda output, target: torch.log(-output.abs()).mean()  # noqa: E731
+    found = gradwise.find_nonfinite(model, bad, *data)
+    assert found.phase == "forward" and found.op == "aten::log" and found.layer == "2"
+
+
+# --- errors ---
+
+
+def test_an_exception_in_a_callback_is_the_users_own(network, data):
+    def broken(output, target):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine") as caught:
+        AutogradOptimizer(network()).step(broken, *data)
+    assert caught.traceback[-1].name == "broken"
+
+    def ends_early():
+        yield data
+        raise OSError("disk gone")
+
+    with pytest.raises(OSError, match="disk gone"):
+        AutogradTrainingLoop(network()).train_epoch(ends_early(), functional.cross_entropy)
+
+
+@pytest.mark.parametrize(
+    "call, kind, message",
+    [
+        (lambda m, d: AutogradOptimizer(3), TypeError, "model is a int, allowed: torch.nn.Module"),
+        (lambda m, d: AutogradOptimizer(m, momentum=1), TypeError, "AdamW has no option momentum"),
+        (lambda m, d: AutogradOptimizer(m, lr=-1), ValueError, "lr is -1, allowed"),
+        (lambda m, d: AutogradOptimizer(m, step_options={"precison": "x"}), TypeError, 'did you mean "precision"'),
+        (lambda m, d: AutogradOptimizer(m).step(5, *d), TypeError, "loss_function is a int, allowed: a callable"),
+        (lambda m, d: AutogradOptimizer(m).step(lambda o, t: o, *d), ValueError, "the loss has shape"),
+        (lambda m, d: AutogradOptimizer(m).step(lambda o, t: 1.0, *d), ValueError, "the loss is a float"),
+        (lambda m, d: AutogradTrainingLoop(m).train_epoch(7, None), TypeError, "the data loader is a int"),
+        (lambda m, d: AutogradTrainingLoop(m).train_epoch([1], functional.cross_entropy), Exception, "a batch is a int"),
+        (lambda m, d: AutogradTrainingLoop(m).on("never", print), ValueError, 'there is no point "never"'),
+        (lambda m, d: AutogradTrainingLoop(m, options={"epochs": "3"}), TypeError, "epochs is '3', allowed: an int"),
+        (lambda m, d: ExponentialMovingAverage(m.parameters(), decay=2), ValueError, "Decay must be between 0 and 1"),
+        (lambda m, d: AutogradHooks(m, patterns=3), TypeError, "object is not iterable"),
+    ],
+)
+def test_bad_input(network, data, call, kind, message):
+    with pytest.raises(kind, match=message):
+        call(network(), data)
+
+
+def test_an_iterator_can_be_gone_through_once(network, data):
+    loop = AutogradTrainingLoop(network())
+    once = iter(batches(*data))
+    loop.train_epoch(once, functional.cross_entropy)
+    stats = loop.train_epoch(once, functional.cross_entropy)  # a new call, and nothing left
+    assert stats.losses == []
+    with pytest.raises(ValueError, match="is an iterator and has been gone through"):
+        AutogradTrainingLoop(network(), options={"epochs": 2}).fit(iter(batches(*data)), functional.cross_entropy)
+
+
+def test_nan_losses_are_reported(network, data):
+    x = data[0].clone()
+    optimizer = AutogradOptimizer(network())
+    x[3, 1] = math.nan
+    stats = optimizer.step(functional.cross_entropy, x, data[1])
+    assert stats.skipped and "inf or NaN" in str(stats.issues[0]) and stats.issues[0].rule == "nonfinite_gradient"

@@ -1,0 +1,191 @@
+"""gradwise.AdamW and gradwise.SGD against torch's, under torch's own test cases."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch.testing._internal.common_optimizers import optim_db
+
+import gradwise
+
+PAIRS = {"AdamW": (gradwise.AdamW, torch.optim.AdamW), "SGD": (gradwise.SGD, torch.optim.SGD)}
+MANNERS = {"foreach", "fused", "capturable", "differentiable"}
+
+
+def cases():
+    for info in optim_db:
+        if info.optim_cls.__name__ in PAIRS:
+            for given in info.optim_inputs_func(device="cpu"):
+                options = {k: v for k, v in given.kwargs.items() if k not in MANNERS}
+                yield pytest.param(info.optim_cls.__name__, options, id=f"{info.optim_cls.__name__}-{given.desc}")
+
+
+def parameters(dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(5, 3), (7,), (), (0, 2), (2, 3, 4)]
+    return [torch.randn(s, generator=generator, dtype=dtype).requires_grad_() for s in shapes]
+
+
+def give_gradients(tensors, step):
+    generator = torch.Generator().manual_seed(100 + step)
+    for tensor in tensors:
+        tensor.grad = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
+
+
+def assert_near(ours, theirs, tolerance=1e-12):
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name, options", list(cases()))
+def test_equals_torchs_over_200_steps(name, options):
+    ours, theirs = PAIRS[name]
+    a, b = parameters(), parameters()
+    mine, torchs = ours(a, **options), theirs(b, **options)
+    for step in range(200):
+        give_gradients(a, step)
+        give_gradients(b, step)
+        mine.step()
+        torchs.step()
+    assert_near(a, b, 1e-11)
+    assert not torch.equal(a[0], parameters()[0])
+
+
+@pytest.mark.parametrize("name, options", [("AdamW", {"amsgrad": True}), ("SGD", {"lr": 0.1, "momentum": 0.9})])
+def test_state_goes_both_ways(name, options):
+    ours, theirs = PAIRS[name]
+    a = parameters()
+    mine = ours(a, **options)
+    for step in range(3):
+        give_gradients(a, step)
+        mine.step()
+    b = [p.detach().clone().requires_grad_() for p in a]
+    torchs = theirs(b, **options)
+    torchs.load_state_dict(copy.deepcopy(mine.state_dict()))
+    c = [p.detach().clone().requires_grad_() for p in a]
+    for step in range(3, 6):
+        for tensors, optimizer in ((a, mine), (b, torchs)):
+            give_gradients(tensors, step)
+            optimizer.step()
+    assert_near(a, b)
+    back = ours(c, **options)
+    with torch.no_grad():
+        for p, q in zip(c, b, strict=True):
+            p.copy_(q)
+    back.load_state_dict(copy.deepcopy(torchs.state_dict()))
+    for tensors, optimizer in ((c, back), (b, torchs)):
+        give_gradients(tensors, 9)
+        optimizer.step()
+    assert_near(c, b)
+
+
+def test_rates_groups_and_tensor_rates_may_change():
+    a, b = parameters(), parameters()
+    mine = gradwise.AdamW(a[:2], lr=torch.tensor(1e-2, dtype=torch.float64))
+    torchs = torch.optim.AdamW(b[:2], lr=1e-2)
+    for step in range(6):
+        if step == 2:
+            mine.param_groups[0]["lr"].fill_(5e-2)
+            torchs.param_groups[0]["lr"] = 5e-2
+        if step == 4:
+            mine.add_param_group({"params": a[2:], "lr": 0.1})
+            torchs.add_param_group({"params": b[2:], "lr": 0.1})
+        give_gradients(a, step)
+        give_gradients(b, step)
+        mine.step()
+        torchs.step()
+    assert_near(a, b)
+
+
+def test_works_with_a_scheduler_a_closure_and_the_grad_scaler():
+    a, b = parameters(torch.float32), parameters(torch.float32)
+    mine, torchs = gradwise.AdamW(a), torch.optim.AdamW(b)
+    for tensors, optimizer in ((a, mine), (b, torchs)):
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
+        scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+        for _ in range(5):
+            optimizer.zero_grad()
+            loss = sum((t**2).sum() for t in tensors)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            schedule.step()
+
+        def closure(tensors=tensors, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = sum((t**2).sum() for t in tensors)
+            loss.backward()
+            return loss
+
+        assert float(optimizer.step(closure)) > 0
+    assert_near(a, b, 1e-5)
+
+
+def test_clips_averages_and_measures_in_its_pass():
+    a, b = parameters(), parameters()
+    mine = gradwise.AdamW(a, max_grad_norm=0.5, ema_decay=0.9)
+    torchs = torch.optim.AdamW(b)
+    torch_ema = pytest.importorskip("torch_ema")
+    average = torch_ema.ExponentialMovingAverage(b, decay=0.9)
+    for step in range(20):
+        give_gradients(a, step)
+        give_gradients(b, step)
+        before = [p.detach().clone() for p in b]
+        mine.step()
+        norm = torch.nn.utils.clip_grad_norm_(b, 0.5)
+        torchs.step()
+        average.update()
+        assert mine.last_step.grad_norm == pytest.approx(float(norm))
+        assert mine.last_step.clipped
+        moved = torch.sqrt(sum(((p - q) ** 2).sum() for p, q in zip(b, before, strict=True)))
+        assert mine.last_step.update_norm == pytest.approx(float(moved.detach()))
+    assert_near(a, b)
+    assert_near(mine.ema.shadow_params, average.shadow_params)
+
+
+def test_a_step_that_is_not_finite_is_skipped():
+    a = parameters()
+    mine = gradwise.AdamW(a, max_grad_norm=1.0)
+    before = [p.detach().clone() for p in a]
+    give_gradients(a, 0)
+    a[0].grad[0, 0] = float("nan")
+    mine.step()
+    assert mine.last_step.skipped
+    assert all(torch.equal(p, q) for p, q in zip(a, before, strict=True))
+
+
+def test_can_be_pickled_and_copied():
+    a = parameters()
+    mine = gradwise.AdamW(a)
+    give_gradients(a, 0)
+    mine.step()
+    restored = pickle.loads(pickle.dumps(mine))
+    twin = copy.deepcopy(mine)
+    for optimizer in (mine, restored, twin):
+        tensors = optimizer.param_groups[0]["params"]
+        give_gradients(tensors, 1)
+        optimizer.step()
+        assert_near(tensors, a)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"lr": -1.0}, "lr is -1.0, allowed: >= 0"),
+        ({"betas": (0.9, 1.0)}, r"betas\[1\] is 1.0"),
+        ({"max_grad_norm": 0}, "max_grad_norm is 0, allowed: > 0"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        gradwise.AdamW(parameters(), **options)
+
+
+def test_parameters_that_share_memory_are_refused():
+    storage = torch.zeros(10)
+    tensors = [storage[:6].requires_grad_(), storage[4:].requires_grad_()]
+    mine = gradwise.AdamW(tensors)
+    give_gradients(tensors, 0)
+    with pytest.raises(gradwise.GradwiseError, match="parameters 0 and 1 share memory"):
+        mine.step()
