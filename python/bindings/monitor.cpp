@@ -217,7 +217,6 @@ class Watching {
 }  // namespace
 
 void bind_monitor(py::module_& module) {
-  py::class_<Observer>(module, "Observer");
   py::class_<Watching>(module, "Watching")
       .def(py::init<const py::object&, const py::dict&, const py::dict&, const std::string&>())
       .def("forward_end", &Watching::forward_end)

@@ -2,7 +2,6 @@
 #include <optional>
 #include <utility>
 
-#include "gradwise/optim/ema.h"
 #include "gradwise/optim/torch_optimizers.h"
 #include "gradwise/train/loop.h"
 #include "python/bindings/groups.h"
@@ -220,9 +219,6 @@ void bind_train(py::module_& module) {
       .def("finish_step", &finish_step)
       .def("rates", &rates)
       .def("set_rates", &set_rates)
-      .def("set_average",
-           [](Optimizer& self, ExponentialMovingAverage* average) { self.get().set_average(average); },
-           py::keep_alive<1, 2>())
       .def("state", [](Optimizer& self) { return tuple_of(self.get().state()); })
       .def("load_state",
            [](Optimizer& self, const std::string& values, const py::dict& tensors) {
@@ -239,13 +235,10 @@ void bind_train(py::module_& module) {
       .def("validate", &validate)
       .def("fit", &fit)
       .def("on", &on)
-      .def("add_observer", [](Loop& self, Observer& observer) { self.get().add_observer(observer); },
-           py::keep_alive<1, 2>())
       .def("request_stop", [](Loop& self) { self.get().request_stop(); })
       .def("save_checkpoint", [](Loop& self) { return self.get().save_checkpoint().string(); }, Release())
       .def("resume",
            [](Loop& self, const std::string& folder, at::Device device) { self.get().resume(folder, device); }, Release())
-      .def("ema", [](Loop& self) { return self.get().ema(); }, py::return_value_policy::reference_internal)
       .def_property_readonly("steps", [](Loop& self) { return self.get().steps(); });
 }
 

@@ -65,7 +65,8 @@ class CustomLossFunction:
         self._name = name
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self._native(list(inputs))
+        loss: torch.Tensor = self._native(list(inputs))
+        return loss
 
     def __repr__(self) -> str:
         return f"CustomLossFunction.{self._name}"
@@ -219,7 +220,7 @@ class ExponentialMovingAverage:
     parameters, `use_buffers=True` averages the floating-point buffers too and copies the others.
     """
 
-    def __init__(self, parameters: Iterable[torch.nn.Parameter] | torch.nn.Module, decay: float = 0.995,
+    def __init__(self, parameters: Iterable[torch.Tensor] | torch.nn.Module, decay: float = 0.995,
                  use_num_updates: bool = True, use_buffers: bool = False) -> None:  # fmt: skip
         if not 0.0 <= decay <= 1.0:
             raise ValueError("Decay must be between 0 and 1")
@@ -254,7 +255,7 @@ class ExponentialMovingAverage:
     def collected_params(self) -> list[torch.Tensor] | None:
         return self._stored
 
-    def _targets(self, parameters: Iterable[torch.nn.Parameter] | None) -> list[torch.Tensor]:
+    def _targets(self, parameters: Iterable[torch.Tensor] | None) -> list[torch.Tensor]:
         if parameters is None:
             return [*self._parameters, *self._buffers]
         given = [p for p in parameters if p.requires_grad]
@@ -265,7 +266,7 @@ class ExponentialMovingAverage:
             )
         return list(given)
 
-    def update(self, parameters: Iterable[torch.nn.Parameter] | None = None) -> None:
+    def update(self, parameters: Iterable[torch.Tensor] | None = None) -> None:
         """Moves the averages, of the parameters or towards others that are given in their place."""
         if parameters is None:
             self._native.update()
@@ -281,15 +282,15 @@ class ExponentialMovingAverage:
                 for own, before in zip(self._parameters, kept, strict=True):
                     own.copy_(before)
 
-    def copy_to(self, parameters: Iterable[torch.nn.Parameter] | None = None) -> None:
+    def copy_to(self, parameters: Iterable[torch.Tensor] | None = None) -> None:
         with torch.no_grad():
             for target, average in zip(self._targets(parameters), self._native.averages(), strict=False):
                 target.copy_(average)
 
-    def store(self, parameters: Iterable[torch.nn.Parameter] | None = None) -> None:
+    def store(self, parameters: Iterable[torch.Tensor] | None = None) -> None:
         self._stored = [p.detach().clone() for p in self._targets(parameters)]
 
-    def restore(self, parameters: Iterable[torch.nn.Parameter] | None = None) -> None:
+    def restore(self, parameters: Iterable[torch.Tensor] | None = None) -> None:
         if self._stored is None:
             raise RuntimeError("This ExponentialMovingAverage has no `store()`ed weights to `restore()`")
         with torch.no_grad():
@@ -297,7 +298,7 @@ class ExponentialMovingAverage:
                 target.copy_(before)
 
     @contextlib.contextmanager
-    def average_parameters(self, parameters: Iterable[torch.nn.Parameter] | None = None) -> Iterator[None]:
+    def average_parameters(self, parameters: Iterable[torch.Tensor] | None = None) -> Iterator[None]:
         """The averages in the parameters' place for a scope; what `store` holds stays."""
         targets = None if parameters is None else list(parameters)
         kept = self._stored

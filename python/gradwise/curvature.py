@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
@@ -24,7 +23,7 @@ class LinearOperator:
 
     _psd = False
 
-    def __init__(self, native: Any) -> None:
+    def __init__(self, native: _core.LinearOperator) -> None:
         self._native = native
 
     @property
@@ -66,6 +65,7 @@ class Hessian(LinearOperator):
 
     @property
     def gradient(self) -> torch.Tensor:
+        assert isinstance(self._native, _core.Hessian)
         return self._native.gradient()
 
 

@@ -20,7 +20,7 @@ class Table(list[Record]):
 
     def to_pandas(self) -> Any:
         try:
-            import pandas
+            import pandas  # type: ignore[import-untyped, unused-ignore]
         except ImportError:
             raise ImportError("to_pandas() needs pandas: pip install pandas") from None
         return pandas.DataFrame.from_records([row.to_dict() for row in self])

@@ -115,7 +115,7 @@ class Watch:
             self._loss = float(loss.detach()) if isinstance(loss, torch.Tensor) else float(loss)
         seen = len(self._issues)
         if not self._optimizers:
-            norm = self._native.backward_end(self._scale(), None)
+            norm = self._native.backward_end(self._scale(), self._native_of())
             self._pending = {"grad_norm": norm * self._scale(), "lr": math.nan, "skipped": False, "ready": True}
         self._finish()
         return self._issues[seen:]
