@@ -20,8 +20,9 @@ struct GraphWalk {
 };
 
 /// Goes through the graph of a loss and reads the activations that autograd has kept for its backward: results of ReLU,
-/// sigmoid, tanh and softmax, inputs of GELU, SiLU, ELU, leaky ReLU and hardtanh. It changes nothing, and any model
-/// will do, whatever it was written in. To be called before backward, which frees what is read here.
+/// sigmoid, tanh and softmax, inputs of GELU, SiLU, ELU, leaky ReLU and hardtanh. It changes nothing (but runs a
+/// checkpointed function once more, which writes its buffers again), and any model will do, whatever it was written in.
+/// To be called before backward, which frees what is read here.
 ///
 ///   const at::Tensor loss = ...;
 ///   for (const ActivationReading& a : walk_graph(loss, model.parameters).activations) ...

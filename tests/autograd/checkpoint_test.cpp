@@ -7,10 +7,12 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "gradwise/autograd/functions/gradients.h"
+#include "gradwise/autograd/graph_walk.h"
 #include "gradwise/autograd/memory/peak_memory.h"
 #include "gradwise/autograd/memory/saved_tensor_hooks.h"
 #include "gradwise/core/random_state.h"
@@ -167,6 +169,47 @@ TEST_F(CheckpointForms, ReentrantOnesRefuseAutogradGrad) {
   EXPECT_ERROR_WITH("does not work with autograd::grad()", gradients({y}, {x}));
 }
 
+TEST_F(CheckpointForms, ReentrantOnesRefuseInputsThatAskForNoGradient) {
+  const at::Tensor w = parameter({5});
+  const at::Tensor x = at::randn({5});
+  const TensorFunction f = [w](const Tensors& in) { return Tensors{in[0].mul(w).sin()}; };
+  EXPECT_ERROR_WITH("no input of a reentrant checkpoint asks for a gradient", checkpoint(f, {x}, {.reentrant = true}));
+  EXPECT_ERROR_WITH("no input of a reentrant checkpoint", checkpoint(f, Tensors{}, {.reentrant = true}));
+  const Tensors out = checkpoint(f, {x, at::randn({1}).requires_grad_()}, {.reentrant = true});
+  out[0].sum().backward();
+  EXPECT_TRUE(w.grad().equal(x.mul(x.mul(w.detach()).cos())));
+}
+
+TEST_F(CheckpointForms, LooksFromOutsideRunTheFunctionOnce) {
+  const at::Tensor x = at::randn({4, 8}).requires_grad_();
+  const at::Tensor count = at::zeros({});
+  const TensorFunction three = [&count](const Tensors& in) {
+    count.add_(1);  // a buffer
+    return Tensors{in[0].tanh().sigmoid().relu()};
+  };
+  const at::Tensor loss = checkpoint(three, {x})[0].sum();
+  const GraphWalk walk = walk_graph(loss, {});
+  EXPECT_EQ(walk.activations.size(), 3U);
+  EXPECT_EQ(count.item<double>(), 2);
+  loss.backward();
+  EXPECT_EQ(count.item<double>(), 3);
+  const at::Tensor kept = x.grad().clone();
+  x.mutable_grad() = at::Tensor();
+  three({x})[0].sum().backward();
+  EXPECT_TRUE(kept.equal(x.grad()));
+}
+
+TEST_F(CheckpointForms, AKeptGraphHoldsNothingOfABackwardThatReachesAPart) {
+  const at::Tensor x = at::randn({1000}).requires_grad_();
+  const Tensors out =
+      checkpoint([](const Tensors& in) { return Tensors{in[0].sin().sum(), in[0].mul(3).exp().sum()}; }, {x});
+  const PeakMemory memory;
+  for (int i = 0; i < 3; ++i) {
+    (void)gradients({out[0]}, {x}, {}, {.retain_graph = true});
+    EXPECT_EQ(memory.current(), 0) << i;
+  }
+}
+
 TEST_F(CheckpointForms, WithoutGradModeTheFunctionRunsPlainly) {
   const at::NoGradGuard no_grad;
   const at::Tensor x = at::randn({5});
@@ -201,6 +244,16 @@ TEST_F(CheckpointForms, SequentialSegmentsTakeLessMemoryForTheSameGradients) {
   EXPECT_LT(peaks[1], peaks[0] * 6 / 10) << peaks[0];
   EXPECT_ERROR_WITH("segments is 17, allowed: between 1 and the number of stages, 16",
                     checkpoint_sequential(stages, 17, x));
+}
+
+TEST_F(CheckpointForms, AWalkHoldsOneCheckpointedPartAtATime) {
+  const at::Tensor x = at::randn({1024, 64});
+  const at::Tensor loss = checkpoint_sequential(layers(16, 64), 8, x).sum();
+  const std::int64_t activation = 1024 * 64 * 4;
+  const PeakMemory memory;
+  EXPECT_EQ(walk_graph(loss, {}).activations.size(), 16U);
+  EXPECT_LT(memory.peak(), 8 * activation);  // all that seven parts save is 14
+  EXPECT_LE(memory.current(), 2 * activation);
 }
 
 TEST(PeakMemory, CountsWhatTheAllocatorsReport) {

@@ -1,9 +1,11 @@
 #include "gradwise/autograd/checkpoint/checkpoint.h"
 
 #include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/graph_task.h>
 #include <torch/csrc/autograd/saved_variable.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -20,6 +22,7 @@ namespace gradwise {
 namespace {
 
 constexpr auto kCheckpoint = "checkpoint";
+constexpr int kOutside = -1;  // in place of a graph task: someone looks at a saved tensor outside of backward
 
 // Ends a recomputation; no std::exception, so that a function which catches those lets it pass.
 struct RecomputationDone {};
@@ -42,13 +45,17 @@ struct Holder {
   std::map<int, at::Tensor> recomputed;
 };
 
+class Frame;
+// The frame that this thread has looked into outside of backward: what was made again waits there for the next look.
+thread_local std::weak_ptr<Frame> looked_into;
+
 // One call of checkpoint: what is needed to run it again, and the tensors that its graph asks for.
 class Frame : public std::enable_shared_from_this<Frame> {
  public:
   Frame(TensorFunction function, const Tensors& inputs, const RecomputeOptions& options)
       : function_(std::move(function)),
         options_(options),
-        surroundings_(device_of(inputs), options.preserve_random_state) {
+        surroundings_(detail::device_of_inputs(inputs), options.preserve_random_state) {
     // Kept as an operator keeps them, so that a checkpoint around this one drops them too.
     for (const at::Tensor& input : inputs) {
       inputs_.emplace_back(input, /*is_output=*/false);
@@ -67,25 +74,15 @@ class Frame : public std::enable_shared_from_this<Frame> {
   }
 
  private:
-  static at::Device device_of(const Tensors& inputs) {
-    for (const at::Tensor& input : inputs) {
-      if (input.defined() && !input.is_cpu()) {
-        return input.device();
-      }
-    }
-    return at::kCPU;
-  }
-
   at::Tensor tensor_of(Holder& holder) {
+    const int task = std::max(kOutside, torch::autograd::get_current_graph_task_id());
+    turn_to(task);
     const std::lock_guard lock(mutex_);
-    int task = torch::autograd::get_current_graph_task_id();
-    if (task < 0) {
-      task = --outside_;  // someone looks at a saved tensor outside of backward
-    }
     if (!holder.recomputed.contains(task)) {
       GRADWISE_CHECK(!done_.contains(task), kCheckpoint, "a saved tensor is asked for twice in one backward pass");
+      forget_after(task);
       recompute(task);
-      done_.insert(task);
+      turn_to(task);  // recomputing may have looked into the frame around this one
     }
     const auto found = holder.recomputed.find(task);
     if (found == holder.recomputed.end()) {
@@ -94,6 +91,36 @@ class Frame : public std::enable_shared_from_this<Frame> {
     at::Tensor tensor = std::move(found->second);
     holder.recomputed.erase(found);
     return tensor;
+  }
+
+  // What a look from outside has made again goes when its thread turns to another frame, or to backward.
+  void turn_to(int task) {
+    const std::shared_ptr<Frame> before = looked_into.lock();
+    if (before && (task != kOutside || before.get() != this)) {
+      before->forget(kOutside);
+    }
+    looked_into = task == kOutside ? weak_from_this() : std::weak_ptr<Frame>();
+  }
+
+  // A backward pass that reaches a part of the function leaves tensors that nobody asks for.
+  void forget_after(int task) {
+    if (task != kOutside) {
+      torch::autograd::Engine::get_default_engine().queue_callback([frame = weak_from_this(), task] {
+        if (const std::shared_ptr<Frame> self = frame.lock()) {
+          self->forget(task);
+        }
+      });
+    }
+  }
+
+  void forget(int task) {
+    const std::lock_guard lock(mutex_);
+    for (const std::weak_ptr<Holder>& held : holders_) {
+      if (const std::shared_ptr<Holder> holder = held.lock()) {
+        holder->recomputed.erase(task);
+      }
+    }
+    done_.erase(task);
   }
 
   void recompute(int task) {
@@ -122,6 +149,9 @@ class Frame : public std::enable_shared_from_this<Frame> {
       fail(kCheckpoint, "the forward pass saved ", needed, " tensors and the recomputation ", made,
            ": the function must do the same each time");
     }
+    if (task != kOutside) {
+      done_.insert(task);
+    }
   }
 
   void take(std::size_t index, const at::Tensor& tensor, int task) {
@@ -144,8 +174,7 @@ class Frame : public std::enable_shared_from_this<Frame> {
   std::vector<std::weak_ptr<Holder>> holders_;  // in the order in which they were saved
   std::vector<Facts> facts_;
   std::recursive_mutex mutex_;  // backward of the recomputed part may come back here
-  std::set<int> done_;
-  int outside_ = -1;
+  std::set<int> done_;          // graph tasks that the function ran again for
 };
 
 }  // namespace

@@ -12,21 +12,27 @@ namespace gradwise {
 struct RecomputeOptions {
   bool reentrant = false;             ///< run a backward pass inside of backward, as the first form in PyTorch did
   bool preserve_random_state = true;  ///< recompute with the random state of the forward pass: dropout is the same
-  bool early_stop = true;             ///< end the recomputation where the last tensor that is needed is there
-  bool determinism_check = true;      ///< compare shapes, types and number of recomputed tensors
+  /// End the recomputation where the last tensor that is needed is there. Not of the reentrant form, which needs all.
+  bool early_stop = true;
+  /// Compare shapes, types and number of recomputed tensors. Not of the reentrant form, which has none to compare with.
+  bool determinism_check = true;
 };
 
 /// Runs a function without keeping what its backward needs; backward runs it again for that
 /// (`torch.utils.checkpoint.checkpoint`; Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). Gradients
 /// are the same to the bit, those of captured parameters too. Random state and autocast are as in the forward pass
-/// when it is run again; buffers that it writes (running statistics of batch norm) are written twice.
+/// when it is run again: the CPU's random state, and both of the first input that is on another device; those of
+/// further devices are not put back. Buffers that it writes (running statistics of batch norm) are written twice. Inside
+/// of a transform (`vmap`, `grad`, ...) and without grad mode the function just runs.
 ///
 /// Without `reentrant` it works with any number of inputs and outputs, nested, under `autograd::grad`, several
 /// backwards with a kept graph, and double backward. The function must make the same tensors each time, and must not
-/// swallow exceptions that are no `std::exception`: the recomputation ends by one. With `reentrant` it serves plain
-/// `backward` alone, and gradients flow only if an input asks for one.
+/// swallow exceptions that are no `std::exception`: the recomputation ends by one. Who looks at its saved tensors
+/// outside of backward (`walk_graph`) has it run once more, for all of them. With `reentrant` it serves plain
+/// `backward` alone.
 ///
-/// Errors, in backward: tensors that differ in shape, type or number when they are made again.
+/// Errors: no input that asks for a gradient, with `reentrant` (captured parameters alone would get none). In backward:
+/// tensors that differ in shape, type or number when they are made again.
 [[nodiscard]] Tensors checkpoint(TensorFunction function, const Tensors& inputs, const RecomputeOptions& options = {});
 
 /// The same of a function with one input and one output.
@@ -35,8 +41,9 @@ struct RecomputeOptions {
 
 using StageFunction = std::function<at::Tensor(const at::Tensor&)>;
 
-/// Runs stages one after the other, in `segments` parts of (nearly) equal number of which all but the last are
-/// checkpointed (`torch.utils.checkpoint.checkpoint_sequential`). Error: segments out of 1 ... stages.
+/// Runs stages one after the other, in `segments` parts of which all but the last are checkpointed
+/// (`torch.utils.checkpoint.checkpoint_sequential`). Each has stages / segments of them, rounded down; the last has the
+/// rest too. Errors: segments out of 1 ... stages; with `reentrant`, an input that asks for no gradient.
 [[nodiscard]] at::Tensor checkpoint_sequential(const std::vector<StageFunction>& stages, std::int64_t segments,
                                                const at::Tensor& input, const RecomputeOptions& options = {});
 

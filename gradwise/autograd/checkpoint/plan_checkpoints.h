@@ -20,8 +20,9 @@ struct CheckpointPlan {
 
 /// Measures each stage on `input` and finds the schedule of least time whose activations and their gradients stay
 /// within `memory_budget` bytes: see `schedule_chain`. Memory is what the allocators report; the input, the parameters
-/// and their gradients are not in it. Every stage is run `repeats` + 1 times, forward and backward; gradients of the
-/// parameters and the random state are as before when it returns, buffers that a stage writes are not.
+/// and their gradients are not in it. Every stage is run forward `repeats` + 3 times (the last one + 2) and backward
+/// `repeats` + 1 times; gradients of the parameters and the random state are as before when it returns, buffers that a
+/// stage writes are not.
 ///
 ///   const CheckpointPlan plan = plan_checkpoints(stages, batch, 512 << 20);
 ///   const at::Tensor output = checkpoint_planned(stages, plan, batch);  // and in every step that follows
@@ -30,8 +31,8 @@ struct CheckpointPlan {
 [[nodiscard]] CheckpointPlan plan_checkpoints(const std::vector<StageFunction>& stages, const at::Tensor& input,
                                               std::int64_t memory_budget, const PlanOptions& options = {});
 
-/// Runs stages one after the other by a plan. Gradients are those of the plain chain to the bit. Error: a plan for
-/// another number of stages.
+/// Runs stages one after the other by a plan. Gradients are those of the plain chain to the bit. Errors: a plan for
+/// another number of stages; with `reentrant`, an input that asks for no gradient.
 [[nodiscard]] at::Tensor checkpoint_planned(const std::vector<StageFunction>& stages, const CheckpointPlan& plan,
                                             const at::Tensor& input, const RecomputeOptions& options = {});
 

@@ -7,6 +7,7 @@
 #include <torch/csrc/autograd/engine.h>
 #include <torch/custom_class.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "gradwise/autograd/checkpoint/surroundings.h"
@@ -69,10 +70,13 @@ class ReentrantCheckpoint : public torch::autograd::Function<ReentrantCheckpoint
 }  // namespace
 
 Tensors checkpoint_reentrant(TensorFunction function, const Tensors& inputs, const RecomputeOptions& options) {
-  GRADWISE_CHECK(!inputs.empty(), "checkpoint", "a reentrant checkpoint has no input, allowed: at least one");
+  const bool asked = std::any_of(inputs.begin(), inputs.end(), [](const at::Tensor& t) { return t.requires_grad(); });
+  GRADWISE_CHECK(asked, "checkpoint",
+                 "no input of a reentrant checkpoint asks for a gradient, so that its parameters would get none, "
+                 "allowed: an input that does, or reentrant = false");
   return ReentrantCheckpoint::apply(
       at::TensorList(inputs),
-      c10::make_intrusive<Call>(std::move(function), inputs.front().device(), options.preserve_random_state));
+      c10::make_intrusive<Call>(std::move(function), device_of_inputs(inputs), options.preserve_random_state));
 }
 
 }  // namespace gradwise::detail

@@ -4,10 +4,18 @@
 
 namespace gradwise::detail {
 
+at::Device device_of_inputs(const Tensors& inputs) {
+  for (const at::Tensor& input : inputs) {
+    if (input.defined() && !input.is_cpu()) {
+      return input.device();
+    }
+  }
+  return at::kCPU;
+}
+
 Surroundings::Surroundings(at::Device device, bool with_random_state)
     : device_(device),
       enabled_(at::autocast::is_autocast_enabled(device.type())),
-      cache_(at::autocast::is_autocast_cache_enabled()),
       type_(at::autocast::get_autocast_dtype(device.type())) {
   if (with_random_state) {
     random_ = random_state(device);

@@ -2,14 +2,18 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <memory>
 #include <optional>
 
+#include "gradwise/autograd/functions/tensor_function.h"
 #include "gradwise/core/random_state.h"
 
 namespace gradwise::detail {
 
-/// What a function's result depends on beside its arguments: random state and autocast.
+/// The first device that is not the CPU; the CPU where there is none. Surroundings are of one device.
+[[nodiscard]] at::Device device_of_inputs(const Tensors& inputs);
+
+/// What a function's result depends on beside its arguments: the random state of the CPU and of `device`, and the
+/// autocast of `device`.
 class Surroundings {
  public:
   /// Those of now.
@@ -24,7 +28,6 @@ class Surroundings {
     Scope& operator=(const Scope&) = delete;
 
    private:
-    struct Autocast;
     at::Device device_;
     std::optional<RandomStateGuard> random_;
     bool enabled_;
@@ -36,7 +39,6 @@ class Surroundings {
   at::Device device_;
   std::optional<State> random_;
   bool enabled_;
-  bool cache_;
   at::ScalarType type_;
 };
 
