@@ -7,7 +7,9 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <string>
 
+#include "gradwise/autograd/checkpoint/chain_simulation.h"
 #include "tests/data/error_of.h"
 
 namespace gradwise {
@@ -166,6 +168,30 @@ TEST(ChainSchedule, RefusesWhatIsNoChain) {
   EXPECT_ERROR_WITH("the memory budget is 0 bytes", schedule_chain({{1, 1, 1, 1, 0, 0}}, 0));
   EXPECT_ERROR_WITH("slots is 0", schedule_chain({{1, 1, 1, 1, 0, 0}}, 10, 0));
   EXPECT_ERROR_WITH("no schedule fits into 1 bytes, allowed: about ", schedule_chain({{1, 1, 1, 4, 0, 0}}, 1));
+}
+
+TEST(ChainSchedule, SaysWhereOnlyMoreSlotsWouldDo) {
+  const std::vector<ChainStage> stages = {{1, 1, 1, 4, 0, 0}, {1, 1, 1, 4, 0, 0}};
+  const std::int64_t least = least_chain_budget(stages);
+  EXPECT_ERROR_WITH("rounded up to 2 slots of it, though one takes " + std::to_string(least) + " bytes",
+                    schedule_chain(stages, least, 2));
+  EXPECT_EQ(schedule_chain(stages, least, least).peak_bytes, least);
+}
+
+// Sizes beyond what an int holds, in slots of one byte: none may wrap round into what fits.
+TEST(ChainSchedule, RefusesSizesFarBeyondTheBudget) {
+  const std::int64_t huge = std::int64_t{1} << 60;
+  const std::vector<ChainStage> stages = {{1, 1, huge, huge, huge, -huge}, {1, 1, huge, huge, huge, huge}};
+  EXPECT_ERROR_WITH("no schedule fits into 1000 bytes", schedule_chain(stages, 1000, 1000));
+}
+
+TEST(ChainSchedule, IsSimulatedOnlyOnItsOwnStages) {
+  RandomChains chains(4);
+  const std::vector<ChainStage> stages = chains.next(4);
+  const Schedule whole = schedule_chain(stages, 100000).schedule;
+  EXPECT_ERROR_WITH("the schedule is not one of 5 stages", simulate_chain(chains.next(5), *whole));
+  EXPECT_ERROR_WITH("the schedule is not one of 0 stages", simulate_chain({}, *whole));
+  EXPECT_ERROR_WITH("is not one of 4", simulate_chain(stages, {0, 3, 2, nullptr, nullptr}));
 }
 
 }  // namespace

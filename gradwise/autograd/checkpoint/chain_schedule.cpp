@@ -3,9 +3,11 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
+#include "gradwise/autograd/checkpoint/chain_simulation.h"
 #include "gradwise/core/error.h"
 #include "gradwise/kernels/min_plus.h"
 
@@ -14,6 +16,8 @@ namespace {
 
 constexpr auto kPlanPlace = "plan_checkpoints";
 constexpr float kNever = std::numeric_limits<float>::infinity();
+// More slots than any budget has; four of them can be added.
+constexpr double kMostSlots = (1 << 29) - 1;
 
 void check_stages(const std::vector<ChainStage>& stages) {
   GRADWISE_CHECK(!stages.empty(), kPlanPlace, "the chain has no stage");
@@ -36,7 +40,7 @@ struct Slots {
 
   Slots(const std::vector<ChainStage>& stages, double slot) {
     const auto whole = [slot](std::int64_t bytes) {
-      return static_cast<int>(std::min(1e9, std::ceil(static_cast<double>(bytes) / slot)));
+      return static_cast<int>(std::clamp(std::ceil(static_cast<double>(bytes) / slot), -kMostSlots, kMostSlots));
     };
     input.push_back(0);
     for (const ChainStage& stage : stages) {
@@ -212,74 +216,11 @@ std::shared_ptr<const ChainSchedule> schedule_of(const Table& table, const Slots
   return made;
 }
 
-// Forward and backward of one schedule, with the bytes that lie there at each moment.
-class Simulation {
- public:
-  explicit Simulation(const std::vector<ChainStage>& stages) : stages_(stages) {}
-
-  // `input` and the gradient of the part's output lie there; at the end its input's gradient does, instead of both.
-  void run(const ChainSchedule& part, std::int64_t input) {
-    const std::int64_t gradient = stage(part.last).output_bytes;
-    if (part.middle == part.first) {
-      keep(part, input, gradient);
-    } else {
-      std::int64_t in = input;
-      const std::int64_t before = held_;
-      for (std::int64_t i = part.first; i < part.middle; ++i) {
-        seconds_ += stage(i).forward_seconds;
-        // The part's own input is held by the caller until backward has been through it.
-        see(before + (i == part.first ? 0 : in) + stage(i).output_bytes + stage(i).forward_extra);
-        in = stage(i).output_bytes;
-      }
-      held_ = before + in;
-      run(*part.rest, in);
-      // x[middle] is gone, its gradient takes its place
-      held_ = before - gradient + in;
-      run(*part.again, input);
-    }
-  }
-
-  [[nodiscard]] SimulatedChain result() const { return {seconds_, peak_}; }
-  void hold(std::int64_t bytes) { held_ += bytes; }
-
- private:
-  const ChainStage& stage(std::int64_t i) const { return stages_[static_cast<std::size_t>(i)]; }
-  void see(std::int64_t bytes) { peak_ = std::max(peak_, bytes); }
-
-  void keep(const ChainSchedule& part, std::int64_t input, std::int64_t gradient) {
-    const ChainStage& s = stage(part.first);
-    seconds_ += s.forward_seconds + s.backward_seconds;
-    see(held_ + s.saved_bytes + s.forward_extra);
-    const std::int64_t before = held_;
-    if (part.rest) {
-      held_ = before + s.saved_bytes;
-      run(*part.rest, s.output_bytes);
-    }
-    // Now what was held before, without the gradient of the part's output, with this stage's own.
-    const std::int64_t input_gradient = part.first == 0 ? 0 : input;
-    see(before - gradient + s.output_bytes + s.saved_bytes + input_gradient + s.backward_extra);
-    held_ = before - gradient + input_gradient;
-  }
-
-  const std::vector<ChainStage>& stages_;
-  double seconds_ = 0;
-  std::int64_t held_ = 0;
-  std::int64_t peak_ = 0;
-};
-
 }  // namespace
-
-SimulatedChain simulate_chain(const std::vector<ChainStage>& stages, const ChainSchedule& schedule) {
-  Simulation simulation(stages);
-  simulation.hold(stages.back().output_bytes);  // the gradient at the end
-  simulation.run(schedule, 0);
-  return simulation.result();
-}
 
 std::int64_t least_chain_budget(const std::vector<ChainStage>& stages) {
   check_stages(stages);
   // Stage t is the last of its part when all before it is run again from the input: x[t] is held alone.
-  const Slots bytes(stages, 1.0);
   const auto size = [&](std::size_t i) { return i == 0 ? 0 : stages[i - 1].output_bytes; };
   std::int64_t least = 0;
   for (std::size_t t = 0; t < stages.size(); ++t) {
@@ -303,8 +244,11 @@ PlannedChain schedule_chain(const std::vector<ChainStage>& stages, std::int64_t 
   const Table table(stages, whole, memory);
   const std::size_t last = stages.size() - 1;
   if (table.extra(0, last)[memory] == kNever) {
-    fail_usage(kPlanPlace, "no schedule fits into ", budget, " bytes, allowed: about ", least_chain_budget(stages),
-               " bytes or more");
+    const std::int64_t least = least_chain_budget(stages);
+    GRADWISE_CHECK(budget >= least, kPlanPlace, "no schedule fits into ", budget, " bytes, allowed: about ", least,
+                   " bytes or more");
+    fail_usage(kPlanPlace, "no schedule fits into ", budget, " bytes where sizes are rounded up to ", slots,
+               " slots of it, though one takes ", least, " bytes: allowed: more slots, or a larger budget");
   }
   PlannedChain planned;
   planned.schedule = schedule_of(table, whole, 0, last, memory);

@@ -22,8 +22,8 @@ struct RecomputeOptions {
 /// (`torch.utils.checkpoint.checkpoint`; Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). Gradients
 /// are the same to the bit, those of captured parameters too. Random state and autocast are as in the forward pass
 /// when it is run again: the CPU's random state, and both of the first input that is on another device; those of
-/// further devices are not put back. Buffers that it writes (running statistics of batch norm) are written twice. Inside
-/// of a transform (`vmap`, `grad`, ...) and without grad mode the function just runs.
+/// further devices are not put back. Buffers that it writes (running statistics of batch norm) are written twice.
+/// Inside of a transform (`vmap`, `grad`, ...) and without grad mode the function just runs.
 ///
 /// Without `reentrant` it works with any number of inputs and outputs, nested, under `autograd::grad`, several
 /// backwards with a kept graph, and double backward. The function must make the same tensors each time, and must not

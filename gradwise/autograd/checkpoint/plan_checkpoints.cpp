@@ -2,6 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/ones_like.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function.h>
 
@@ -20,14 +21,27 @@ namespace {
 
 constexpr auto kMeasured = "plan_checkpoints";
 
+// Times what a device does: an accelerator's work is only queued when a call returns.
 class Stopwatch {
  public:
+  explicit Stopwatch(at::Device device) : device_(device) {
+    wait();
+    start_ = std::chrono::steady_clock::now();
+  }
   [[nodiscard]] double seconds() const {
+    wait();
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   }
 
  private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  void wait() const {
+    if (!device_.is_cpu()) {
+      c10::impl::VirtualGuardImpl(device_.type()).synchronizeDevice(device_.index());
+    }
+  }
+
+  at::Device device_;
+  std::chrono::steady_clock::time_point start_;
 };
 
 // Gives the parameters' gradients back that a measured backward pass has written to.
@@ -97,7 +111,7 @@ ChainStage measure(const StageFunction& stage, std::size_t index, bool last, con
   for (std::int64_t i = 0; i < repeats; ++i) {
     const at::Tensor x = fresh();
     const PeakMemory memory;
-    const Stopwatch forward_watch;
+    const Stopwatch forward_watch(x.device());
     const at::Tensor y = run_stage(stage, index, x);
     forward.push_back(forward_watch.seconds());
     found.output_bytes = bytes_of(y);
@@ -109,7 +123,7 @@ ChainStage measure(const StageFunction& stage, std::size_t index, bool last, con
       continue;
     }
     const PeakMemory in_backward;
-    const Stopwatch backward_watch;
+    const Stopwatch backward_watch(y.device());
     torch::autograd::backward({y}, {weight});
     backward.push_back(backward_watch.seconds());
     found.backward_extra = std::max(in_backward.peak() - (inner ? bytes_of(x) : 0) - freed, -found.output_bytes);

@@ -22,7 +22,7 @@ struct CheckpointPlan {
 /// within `memory_budget` bytes: see `schedule_chain`. Memory is what the allocators report; the input, the parameters
 /// and their gradients are not in it. Every stage is run forward `repeats` + 3 times (the last one + 2) and backward
 /// `repeats` + 1 times; gradients of the parameters and the random state are as before when it returns, buffers that a
-/// stage writes are not.
+/// stage writes are not. On an accelerator it waits for the stage's device around each run, to time the work itself.
 ///
 ///   const CheckpointPlan plan = plan_checkpoints(stages, batch, 512 << 20);
 ///   const at::Tensor output = checkpoint_planned(stages, plan, batch);  // and in every step that follows
