@@ -11,6 +11,7 @@
 #include <memory>
 #include <utility>
 
+#include "gradwise/autograd/checkpoint/surroundings.h"
 #include "gradwise/autograd/graph_leaves.h"
 #include "gradwise/autograd/memory/peak_memory.h"
 #include "gradwise/core/error.h"
@@ -97,6 +98,7 @@ ChainStage measure(const StageFunction& stage, std::size_t index, bool last, con
   const auto fresh = [&] { return inner ? input.detach().requires_grad_() : input.detach(); };
   at::Tensor output = run_stage(stage, index, fresh());
   const at::Tensor weight = at::ones_like(output);
+  const at::Device device = detail::device_of_inputs({input, output});
   const GradientsGuard gradients(output);
   if (output.requires_grad()) {
     torch::autograd::backward({output}, {weight});
@@ -111,7 +113,7 @@ ChainStage measure(const StageFunction& stage, std::size_t index, bool last, con
   for (std::int64_t i = 0; i < repeats; ++i) {
     const at::Tensor x = fresh();
     const PeakMemory memory;
-    const Stopwatch forward_watch(x.device());
+    const Stopwatch forward_watch(device);
     const at::Tensor y = run_stage(stage, index, x);
     forward.push_back(forward_watch.seconds());
     found.output_bytes = bytes_of(y);
@@ -123,7 +125,7 @@ ChainStage measure(const StageFunction& stage, std::size_t index, bool last, con
       continue;
     }
     const PeakMemory in_backward;
-    const Stopwatch backward_watch(y.device());
+    const Stopwatch backward_watch(device);
     torch::autograd::backward({y}, {weight});
     backward.push_back(backward_watch.seconds());
     found.backward_extra = std::max(in_backward.peak() - (inner ? bytes_of(x) : 0) - freed, -found.output_bytes);
