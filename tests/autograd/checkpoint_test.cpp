@@ -14,7 +14,6 @@
 #include "gradwise/autograd/functions/gradients.h"
 #include "gradwise/autograd/graph_walk.h"
 #include "gradwise/autograd/memory/peak_memory.h"
-#include "gradwise/autograd/memory/saved_tensor_hooks.h"
 #include "gradwise/core/random_state.h"
 #include "tests/data/error_of.h"
 
@@ -277,47 +276,6 @@ TEST(PeakMemory, CountsABackwardPassToo) {
   x.sin().sum().backward();
   EXPECT_EQ(memory.current(), 4000);  // the gradient
   EXPECT_GE(memory.peak(), 8000);
-}
-
-using MakeStore = std::function<std::unique_ptr<SavedTensorHooks>()>;
-
-Tensors gradients_through(const MakeStore& store) {
-  seed_everything(4);
-  const std::vector<StageFunction> stages = layers(4, 32);
-  const at::Tensor x = at::randn({64, 32}).requires_grad_();
-  at::Tensor loss;
-  {
-    const std::unique_ptr<SavedTensorHooks> hooks = store ? store() : nullptr;
-    at::Tensor y = x;
-    for (const StageFunction& stage : stages) {
-      y = stage(y).relu();
-    }
-    loss = y.sum();
-  }
-  loss.backward();
-  return {x.grad()};
-}
-
-TEST(SavedTensors, OnDiskOnHostAndCompressedGradientsAreBitIdentical) {
-  const at::Tensor plain = gradients_through({})[0];
-  const std::filesystem::path folder = std::filesystem::temp_directory_path();
-  EXPECT_TRUE(gradients_through([] { return saved_tensors_on_host(); })[0].equal(plain));
-  EXPECT_TRUE(gradients_through([&] { return saved_tensors_on_disk(folder); })[0].equal(plain));
-  EXPECT_TRUE(gradients_through([] { return saved_tensors_compressed(); })[0].equal(plain));
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    EXPECT_FALSE(entry.path().filename().string().starts_with("gradwise-saved-")) << entry.path();
-  }
-}
-
-TEST(SavedTensors, InBFloat16GradientsAreNear) {
-  const at::Tensor plain = gradients_through({})[0];
-  const at::Tensor rounded = gradients_through([] { return saved_tensors_in_bfloat16(); })[0];
-  EXPECT_FALSE(rounded.equal(plain));
-  EXPECT_LT(rounded.sub(plain).norm().item<double>(), 0.02 * plain.norm().item<double>());
-}
-
-TEST(SavedTensors, SayWhatCannotBeWritten) {
-  EXPECT_ERROR_WITH("can't make a folder in /proc/nothing", saved_tensors_on_disk("/proc/nothing"));
 }
 
 }  // namespace

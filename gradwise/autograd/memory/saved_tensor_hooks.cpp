@@ -2,32 +2,61 @@
 
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/saved_variable_hooks.h>
+#include <torch/csrc/autograd/variable.h>
 
+#include <atomic>
 #include <mutex>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include "gradwise/core/error.h"
 
 namespace gradwise {
+
+struct detail::SavedTensorScope {
+  PackSaved pack;
+  StaysSaved stays;
+  std::atomic<bool> open = true;  // another thread may end it
+};
+
 namespace {
 
-// An empty entry hides those below it.
-thread_local std::vector<std::shared_ptr<const PackSaved>> open_scopes;
+using SharedScope = std::shared_ptr<detail::SavedTensorScope>;
+
+thread_local std::vector<SharedScope> open_scopes;
+
+// The innermost scope that has not ended; null where there is none.
+SharedScope innermost_scope() {
+  while (!open_scopes.empty() && !open_scopes.back()->open) {
+    open_scopes.pop_back();
+  }
+  return open_scopes.empty() ? nullptr : open_scopes.back();
+}
+
+// Keeps a tensor as it is, and notices what is written to it meanwhile: LibTorch does not look where there are hooks.
+UnpackSaved kept_as_it_is(const at::Tensor& tensor, const c10::VariableVersion& version) {
+  return [tensor, version, saved = version.current_version()] {
+    GRADWISE_CHECK(version.current_version() == saved, "saved_tensors",
+                   "a tensor that backward needs was written to in place: it was saved at version ", saved,
+                   " and is at version ", version.current_version());
+    return tensor;
+  };
+}
 
 class ClosureHooks : public torch::autograd::SavedVariableHooks {
  public:
-  explicit ClosureHooks(std::shared_ptr<const PackSaved> pack) : pack_(std::move(pack)) {}
+  explicit ClosureHooks(SharedScope scope) : scope_(std::move(scope)) {}
   void call_pack_hook(const at::Tensor& tensor) override {
     // A result that its own node keeps would hold that node in turn: neither would ever go.
-    unpack_ = (*pack_)(tensor.grad_fn() ? tensor.detach() : tensor);
-    pack_.reset();
+    const at::Tensor plain = tensor.grad_fn() ? tensor.detach() : tensor;
+    const bool stays = scope_->stays && scope_->stays(tensor);
+    unpack_ = stays ? kept_as_it_is(plain, torch::autograd::impl::version_counter(tensor)) : scope_->pack(plain);
+    scope_.reset();
   }
   at::Tensor call_unpack_hook() override { return unpack_(); }
 
  private:
-  std::shared_ptr<const PackSaved> pack_;
+  SharedScope scope_;
   UnpackSaved unpack_;
 };
 
@@ -37,10 +66,8 @@ class EngineWithHooks : public torch::autograd::Engine {
   EngineWithHooks() = default;
   ~EngineWithHooks() override { stop(); }
   std::unique_ptr<torch::autograd::SavedVariableHooks> get_default_saved_variable_hooks() override {
-    if (open_scopes.empty() || !open_scopes.back()) {
-      return nullptr;
-    }
-    return std::make_unique<ClosureHooks>(open_scopes.back());
+    SharedScope scope = innermost_scope();
+    return scope ? std::make_unique<ClosureHooks>(std::move(scope)) : nullptr;
   }
 };
 
@@ -56,16 +83,18 @@ void install_engine() {
 
 }  // namespace
 
-SavedTensorHooks::SavedTensorHooks(PackSaved pack) {
+SavedTensorHooks::SavedTensorHooks(PackSaved pack, StaysSaved stays)
+    : scope_(std::make_shared<detail::SavedTensorScope>()) {
   GRADWISE_CHECK(pack != nullptr, "saved_tensor_hooks", "there is no function that packs");
+  scope_->pack = std::move(pack);
+  scope_->stays = std::move(stays);
   install_engine();
-  open_scopes.push_back(std::make_shared<const PackSaved>(std::move(pack)));
+  open_scopes.push_back(scope_);
 }
 
-SavedTensorHooks::~SavedTensorHooks() { open_scopes.pop_back(); }
-
-NoSavedTensorHooks::NoSavedTensorHooks() { open_scopes.push_back(nullptr); }
-
-NoSavedTensorHooks::~NoSavedTensorHooks() { open_scopes.pop_back(); }
+SavedTensorHooks::~SavedTensorHooks() {
+  scope_->open = false;
+  std::erase(open_scopes, scope_);  // in another thread it is not there, and goes when its own asks next
+}
 
 }  // namespace gradwise

@@ -12,34 +12,37 @@ namespace gradwise {
 using UnpackSaved = std::function<at::Tensor()>;
 /// Takes a tensor that autograd saves for backward, and says how to get it back. It may run inside any operator.
 using PackSaved = std::function<UnpackSaved(const at::Tensor&)>;
+/// Whether a saved tensor stays where it is, as if there were no hooks. It gets the tensor as it is in the graph, where
+/// `PackSaved` gets it detached if it is some operator's result.
+using StaysSaved = std::function<bool(const at::Tensor&)>;
+
+namespace detail {
+struct SavedTensorScope;
+}
 
 /// While it lives, tensors that operators save for backward in this thread go through `pack`
 /// (`torch.autograd.graph.saved_tensors_hooks`, which LibTorch has for Python alone). Scopes nest; the innermost takes
-/// the tensor. What was saved inside works on after the end of the scope.
+/// the tensor, and they may end in any order and in any thread. What was saved inside works on after the end of the
+/// scope. Writes in place to what went through `pack` go unnoticed: backward gets what `pack` kept. Errors: no function;
+/// in backward, a tensor that stays and was written to in place since.
 class SavedTensorHooks {
  public:
-  explicit SavedTensorHooks(PackSaved pack);
+  explicit SavedTensorHooks(PackSaved pack, StaysSaved stays = nullptr);
   ~SavedTensorHooks();
   SavedTensorHooks(const SavedTensorHooks&) = delete;
   SavedTensorHooks& operator=(const SavedTensorHooks&) = delete;
+
+ private:
+  std::shared_ptr<detail::SavedTensorScope> scope_;
 };
 
-/// While it lives, nothing goes through the hooks of scopes around it.
-class NoSavedTensorHooks {
- public:
-  NoSavedTensorHooks();
-  ~NoSavedTensorHooks();
-  NoSavedTensorHooks(const NoSavedTensorHooks&) = delete;
-  NoSavedTensorHooks& operator=(const NoSavedTensorHooks&) = delete;
-};
-
-/// Where tensors that backward needs are kept meanwhile. Tensors smaller than `smallest` bytes, parameters (leaves) and
-/// what is not strided stay where they are.
+/// Where tensors that backward needs are kept meanwhile. Tensors smaller than `smallest` bytes, parameters (leaves),
+/// views of them and what is not strided stay where they are.
 struct SavedTensorOptions {
   std::int64_t smallest = 1024;
 };
 
-/// Saved tensors wait in the host's memory, and go back to their device for backward.
+/// Saved tensors wait in the host's memory, and go back to their device for backward. Those of the CPU stay.
 [[nodiscard]] std::unique_ptr<SavedTensorHooks> saved_tensors_on_host(const SavedTensorOptions& options = {});
 
 /// Saved tensors wait in files of a folder of this process's own under `folder`, which goes when the last of them does.

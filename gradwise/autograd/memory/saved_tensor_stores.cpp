@@ -18,15 +18,20 @@
 namespace gradwise {
 namespace {
 
-// Applies `store` to what is worth it; the rest is kept as it is.
-std::unique_ptr<SavedTensorHooks> hooks_for(const SavedTensorOptions& options, PackSaved store) {
+// Memory that is held by a leaf anyway: its own, or a view's as the transposed weight that a linear layer saves.
+bool has_memory_of_leaf(const at::Tensor& tensor) {
+  const at::TensorBase& own = tensor;
+  const at::TensorBase& owner = own.is_view() ? own._base() : own;
+  return owner.is_leaf() && owner.requires_grad();
+}
+
+// Applies `store` to what is worth it and it can take; the rest stays.
+std::unique_ptr<SavedTensorHooks> hooks_for(const SavedTensorOptions& options, PackSaved store,
+                                            bool (*can_store)(const at::Tensor&) = nullptr) {
   return std::make_unique<SavedTensorHooks>(
-      [smallest = options.smallest, store = std::move(store)](const at::Tensor& tensor) -> UnpackSaved {
-        const bool leaf = tensor.is_leaf() && tensor.requires_grad();
-        if (leaf || tensor.layout() != at::kStrided || static_cast<std::int64_t>(tensor.nbytes()) < smallest) {
-          return [tensor] { return tensor; };
-        }
-        return store(tensor);
+      std::move(store), [smallest = options.smallest, can_store](const at::Tensor& tensor) {
+        return tensor.layout() != at::kStrided || static_cast<std::int64_t>(tensor.nbytes()) < smallest ||
+               has_memory_of_leaf(tensor) || (can_store != nullptr && !can_store(tensor));
       });
 }
 
@@ -142,9 +147,12 @@ struct Compressed {
 }  // namespace
 
 std::unique_ptr<SavedTensorHooks> saved_tensors_on_host(const SavedTensorOptions& options) {
-  return hooks_for(options, [](const at::Tensor& tensor) -> UnpackSaved {
-    return [kept = tensor.to(at::kCPU), device = tensor.device()] { return kept.to(device); };
-  });
+  return hooks_for(
+      options,
+      [](const at::Tensor& tensor) -> UnpackSaved {
+        return [kept = tensor.to(at::kCPU), device = tensor.device()] { return kept.to(device); };
+      },
+      [](const at::Tensor& tensor) { return !tensor.is_cpu(); });
 }
 
 std::unique_ptr<SavedTensorHooks> saved_tensors_on_disk(const std::filesystem::path& folder,
@@ -162,13 +170,15 @@ std::unique_ptr<SavedTensorHooks> saved_tensors_on_disk(const std::filesystem::p
 }
 
 std::unique_ptr<SavedTensorHooks> saved_tensors_in_bfloat16(const SavedTensorOptions& options) {
-  return hooks_for(options, [](const at::Tensor& tensor) -> UnpackSaved {
-    const at::ScalarType type = tensor.scalar_type();
-    if (type != at::kFloat && type != at::kDouble) {
-      return [tensor] { return tensor; };
-    }
-    return [kept = tensor.to(at::kBFloat16), type] { return kept.to(type); };
-  });
+  return hooks_for(
+      options,
+      [](const at::Tensor& tensor) -> UnpackSaved {
+        return [kept = tensor.to(at::kBFloat16), type = tensor.scalar_type()] { return kept.to(type); };
+      },
+      [](const at::Tensor& tensor) {
+        const at::ScalarType type = tensor.scalar_type();
+        return type == at::kFloat || type == at::kDouble;
+      });
 }
 
 std::unique_ptr<SavedTensorHooks> saved_tensors_compressed(const SavedTensorOptions& options) {
