@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <limits>
 #include <mutex>
 #include <utility>
 
@@ -17,7 +18,9 @@
 namespace gradwise {
 namespace {
 
-// Norm, mean, mean of squares, min, max, zeros, finite elements: on the tensor's device.
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// Sum of squares, sum, min and max of the finite elements, zeros, number of finite elements: on the tensor's device.
 at::Tensor figures_on_device(const at::Tensor& tensor) {
   const at::Tensor x = (tensor.is_sparse() ? tensor.to_dense() : tensor).to(at::kDouble).reshape({-1});
   const at::Tensor finite = x.isfinite();
@@ -25,8 +28,8 @@ at::Tensor figures_on_device(const at::Tensor& tensor) {
   const at::Tensor count = finite.sum().to(at::kDouble);
   const at::Tensor squares = kept.square().sum();
   const at::Tensor zeros = tensor.numel() > 0 ? x.eq(0).sum().to(at::kDouble) : count;
-  const at::Tensor least = tensor.numel() > 0 ? kept.min() : count;
-  const at::Tensor greatest = tensor.numel() > 0 ? kept.max() : count;
+  const at::Tensor least = tensor.numel() > 0 ? at::where(finite, x, kInfinity).min() : count;
+  const at::Tensor greatest = tensor.numel() > 0 ? at::where(finite, x, -kInfinity).max() : count;
   return at::stack({squares, kept.sum(), least, greatest, zeros, count});
 }
 

@@ -176,7 +176,10 @@ GraphWalk walk_graph(const at::Tensor& loss, const NamedParameters& parameters) 
   GraphWalk walk;
   try {
     read_nodes(nodes_in_order(root), names, walk);
-  } catch (const c10::Error&) {
+  } catch (const c10::Error& error) {
+    if (!was_freed(error)) {
+      throw;
+    }
     fail_usage("graph walk", "the loss has been through backward already, which frees its graph: walk before it");
   }
   walk.loss_path = path_to_loss(root, names);

@@ -47,12 +47,6 @@ const std::unordered_map<std::type_index, Read>& readers() {
   return kReaders;
 }
 
-// A tensor that was written over since is refused by its version; one that was freed by the words that follow.
-bool was_freed(const c10::Error& error) {
-  return std::string(error.what_without_backtrace()).find("backward through the graph a second time") !=
-         std::string::npos;
-}
-
 template <class Backward>
 SavedBatchNorm batch_norm_of(Node& node) {
   auto& backward = static_cast<Backward&>(node);
@@ -61,6 +55,12 @@ SavedBatchNorm batch_norm_of(Node& node) {
 }
 
 }  // namespace
+
+// A tensor that was written over since is refused by its version; one that was freed by the words that follow.
+bool was_freed(const c10::Error& error) {
+  return std::string(error.what_without_backtrace()).find("backward through the graph a second time") !=
+         std::string::npos;
+}
 
 bool is_activation(const Node& node) { return readers().contains(std::type_index(typeid(node))); }
 

@@ -5,6 +5,9 @@
 #include <optional>
 #include <string>
 
+namespace c10 {
+class Error;
+}
 namespace torch::autograd {
 struct Node;
 }
@@ -34,6 +37,9 @@ struct SavedBatchNorm {
 /// What it has kept; nullopt where the memory was written over since. Throws c10::Error where a backward pass has freed
 /// it.
 [[nodiscard]] std::optional<SavedActivation> saved_activation(torch::autograd::Node& node);
+
+/// Whether it is the error of a read after a backward pass has freed what was kept.
+[[nodiscard]] bool was_freed(const c10::Error& error);
 
 /// The same for a batch norm; nullopt for any other node.
 [[nodiscard]] std::optional<SavedBatchNorm> saved_batch_norm(torch::autograd::Node& node);

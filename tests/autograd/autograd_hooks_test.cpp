@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "tests/data/error_of.h"
+#include "tests/data/tensor_of.h"
 #include "tests/optim/toy_model.h"
 
 namespace gradwise {
@@ -80,6 +81,14 @@ TEST(AutogradHooks, CountWhatIsNotFinite) {
   EXPECT_NEAR(seen.nonfinite, 0.1, 1e-12);
   EXPECT_NEAR(seen.zeros, 0.05, 1e-12);
   EXPECT_TRUE(std::isfinite(seen.norm));
+  hooks.observe("positive", tensor_of<float>({5, NAN, 7, INFINITY}, {4}));
+  EXPECT_EQ(hooks.record(HookKind::activation, "positive").min, 5);
+  EXPECT_EQ(hooks.record(HookKind::activation, "positive").max, 7);
+  hooks.observe("negative", tensor_of<float>({-5, NAN, -7, -INFINITY}, {4}));
+  EXPECT_EQ(hooks.record(HookKind::activation, "negative").min, -7);
+  EXPECT_EQ(hooks.record(HookKind::activation, "negative").max, -5);
+  hooks.observe("none", tensor_of<float>({NAN, INFINITY}, {2}));
+  EXPECT_TRUE(std::isnan(hooks.record(HookKind::activation, "none").min));
 }
 
 TEST(AutogradHooks, ChangeNoGradient) {

@@ -6,6 +6,7 @@
 #include <ATen/ops/batch_norm.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/hardtanh.h>
 #include <ATen/ops/linear.h>
@@ -16,6 +17,7 @@
 #include <ATen/ops/relu.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -233,6 +235,13 @@ TEST(GraphWalk, RefusesALossThatItCantWalk) {
   const at::Tensor loss = net.output_of(at::relu(net.hidden())).sum();
   loss.backward();
   EXPECT_ERROR_WITH("has been through backward already", (void)walk_graph(loss, net.all));
+}
+
+// Figures of tensors without data can't be fetched.
+TEST(GraphWalk, LetsErrorsOfItsOwnReadingsThrough) {
+  const at::Tensor x = at::empty({3, 2}, at::TensorOptions().device(at::kMeta)).requires_grad_();
+  const at::Tensor loss = x.tanh().sum();
+  EXPECT_THROW((void)walk_graph(loss, {}), c10::Error);
 }
 
 }  // namespace
