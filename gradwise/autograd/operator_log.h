@@ -1,8 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "gradwise/autograd/tensor_facts.h"
@@ -23,7 +23,8 @@ struct LoggedOperator {
   [[nodiscard]] bool given_inf() const;
 };
 
-/// While it lives, writes down every operator of this thread that gives inf or NaN, in the order in which they end.
+/// While it lives, writes down every operator of this thread that gives inf or NaN, in the order in which they end;
+/// those too that run in other threads for it, as backward does for other devices.
 class OperatorLog {
  public:
   explicit OperatorLog(const NamedParameters& parameters);
@@ -31,22 +32,13 @@ class OperatorLog {
   OperatorLog(const OperatorLog&) = delete;
   OperatorLog& operator=(const OperatorLog&) = delete;
 
-  [[nodiscard]] const std::vector<LoggedOperator>& operators() const { return operators_; }
-
-  // What the observers call.
-  void begin_node(std::string name, std::int64_t sequence);
-  void end_node() { node_.clear(); }
-  void note_parameters(const std::vector<at::Tensor>& inputs, std::int64_t sequence);
-  void note_result(const char* name, std::vector<TensorFacts> inputs, const std::vector<at::Tensor>& outputs);
+  [[nodiscard]] std::vector<LoggedOperator> operators() const;
 
  private:
-  std::unordered_map<const void*, std::string> layers_;              // of parameters, by their memory
-  std::unordered_map<std::int64_t, std::string> layer_by_sequence_;  // of forward operators, for their backward
-  std::string layer_;
-  std::string node_;
-  std::int64_t position_ = 0;
-  std::vector<LoggedOperator> operators_;
-  std::uint64_t handle_ = 0;
+  class Record;
+  struct Scope;
+  std::shared_ptr<Record> record_;
+  std::unique_ptr<Scope> scope_;
 };
 
 }  // namespace gradwise

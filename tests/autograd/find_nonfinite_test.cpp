@@ -1,6 +1,7 @@
 // Operators that are known to make inf or NaN, in forward and in backward; masks that are no mistake; what stays.
 #include "gradwise/autograd/find_nonfinite.h"
 
+#include <ATen/ThreadLocalState.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/batch_norm.h>
 #include <ATen/ops/bernoulli.h>
@@ -14,6 +15,7 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <thread>
 
 #include "gradwise/core/random_state.h"
 #include "tests/data/error_of.h"
@@ -113,6 +115,23 @@ TEST(FindNonfiniteOf, WhatWasGivenNamesIt) {
   ASSERT_TRUE(by_weight.has_value());
   EXPECT_EQ(by_weight->phase, "parameter");
   EXPECT_EQ(by_weight->op, "head.weight");
+}
+
+// Backward runs the nodes of another device in a thread that takes this one's state, as the thread here does.
+TEST(FindNonfiniteOf, OperatorsInOtherThreadsNamesThem) {
+  const Act elsewhere = [](const at::Tensor& x) {
+    at::Tensor y;
+    const at::ThreadLocalState state;
+    std::thread([&] {
+      const at::ThreadLocalStateGuard guard(state);
+      y = x.log();
+    }).join();
+    return y;
+  };
+  const auto origin = find_nonfinite(model_of(elsewhere), kMean, input(), {});
+  ASSERT_TRUE(origin.has_value());
+  EXPECT_EQ(origin->op, "aten::log");
+  EXPECT_EQ(origin->phase, "forward");
 }
 
 TEST(FindNonfiniteOf, AnyModelLeavesItAsItWas) {
