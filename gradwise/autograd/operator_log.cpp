@@ -102,7 +102,7 @@ class OperatorLog::Record : public c10::DebugInfoBase {
     const LookingGuard guard;
     const std::vector<c10::IValue>& outputs = call.outputs();
     record->note_result(call.name(), std::move(static_cast<Call*>(context)->inputs),
-                        tensors_of({outputs.data(), outputs.size()}));
+                        tensors_of(c10::ArrayRef<const c10::IValue>(outputs.data(), outputs.size())));
   }
 
   [[nodiscard]] std::vector<LoggedOperator> operators() const {

@@ -23,8 +23,8 @@ struct SavedTensorScope;
 /// While it lives, tensors that operators save for backward in this thread go through `pack`
 /// (`torch.autograd.graph.saved_tensors_hooks`, which LibTorch has for Python alone). Scopes nest; the innermost takes
 /// the tensor, and they may end in any order and in any thread. What was saved inside works on after the end of the
-/// scope. Writes in place to what went through `pack` go unnoticed: backward gets what `pack` kept. Errors: no function;
-/// in backward, a tensor that stays and was written to in place since.
+/// scope. Writes in place to what went through `pack` go unnoticed: backward gets what `pack` kept. Errors: there is no
+/// function; in backward, a tensor that stays and was written to in place since.
 class SavedTensorHooks {
  public:
   explicit SavedTensorHooks(PackSaved pack, StaysSaved stays = nullptr);
