@@ -22,7 +22,7 @@ struct StepKind {
 ///   ours_norm_known   the same where Watch has read the norm in backward
 ///   ours_bf16_state   ours with moments of 16 bits
 ///   aten_fused        ATen's fused AdamW, foreach clip and foreach average: torch's best, without statistics
-///   aten_fused_stats  the same with five statistics of each gradient
+///   aten_fused_stats  the same with five of ours' statistics of each gradient, none of weights and updates
 ///   aten_fused_alone  ATen's fused AdamW and nothing else
 ///   libtorch          torch::optim::AdamW, torch::nn::utils::clip_grad_norm_ and an average
 [[nodiscard]] const std::vector<std::string>& step_kinds();

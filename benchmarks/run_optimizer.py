@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""An optimizer step of Gradwise beside PyTorch's and LibTorch's, against the machine's memory bandwidth.
+
+    cmake --preset release -DGRADWISE_BENCHMARKS=ON && cmake --build build --target benchmarks gradwise_python
+    .venv/bin/python benchmarks/run_optimizer.py            # about four minutes on two cores
+    .venv/bin/python benchmarks/run_optimizer.py --growth   # and steps of 10^4 to 5*10^8 elements, as a picture
+
+In each process the ways to step take turns; a ratio is of one round, and the table shows the median, the least and the
+largest over the rounds. Other work on the machine spoils the figures.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# (shapes, ours, peer, in which process, at most)
+TARGETS = [
+    ("gpt2", "ours_norm_known", "aten_fused", "C++", 0.68),
+    ("gpt2", "ours", "aten_fused", "C++", 0.68),
+    ("cnn", "ours", "aten_fused", "C++", 0.60),
+    ("gpt2", "ours", "aten_fused_stats", "C++", 0.28),
+    ("cnn", "ours", "aten_fused_stats", "C++", 0.28),
+    ("gpt2", "ours", "libtorch", "C++", 0.25),
+    ("cnn", "ours", "libtorch", "C++", 0.25),
+    ("small", "ours", "aten_fused_alone", "C++", 0.5),
+    ("gpt2", "gradwise.AdamW", "torch fused", "Python", 0.68),
+    ("cnn", "gradwise.AdamW", "torch fused", "Python", 0.60),
+    ("gpt2", "gradwise.AdamW", "torch fused, statistics", "Python", 0.28),
+    ("gpt2", "gradwise.AdamW", "torch default, torch_ema", "Python", 0.25),
+    ("cnn", "gradwise.AdamW", "torch default, torch_ema", "Python", 0.25),
+    ("gpt2", "ours_bf16_state", "ours", "C++", 1.0),
+]
+
+
+def run_json(*command):
+    done = subprocess.run([str(word) for word in command], text=True, stdout=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{command[0]} failed with exit code {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(options):
+    program = options.build / "benchmarks/bench_optimizer"
+    if not program.exists():
+        sys.exit(f"{program} is not there; build it first:\n{__doc__.splitlines()[2]}")
+    common = ["--repeats", options.repeats, "--threads", options.threads]
+    results = {}
+    for shapes in ("gpt2", "cnn", "small"):
+        results[shapes] = {"C++": run_json(program, "--shapes", shapes, *common)}
+        results[shapes]["Python"] = run_json(
+            sys.executable, ROOT / "benchmarks/optimizer/peers.py", "--shapes", shapes, *common
+        )
+    return results
+
+
+def bandwidth_share(result, kind):
+    rate = result["copied_bytes"] / statistics.median(result["copy"])
+    moved = result["bytes_per_parameter"][kind] * result["elements"]
+    return moved / statistics.median(result["seconds"][kind]) / rate
+
+
+def print_table(results):
+    print(f"{'':8}{'step':18}{'beside':26}{'ms':>9}{'ms':>9}   ratio (range)          at most  met")
+    missed = 0
+    for shapes, ours, peer, process, most in TARGETS:
+        seconds = results[shapes][process]["seconds"]
+        ratios = [a / b for a, b in zip(seconds[ours], seconds[peer])]
+        median = statistics.median(ratios)
+        missed += median > most
+        milliseconds = [1e3 * statistics.median(seconds[name]) for name in (ours, peer)]
+        print(
+            f"{shapes:8}{ours:18}{peer:26}{milliseconds[0]:9.2f}{milliseconds[1]:9.2f}   {median:.3f} ({min(ratios):.3f} "
+            f"to {max(ratios):.3f})  {most:7.2f}  {'yes' if median <= most else 'NO'}"
+        )
+    for kind in ("ours", "ours_norm_known"):
+        share = bandwidth_share(results["gpt2"]["C++"], kind)
+        missed += share < 0.85
+        print(f"gpt2, {kind}: {share:.2f} of the machine's own read+write rate, at least 0.85: "
+              f"{'yes' if share >= 0.85 else 'NO'}")  # fmt: skip
+    return missed
+
+
+def growth(options):
+    """Seconds for an element against the number of elements, drawn by gnuplot."""
+    program = options.build / "benchmarks/bench_optimizer"
+    kinds = ["ours", "aten_fused", "libtorch"]
+    rows = []
+    for size in (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 500_000_000):
+        used = kinds if size < 500_000_000 else ["ours"]  # the others' tensors do not fit beside it
+        result = run_json(
+            program, "--shapes", size, "--kinds", ",".join(used), "--repeats", 5, "--threads", options.threads
+        )
+        rows.append([size] + [1e9 * statistics.median(result["seconds"][k]) / size if k in used else "NaN" for k in kinds])
+        print(*rows[-1])
+    data = options.build / "benchmarks/growth.txt"
+    data.write_text("\n".join(" ".join(map(str, row)) for row in rows) + "\n")
+    titles = ["Gradwise, with statistics", "ATen fused + foreach", "torch::optim + clip + average"]
+    lines = ", ".join(
+        f"'{data}' using 1:{i + 2} with linespoints lw 2 pt 7 title '{title}'" for i, title in enumerate(titles)
+    )
+    picture = ROOT / "docs/images/optimizer_growth.png"
+    subprocess.run(
+        ["gnuplot", "-e", f"set terminal pngcairo size 1200,600 font ',16'; set output '{picture}'; set logscale xy; "
+         "set xlabel 'parameters'; set ylabel 'nanoseconds for a parameter'; set grid; set key top right; "
+         f"set format x '10^{{%T}}'; plot {lines}"],
+        check=True,
+    )  # fmt: skip
+    print("drawn:", picture)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--growth", action="store_true", help="only the growth with size")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
+    parser.add_argument("--json", type=pathlib.Path, default=ROOT / "build/benchmarks/optimizer.json")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a target is missed")
+    options = parser.parse_args()
+    if options.growth:
+        growth(options)
+        return
+    results = measure(options)
+    options.json.write_text(json.dumps(results, indent=1))
+    missed = print_table(results)
+    print("figures in", options.json)
+    sys.exit(1 if options.check and missed else 0)
+
+
+if __name__ == "__main__":
+    main()
