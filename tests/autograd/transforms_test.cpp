@@ -1,8 +1,9 @@
 // Transforms against closed forms, central differences and each other; nested to the third order.
 #include "gradwise/autograd/transforms/jacobian.h"
 
-#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/diag_embed.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
@@ -11,10 +12,14 @@
 #include <ATen/ops/randn_like.h>
 #include <ATen/ops/stack.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <future>
 
 #include "gradwise/autograd/checkpoint/checkpoint.h"
 #include "gradwise/autograd/functions/custom_function.h"
 #include "gradwise/autograd/transforms/jvp.h"
+#include "gradwise/autograd/transforms/layer.h"
 #include "gradwise/autograd/transforms/vmap.h"
 #include "gradwise/core/random_state.h"
 #include "tests/data/error_of.h"
@@ -38,6 +43,19 @@ const TensorFunction kCubic = [](const Tensors& in) { return Tensors{in[0].pow(3
 const TensorFunction kNet = [](const Tensors& in) {
   return Tensors{at::linear(at::linear(in[2], in[0]).tanh(), in[1]).pow(2).mean()};
 };
+
+// A function as users write them: LibTorch gives it no forward derivative.
+class PlainSine : public torch::autograd::Function<PlainSine> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x) {
+    context->save_for_backward({x});
+    return x.sin();
+  }
+  static Tensors backward(torch::autograd::AutogradContext* context, const Tensors& grads) {
+    return {grads[0].mul(context->get_saved_variables()[0].cos())};
+  }
+};
+const TensorFunction kPlainSine = [](const Tensors& in) { return Tensors{PlainSine::apply(in[0])}; };
 
 TEST_F(Transforms, GradsNestToTheThirdOrder) {
   const at::Tensor x = doubles({4});
@@ -98,7 +116,55 @@ TEST_F(Transforms, JvpIsTheDirectionalDerivative) {
   EXPECT_TRUE(near(linearize(f, {a, b}).jvp({da, db})[0], found.tangents[0]));
 }
 
-TEST_F(Transforms, JvpOfAFunctionOfOurOwnSaysThatItTookTwoBackwardPasses) {
+TEST_F(Transforms, JvpRunsInSeveralThreadsAtOnce) {
+  const at::Tensor x = doubles({4});
+  const at::Tensor v = doubles({4});
+  const TensorFunction sine = [](const Tensors& in) { return Tensors{in[0].sin()}; };
+  const auto found_elsewhere = [&] {
+    return std::async(std::launch::async, [&] { return jvp(sine, {x}, {v}).tangents[0]; }).get();
+  };
+  at::Tensor beside;
+  {
+    const JvpLayer open;
+    beside = found_elsewhere();
+  }
+  EXPECT_TRUE(near(beside, x.cos().mul(v)));
+  EXPECT_FALSE(inside_transform());
+  EXPECT_TRUE(near(found_elsewhere(), x.cos().mul(v)));
+}
+
+TEST_F(Transforms, JvpTakesTwoBackwardPassesWhereSomethingHasNoForwardDerivative) {
+  const at::Tensor x = doubles({4});
+  const at::Tensor v = doubles({4});
+  const Jvp found = jvp(kPlainSine, {x}, {v});
+  EXPECT_FALSE(found.forward_mode);
+  EXPECT_TRUE(near(found.tangents[0], x.cos().mul(v)));
+  const TensorFunction sum = [](const Tensors& in) { return Tensors{PlainSine::apply(in[0]).sum()}; };
+  const Hvp product = hvp(sum, {x}, {v}, HvpMode::forward_over_reverse);
+  EXPECT_FALSE(product.forward_mode);
+  EXPECT_TRUE(near(product.products[0], x.sin().mul(v).neg()));
+}
+
+TEST_F(Transforms, ProductsCanBeDifferentiatedByTheirVectors) {
+  const at::Tensor a = doubles({2, 3});
+  const at::Tensor x = doubles({3});
+  const at::Tensor v = doubles({3});
+  const at::Tensor u = doubles({2});
+  const at::Tensor w = doubles({3});
+  const TensorFunction f = [&a](const Tensors& in) { return Tensors{a.matmul(in[0]).tanh()}; };
+  const Linearized there = linearize(f, {x});
+  const TensorFunction of_tangent = [&](const Tensors& in) { return Tensors{there.jvp(in)[0].dot(u)}; };
+  EXPECT_TRUE(near(grad(of_tangent)({v})[0], vjp(f, {x}).pull_back({u})[0]));
+  const TensorFunction by_fallback = [&](const Tensors& in) {
+    return Tensors{jvp(kPlainSine, {x}, in).tangents[0].dot(w)};
+  };
+  EXPECT_TRUE(near(grad(by_fallback)({v})[0], x.cos().mul(w)));
+  const TensorFunction cubes = [](const Tensors& in) { return Tensors{in[0].pow(3).sum()}; };
+  const TensorFunction of_vector = [&](const Tensors& in) { return Tensors{hvp(cubes, {x}, in).products[0].dot(w)}; };
+  EXPECT_TRUE(near(grad(of_vector)({v})[0], x.mul(6).mul(w)));
+}
+
+TEST_F(Transforms, JvpOfAFunctionOfOurOwnIsInForwardMode) {
   const TensorFunction f = [](const Tensors& in) {
     return Tensors{custom_activation(
         in[0], {[](const at::Tensor& x) { return x.sin(); }, [](const at::Tensor& x) { return x.cos(); }})};
@@ -106,6 +172,7 @@ TEST_F(Transforms, JvpOfAFunctionOfOurOwnSaysThatItTookTwoBackwardPasses) {
   const at::Tensor x = doubles({4});
   const at::Tensor v = doubles({4});
   const Jvp found = jvp(f, {x}, {v});
+  EXPECT_TRUE(found.forward_mode);
   EXPECT_TRUE(near(found.tangents[0], x.cos().mul(v)));
 }
 
@@ -125,6 +192,23 @@ TEST_F(Transforms, JacobiansOfBothModesAgreeWithTheClosedForm) {
   EXPECT_TRUE(near(jacobian(f, {.mode = JacobianMode::reverse, .memory_bound = 1})({x})[0], first));
 }
 
+TEST_F(Transforms, JacobianByAnEmptyArgumentHasNoColumns) {
+  const TensorFunction f = [](const Tensors& in) { return Tensors{at::cat({in[0], in[0], in[0]})}; };
+  const Tensors in{doubles({2}), at::empty({0}, at::kDouble)};
+  const Tensors found = jacobian(f, {.argnums = {0, 1}})(in);
+  const at::Tensor one = at::eye(2, at::kDouble);
+  EXPECT_TRUE(near(found[0], at::cat({one, one, one})));
+  EXPECT_EQ(found[1].sizes(), at::IntArrayRef({6, 0}));
+  EXPECT_ERROR_WITH("[jacobian] argument 1 has no elements: forward mode has no columns, allowed: reverse mode",
+                    jacobian(f, {.argnums = {0, 1}, .mode = JacobianMode::forward})(in));
+}
+
+TEST_F(Transforms, ForwardJacobianDrawsTheSameForEachColumn) {
+  const TensorFunction noise = [](const Tensors& in) { return Tensors{at::randn_like(in[0]).mul(in[0].sum())}; };
+  const at::Tensor found = jacobian(noise, {.mode = JacobianMode::forward, .chunk_size = 2})({doubles({3})})[0];
+  EXPECT_TRUE(found.select(1, 0).equal(found.select(1, 2)));
+}
+
 TEST_F(Transforms, HessianEqualsTheJacobianOfTheGradientAndItsProducts) {
   const Tensors in{doubles({3, 2}), doubles({1, 3}), doubles({5, 2})};
   const Tensors blocks = hessian(kNet, {.argnums = {0, 1}})(in);
@@ -138,6 +222,7 @@ TEST_F(Transforms, HessianEqualsTheJacobianOfTheGradientAndItsProducts) {
   const at::Tensor v = doubles({3, 2});
   for (const HvpMode mode : {HvpMode::reverse_over_reverse, HvpMode::forward_over_reverse}) {
     const Hvp product = hvp(of_first, {in[0]}, {v}, mode);
+    EXPECT_EQ(product.forward_mode, mode == HvpMode::forward_over_reverse);
     EXPECT_TRUE(near(product.products[0].flatten(), blocks[0].reshape({6, 6}).mv(v.flatten())));
     EXPECT_TRUE(near(product.gradients[0], grad(kNet)(in)[0]));
     EXPECT_TRUE(near(product.value, kNet(in)[0]));
@@ -177,6 +262,8 @@ TEST_F(Transforms, VmapDrawsAsItIsToldTo) {
   const at::Tensor same = vmap(noise, {.randomness = Randomness::same})({x})[0];
   const at::Tensor different = vmap(noise, {.randomness = Randomness::different})({x})[0];
   EXPECT_TRUE(same[0].equal(same[3]));
+  const at::Tensor in_chunks = vmap(noise, {.randomness = Randomness::same, .chunk_size = 3})({x})[0];
+  EXPECT_TRUE(in_chunks[0].equal(in_chunks[3]));
   EXPECT_FALSE(different[0].equal(different[3]));
 }
 
@@ -186,7 +273,8 @@ TEST_F(Transforms, ComposeWithCheckpointing) {
   const at::Tensor x = doubles({4});
   EXPECT_TRUE(grad(kept)({x})[0].equal(grad(plain)({x})[0]));
   EXPECT_TRUE(near(hessian(kept)({x})[0], hessian(plain)({x})[0]));
-  EXPECT_TRUE(near(vmap(grad(kept))({doubles({3, 4})})[0], vmap(grad(plain))({doubles({3, 4})})[0]) == false);
+  const at::Tensor batch = doubles({3, 4});
+  EXPECT_TRUE(near(vmap(grad(kept))({batch})[0], vmap(grad(plain))({batch})[0]));
 }
 
 TEST_F(Transforms, NameWhatDoesNotFit) {
@@ -204,8 +292,31 @@ TEST_F(Transforms, NameWhatDoesNotFit) {
   EXPECT_ERROR_WITH("every entry of in_dims is empty", vmap(kCubic, {.in_dims = {std::nullopt, std::nullopt}})({x, x}));
   EXPECT_ERROR_WITH("in_dims of argument 0 is 2", vmap(kCubic, {.in_dims = {2, 0}})({x, x}));
   EXPECT_ERROR_WITH("chunk_size is 0", vmap(kCubic, {.chunk_size = 0}));
-  EXPECT_ERROR_WITH("[hessian] the output has the shape [3], allowed: a scalar",
-                    hessian([](const Tensors& in) { return in; })({x}));
+  EXPECT_ERROR_WITH("[vjp] there is no primal", vjp(kCubic, {}));
+}
+
+TEST_F(Transforms, NameWhatIsNoScalar) {
+  const at::Tensor x = doubles({3});
+  const TensorFunction itself = [](const Tensors& in) { return in; };
+  const TensorFunction two = [](const Tensors& in) { return Tensors{in[0].sum(), in[0].sum()}; };
+  EXPECT_ERROR_WITH("[value_and_grad] the function has 1 outputs, the first of shape [3], allowed: one scalar",
+                    value_and_grad(itself)({x}));
+  EXPECT_ERROR_WITH("[hessian] the function has 1 outputs, the first of shape [3]", hessian(itself)({x}));
+  EXPECT_ERROR_WITH("[hessian] the function has 2 outputs, the first of shape []", hessian(two)({x}));
+  for (const HvpMode mode : {HvpMode::reverse_over_reverse, HvpMode::forward_over_reverse}) {
+    EXPECT_ERROR_WITH("[hvp] the function has 1 outputs, the first of shape [3]", hvp(itself, {x}, {x}, mode));
+    EXPECT_ERROR_WITH("[hvp] the function has 2 outputs, the first of shape []", hvp(two, {x}, {x}, mode));
+  }
+}
+
+TEST_F(Transforms, CheckTheirOptions) {
+  EXPECT_ERROR_WITH("[jacobian] there is no function", jacobian(nullptr, {.mode = JacobianMode::forward}));
+  EXPECT_ERROR_WITH("[jacobian] chunk_size is 0, allowed: >= 1", jacobian(kCubic, {.chunk_size = 0}));
+  EXPECT_ERROR_WITH("[jacobian] memory_bound is -1, allowed: >= 0", jacobian(kCubic, {.memory_bound = -1}));
+  EXPECT_ERROR_WITH("[hessian] there is no function", hessian(nullptr));
+  EXPECT_ERROR_WITH("[hessian] chunk_size is 0, allowed: >= 1", hessian(kCubic, {.chunk_size = 0}));
+  EXPECT_ERROR_WITH("[hessian] chunk_size is -1, allowed: >= 1", hessian(kCubic, {.chunk_size = -1}));
+  EXPECT_ERROR_WITH("[hessian] memory_bound is -1, allowed: >= 0", hessian(kCubic, {.memory_bound = -1}));
 }
 
 }  // namespace

@@ -38,14 +38,19 @@ void check_gradients(const Tensors& outputs, const Tensors& inputs, const Tensor
 Tensors gradients(const Tensors& outputs, const Tensors& inputs, const Tensors& grad_outputs,
                   const GradientsOptions& options) {
   check_gradients(outputs, inputs, grad_outputs);
-  Tensors found = torch::autograd::grad(outputs, inputs, grad_outputs, options.retain_graph || options.create_graph,
-                                        options.create_graph, /*allow_unused=*/true);
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (!found[i].defined()) {
-      found[i] = at::zeros_like(inputs[i]);
+  return filled_with_zeros(
+      torch::autograd::grad(outputs, inputs, grad_outputs, options.retain_graph || options.create_graph,
+                            options.create_graph, /*allow_unused=*/true),
+      inputs);
+}
+
+Tensors filled_with_zeros(Tensors gradients, const Tensors& like) {
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    if (!gradients[i].defined()) {
+      gradients[i] = at::zeros_like(like[i]);
     }
   }
-  return found;
+  return gradients;
 }
 
 at::Tensor flattened(const Tensors& tensors) {
@@ -79,7 +84,7 @@ at::Tensor gradient_penalty(const at::Tensor& output, const at::Tensor& input, d
   GRADWISE_CHECK(input.dim() >= 1 && input.size(0) > 0, "gradient_penalty", "the input has the shape ", input.sizes(),
                  ", allowed: (batch, ...) with at least one sample");
   const at::Tensor gradient = gradients({output}, {input}, {at::ones_like(output)}, {.create_graph = true}).front();
-  return gradient.flatten(1).norm(2, 1).sub(target).pow(2).mean();
+  return gradient.reshape({input.size(0), input.numel() / input.size(0)}).norm(2, 1).sub(target).pow(2).mean();
 }
 
 }  // namespace gradwise

@@ -19,10 +19,14 @@ struct GradientsOptions {
 [[nodiscard]] Tensors gradients(const Tensors& outputs, const Tensors& inputs, const Tensors& grad_outputs = {},
                                 const GradientsOptions& options = {});
 
-/// The tensors as one vector, in their order.
+/// The gradients, and zeros in place of undefined ones, each of the tensor of its place in `like`.
+[[nodiscard]] Tensors filled_with_zeros(Tensors gradients, const Tensors& like);
+
+/// The tensors, of one type and device, as one vector in their order. Error: no tensor.
 [[nodiscard]] at::Tensor flattened(const Tensors& tensors);
 
-/// The parts of a vector, in the shapes of `like`; views of it.
+/// The parts of a vector, in the shapes of `like`; views of it. Error: a tensor that is no vector, or one whose size is
+/// not that of all of `like`.
 [[nodiscard]] Tensors unflattened(const at::Tensor& vector, const Tensors& like);
 
 /// The mean over the batch of (‖∂output/∂input‖₂ - target)², differentiable: the penalty of Gulrajani et al., "Improved

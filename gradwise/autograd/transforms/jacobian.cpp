@@ -1,10 +1,8 @@
 #include "gradwise/autograd/transforms/jacobian.h"
 
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
@@ -12,8 +10,10 @@
 
 #include "gradwise/autograd/memory/peak_memory.h"
 #include "gradwise/autograd/transforms/jvp.h"
+#include "gradwise/autograd/transforms/recorded.h"
 #include "gradwise/autograd/transforms/vmap.h"
 #include "gradwise/core/error.h"
+#include "gradwise/core/random_state.h"
 
 namespace gradwise {
 namespace {
@@ -38,7 +38,7 @@ std::int64_t chunk_length(const JacobianOptions& options, std::int64_t rows, con
   if (options.chunk_size) {
     return *options.chunk_size;
   }
-  if (options.memory_bound <= 0 || rows <= 1) {
+  if (options.memory_bound == 0 || rows <= 1) {
     return std::max<std::int64_t>(1, rows);
   }
   const PeakMemory memory;
@@ -108,60 +108,74 @@ Tensors reverse_jacobian(const detail::Recorded& recorded, const JacobianOptions
   return results;
 }
 
-Tensors forward_jacobian(const TensorFunction& function, const Tensors& arguments, const JacobianOptions& options) {
-  const std::vector<std::size_t> chosen = detail::positions("jacobian", {.argnums = options.argnums}, arguments.size());
-  std::vector<Tensors> by_argument;  // for each argument, the columns of each output
+// What forward mode finds by one argument.
+struct Columns {
+  Tensors derivatives;  // of each output: (input elements, output shape...)
   Tensors outputs;
   Tensors aux;
-  for (const std::size_t which : chosen) {
-    const at::Tensor& argument = arguments[which];
-    const TensorFunction of_one = [&](const Tensors& in) {
-      Tensors all = arguments;
-      all[which] = in[0];
-      return function(all);
-    };
-    const TensorFunction column = [&](const Tensors& tangent) {
-      const Jvp found = jvp(of_one, {argument}, tangent, options.aux);
-      Tensors results = found.tangents;
-      results.insert(results.end(), found.outputs.begin(), found.outputs.end());
-      results.insert(results.end(), found.aux.begin(), found.aux.end());
-      return results;
-    };
-    const std::int64_t numel = argument.numel();
-    const std::int64_t chunk =
-        chunk_length(options, numel, [&] { (void)column({unit_vectors(argument, 0, 1).squeeze(0)}); });
-    std::vector<Tensors> parts;
-    for (std::int64_t start = 0; start < numel; start += chunk) {
-      const Tensors found = vmap(
-          column, {.randomness = Randomness::same})({unit_vectors(argument, start, std::min(chunk, numel - start))});
-      const std::size_t count = (found.size() - static_cast<std::size_t>(options.aux)) / 2;
-      parts.resize(count);
-      outputs.clear();
-      aux.clear();
-      for (std::size_t i = 0; i < found.size(); ++i) {
-        if (i < count) {
-          parts[i].push_back(found[i]);
-        } else {
-          (i < 2 * count ? outputs : aux).push_back(found[i].select(0, 0));
-        }
+};
+
+Columns columns_of(const TensorFunction& function, const Tensors& arguments, std::size_t which, const State& random,
+                   const JacobianOptions& options) {
+  const at::Tensor& argument = arguments[which];
+  const std::int64_t numel = argument.numel();
+  GRADWISE_CHECK(numel > 0, "jacobian", "argument ", which, " has no elements: forward mode has no columns, ",
+                 "allowed: reverse mode");
+  const TensorFunction of_one = [&](const Tensors& in) {
+    Tensors all = arguments;
+    all[which] = in[0];
+    return function(all);
+  };
+  const TensorFunction column = [&](const Tensors& tangent) {
+    const Jvp found = jvp(of_one, {argument}, tangent, options.aux);
+    Tensors results = found.tangents;
+    results.insert(results.end(), found.outputs.begin(), found.outputs.end());
+    results.insert(results.end(), found.aux.begin(), found.aux.end());
+    return results;
+  };
+  const std::int64_t chunk =
+      chunk_length(options, numel, [&] { (void)column({unit_vectors(argument, 0, 1).squeeze(0)}); });
+  Columns columns;
+  std::vector<Tensors> parts;
+  for (std::int64_t start = 0; start < numel; start += chunk) {
+    set_random_state(random, argument.device());  // columns are of one function, whatever it draws
+    const Tensors found = vmap(
+        column, {.randomness = Randomness::same})({unit_vectors(argument, start, std::min(chunk, numel - start))});
+    const std::size_t count = (found.size() - static_cast<std::size_t>(options.aux)) / 2;
+    parts.resize(count);
+    columns.outputs.clear();
+    columns.aux.clear();
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (i < count) {
+        parts[i].push_back(found[i]);
+      } else {
+        (i < 2 * count ? columns.outputs : columns.aux).push_back(found[i].select(0, 0));
       }
     }
-    GRADWISE_CHECK(numel > 0, "jacobian", "argument ", which, " has no elements: forward mode has no columns, ",
-                   "allowed: reverse mode");
-    by_argument.emplace_back();
-    for (const Tensors& columns : parts) {
-      by_argument.back().push_back(at::cat(columns));
-    }
   }
+  for (const Tensors& part : parts) {
+    columns.derivatives.push_back(at::cat(part));
+  }
+  return columns;
+}
+
+Tensors forward_jacobian(const TensorFunction& function, const Tensors& arguments, const JacobianOptions& options) {
+  const std::vector<std::size_t> chosen = detail::positions("jacobian", {.argnums = options.argnums}, arguments.size());
+  const State random = random_state(arguments[chosen.front()].device());
+  std::vector<Columns> by_argument;
+  for (const std::size_t which : chosen) {
+    by_argument.push_back(columns_of(function, arguments, which, random, options));
+  }
+  const Columns& last = by_argument.back();
   Tensors results;
-  for (std::size_t o = 0; o < outputs.size(); ++o) {
+  for (std::size_t o = 0; o < last.outputs.size(); ++o) {
     for (std::size_t a = 0; a < chosen.size(); ++a) {
       const at::Tensor& argument = arguments[chosen[a]];
-      const at::Tensor columns = by_argument[a][o].reshape({argument.numel(), outputs[o].numel()});
-      results.push_back(columns.t().reshape(joined_shape(outputs[o], argument)));
+      const at::Tensor columns = by_argument[a].derivatives[o].reshape({argument.numel(), last.outputs[o].numel()});
+      results.push_back(columns.t().reshape(joined_shape(last.outputs[o], argument)));
     }
   }
-  results.insert(results.end(), aux.begin(), aux.end());
+  results.insert(results.end(), last.aux.begin(), last.aux.end());
   return results;
 }
 
@@ -173,19 +187,31 @@ std::int64_t elements(const Tensors& tensors) {
   return sum;
 }
 
+// Whether forward mode has fewer columns than reverse mode has rows, and has any by each input.
+bool forward_is_shorter(const detail::Recorded& recorded) {
+  return elements(recorded.values) > elements(recorded.inputs) &&
+         std::none_of(recorded.inputs.begin(), recorded.inputs.end(),
+                      [](const at::Tensor& input) { return input.numel() == 0; });
+}
+
+void check_function_and_chunks(const char* place, const TensorFunction& function, const JacobianOptions& options) {
+  GRADWISE_CHECK(function != nullptr, place, "there is no function");
+  GRADWISE_CHECK(!options.chunk_size || *options.chunk_size >= 1, place, "chunk_size is ",
+                 options.chunk_size.value_or(0), ", allowed: >= 1");
+  GRADWISE_CHECK(options.memory_bound >= 0, place, "memory_bound is ", options.memory_bound, ", allowed: >= 0");
+}
+
 }  // namespace
 
 TensorFunction jacobian(TensorFunction function, JacobianOptions options) {
-  GRADWISE_CHECK(!options.chunk_size || *options.chunk_size >= 1, "jacobian", "chunk_size is ",
-                 options.chunk_size.value_or(0), ", allowed: >= 1");
+  check_function_and_chunks("jacobian", function, options);
   return [function = std::move(function), options = std::move(options)](const Tensors& arguments) {
     if (options.mode == JacobianMode::forward) {
       return forward_jacobian(function, arguments, options);
     }
     const detail::Recorded recorded =
         detail::record("jacobian", function, arguments, {.argnums = options.argnums, .aux = options.aux});
-    const std::int64_t inputs = elements(recorded.inputs);
-    if (options.mode == JacobianMode::automatic && inputs > 0 && elements(recorded.values) > inputs) {
+    if (options.mode == JacobianMode::automatic && forward_is_shorter(recorded)) {
       try {
         return forward_jacobian(function, arguments, options);
       } catch (const c10::Error&) {
@@ -196,16 +222,16 @@ TensorFunction jacobian(TensorFunction function, JacobianOptions options) {
   };
 }
 
-TensorFunction hessian(TensorFunction function, JacobianOptions options) {
-  GRADWISE_CHECK(options.aux == 0, "hessian", "aux is ", options.aux, ", allowed: 0");
-  return [function = std::move(function), options = std::move(options)](const Tensors& arguments) {
-    const detail::Recorded recorded = detail::record("hessian", function, arguments, {.argnums = options.argnums});
-    GRADWISE_CHECK(recorded.values.size() == 1 && recorded.values[0].dim() == 0, "hessian", "the output has the shape ",
-                   recorded.values[0].sizes(), ", allowed: a scalar");
-    const Tensors gradients =
-        detail::pull_back(recorded, {at::zeros_like(recorded.values[0]).add(1)}, /*create_graph=*/true);
+TensorFunction hessian(TensorFunction function, HessianOptions options) {
+  JacobianOptions rows{
+      .argnums = std::move(options.argnums), .chunk_size = options.chunk_size, .memory_bound = options.memory_bound};
+  check_function_and_chunks("hessian", function, rows);
+  return [function = std::move(function), rows = std::move(rows)](const Tensors& arguments) {
+    const detail::Recorded recorded = detail::record("hessian", function, arguments, {.argnums = rows.argnums});
+    detail::check_scalar("hessian", recorded);
+    const Tensors gradients = detail::pull_back(recorded, {at::ones_like(recorded.values[0])}, /*create_graph=*/true);
     const detail::Recorded slope{recorded.inputs, gradients, gradients, {}, recorded.differentiable};
-    return reverse_jacobian(slope, options);
+    return reverse_jacobian(slope, rows);
   };
 }
 

@@ -7,14 +7,14 @@
 namespace gradwise {
 
 enum class JacobianMode {
-  automatic,  ///< forward where there are fewer inputs than outputs, else reverse
+  automatic,  ///< forward where there are fewer inputs than outputs and no input is empty, else reverse
   reverse,    ///< one backward pass an output element
   forward     ///< one forward pass an input element
 };
 
 struct JacobianOptions {
-  std::vector<std::int64_t> argnums = {0};
-  std::int64_t aux = 0;
+  std::vector<std::int64_t> argnums = {0};  ///< as in TransformOptions
+  std::int64_t aux = 0;                     ///< as in TransformOptions
   JacobianMode mode = JacobianMode::automatic;
   std::optional<std::int64_t> chunk_size = {};  ///< rows (columns) that are computed at once
   std::int64_t memory_bound = 0;  ///< bytes that a chunk may take beside the result, measured on one row; 0: no bound
@@ -23,11 +23,22 @@ struct JacobianOptions {
 /// The Jacobian of `function` (`torch.func.jacrev`, `jacfwd`): for each output and each of `argnums` a tensor of the
 /// output's shape followed by the argument's, in the order (output 0, argnums...), (output 1, ...), and then the aux
 /// results. Rows are computed together by vmap, in chunks; where an operator can't be (a backward of the user's own
-/// that reads values), one by one. Nests with itself and the other transforms.
+/// that reads values), one by one. In forward mode random operators draw the same for each column. Nests with itself
+/// and the other transforms.
+///
+/// Errors: no function, a chunk_size below 1, a negative memory_bound; when it is called, argnums that the function
+/// lacks, an argument or an output that is not floating, and in forward mode an argument without elements.
 [[nodiscard]] TensorFunction jacobian(TensorFunction function, JacobianOptions options = {});
 
+struct HessianOptions {
+  std::vector<std::int64_t> argnums = {0};      ///< as in TransformOptions
+  std::optional<std::int64_t> chunk_size = {};  ///< as in JacobianOptions
+  std::int64_t memory_bound = 0;                ///< as in JacobianOptions
+};
+
 /// The Hessian of a scalar function: for each pair of `argnums` a tensor of the first's shape followed by the second's,
-/// row by row (`torch.func.hessian`). Rows are backward passes through one gradient whose graph is kept.
-[[nodiscard]] TensorFunction hessian(TensorFunction function, JacobianOptions options = {});
+/// row by row (`torch.func.hessian`). Rows are backward passes through one gradient whose graph is kept. Errors: as
+/// jacobian; several outputs, or one that is no scalar.
+[[nodiscard]] TensorFunction hessian(TensorFunction function, HessianOptions options = {});
 
 }  // namespace gradwise

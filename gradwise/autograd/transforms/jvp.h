@@ -12,9 +12,10 @@ struct Jvp {
 };
 
 /// Jacobian-vector products of `function` at `primals` (`torch.func.jvp`): forward mode. Where something in the
-/// function has no forward derivative (every function with a backward of its own in C++: LibTorch gives them none), the
+/// function has no forward derivative (a `torch::autograd::Function` of the user's own: LibTorch gives them none), the
 /// product is made by two backward passes instead, which costs more memory, and `forward_mode` says so; inside of
-/// another transform that is an error of LibTorch's.
+/// another transform that is an error of LibTorch's. Gradwise's own functions run as the operators that they are
+/// composed of.
 ///
 /// Errors: tangents whose number, shapes or types do not fit; no output; an output that is not floating.
 [[nodiscard]] Jvp jvp(const TensorFunction& function, const Tensors& primals, const Tensors& tangents,
@@ -28,6 +29,9 @@ struct Linearized {
 
 /// The function's outputs at `primals` and its derivative there as a function (`torch.func.linearize`): for products
 /// with many vectors. It keeps the graph of the function and that of its gradient.
+///
+/// Errors: inside of a transform (allowed there: jvp); no primal; an output or a primal that is not floating; of the
+/// derivative: tangents whose number, shapes or types do not fit.
 [[nodiscard]] Linearized linearize(const TensorFunction& function, const Tensors& primals);
 
 /// How a second derivative is made.
@@ -39,10 +43,14 @@ enum class HvpMode {
 struct Hvp {
   at::Tensor value;
   Tensors gradients;
-  Tensors products;  ///< one a primal
+  Tensors products;           ///< one a primal
+  bool forward_mode = false;  ///< the products are tangents; forward_over_reverse falls back as jvp does
 };
 
-/// The product of the Hessian of a scalar function with `vectors`, one a primal.
+/// The product of the Hessian of a scalar function with `vectors`, one a primal. Differentiable by the primals and the
+/// vectors.
+///
+/// Errors: vectors whose number, shapes or types do not fit their primals; several outputs, or one that is no scalar.
 [[nodiscard]] Hvp hvp(const TensorFunction& function, const Tensors& primals, const Tensors& vectors,
                       HvpMode mode = HvpMode::reverse_over_reverse);
 

@@ -10,14 +10,32 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/forward_grad.h>
 
+#include <mutex>
+
 namespace gradwise {
 namespace {
 
 namespace functorch = at::functorch;
 
-// LibTorch has one level of dual numbers; the layers tell the nested ones apart, so the outermost opens it for all.
-thread_local int jvp_layers = 0;
+// LibTorch has one level of dual numbers for the whole process; the layers tell apart what is nested, so the first of
+// any thread opens it for all, and the last one closes it.
+std::mutex dual_mutex;
+int dual_shares = 0;
 constexpr std::int64_t kDualLevel = 0;
+
+// Lets tensors of a layer ask for gradients, for a scope.
+class AskingAllowed {
+ public:
+  AskingAllowed() : before_(functorch::getInplaceRequiresGradAllowed()) {
+    functorch::setInplaceRequiresGradAllowed(true);
+  }
+  ~AskingAllowed() { functorch::setInplaceRequiresGradAllowed(before_); }
+  AskingAllowed(const AskingAllowed&) = delete;
+  AskingAllowed& operator=(const AskingAllowed&) = delete;
+
+ private:
+  bool before_;
+};
 
 at::Tensor unwrapped(const at::Tensor& tensor, std::int64_t level) {
   const auto* wrapper = functorch::maybeGetTensorWrapper(tensor);
@@ -49,37 +67,40 @@ GradLayer::~GradLayer() { functorch::popDynamicLayerAndDeleteMetadata(); }
 at::Tensor GradLayer::wrap(const at::Tensor& tensor, bool differentiable) const {
   at::Tensor wrapped = functorch::makeTensorWrapper(tensor, level_);
   if (differentiable) {
-    functorch::setInplaceRequiresGradAllowed(true);
+    const AskingAllowed allowed;
     wrapped.requires_grad_();
-    functorch::setInplaceRequiresGradAllowed(false);
   }
   return wrapped;
 }
 
 at::Tensor GradLayer::unwrap(const at::Tensor& tensor) const { return unwrapped(tensor, level_); }
 
-JvpLayer::JvpLayer()
-    : level_(functorch::initAndPushDynamicLayer(functorch::TransformType::Jvp, std::nullopt, std::nullopt, std::nullopt,
-                                                c10::AutogradState::get_tls_state().get_fw_grad_mode())) {
-  if (jvp_layers++ == 0) {
+JvpLayer::DualLevel::DualLevel() {
+  const std::scoped_lock lock(dual_mutex);
+  if (dual_shares == 0) {
     torch::autograd::ForwardADLevel::get_next_idx();
+  }
+  ++dual_shares;
+}
+
+JvpLayer::DualLevel::~DualLevel() {
+  const std::scoped_lock lock(dual_mutex);
+  if (--dual_shares == 0) {
+    torch::autograd::ForwardADLevel::release_idx(kDualLevel);
   }
 }
 
-JvpLayer::~JvpLayer() {
-  if (--jvp_layers == 0) {
-    torch::autograd::ForwardADLevel::release_idx(kDualLevel);
-  }
-  functorch::popDynamicLayerAndDeleteMetadata();
-}
+JvpLayer::JvpLayer()
+    : level_(functorch::initAndPushDynamicLayer(functorch::TransformType::Jvp, std::nullopt, std::nullopt, std::nullopt,
+                                                c10::AutogradState::get_tls_state().get_fw_grad_mode())) {}
+
+JvpLayer::~JvpLayer() { functorch::popDynamicLayerAndDeleteMetadata(); }
 
 at::Tensor JvpLayer::unwrap(const at::Tensor& tensor) const { return unwrapped(tensor, level_); }
 
 at::Tensor JvpLayer::dual(const at::Tensor& primal, const at::Tensor& tangent) const {
   return at::_make_dual(primal, tangent, kDualLevel);
 }
-
-at::Tensor JvpLayer::constant(const at::Tensor& tensor) const { return functorch::makeTensorWrapper(tensor, level_); }
 
 at::Tensor JvpLayer::primal(const at::Tensor& dual) const {
   return unwrap(std::get<0>(at::_unpack_dual(dual, kDualLevel)));

@@ -37,7 +37,7 @@ class GradLayer {
   std::int64_t level_;
 };
 
-/// Carries tangents along in forward mode.
+/// Carries tangents along in forward mode. Error of LibTorch: a level of dual numbers that was opened without a layer.
 class JvpLayer {
  public:
   JvpLayer();
@@ -46,14 +46,21 @@ class JvpLayer {
   JvpLayer& operator=(const JvpLayer&) = delete;
 
   [[nodiscard]] at::Tensor dual(const at::Tensor& primal, const at::Tensor& tangent) const;
-  /// A tensor of the layer without a tangent.
-  [[nodiscard]] at::Tensor constant(const at::Tensor& tensor) const;
   [[nodiscard]] at::Tensor primal(const at::Tensor& dual) const;
   /// Zeros where the tensor carries none.
   [[nodiscard]] at::Tensor tangent(const at::Tensor& dual) const;
 
  private:
+  // A share in LibTorch's level of dual numbers.
+  struct DualLevel {
+    DualLevel();
+    ~DualLevel();
+    DualLevel(const DualLevel&) = delete;
+    DualLevel& operator=(const DualLevel&) = delete;
+  };
+
   [[nodiscard]] at::Tensor unwrap(const at::Tensor& tensor) const;
+  DualLevel dual_level_;  // before the layer, which is not there where this throws
   std::int64_t level_;
 };
 

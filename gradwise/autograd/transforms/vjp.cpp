@@ -1,141 +1,16 @@
 #include "gradwise/autograd/transforms/vjp.h"
 
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/ones_like.h>
-#include <ATen/ops/zeros_like.h>
-#include <torch/csrc/autograd/autograd.h>
-
-#include <algorithm>
-#include <numeric>
 #include <utility>
 
-#include "gradwise/autograd/graph_leaves.h"
-#include "gradwise/autograd/transforms/layer.h"
+#include "gradwise/autograd/transforms/recorded.h"
 #include "gradwise/core/error.h"
 
 namespace gradwise {
-namespace detail {
-namespace {
-
-// Whether the graph of the outputs ends in other leaves than `own`: in parameters that the function has captured.
-bool reaches_others(const Tensors& outputs, const Tensors& own) {
-  const Tensors leaves = graph_leaves(outputs);
-  return std::any_of(leaves.begin(), leaves.end(), [&own](const at::Tensor& leaf) {
-    return std::none_of(own.begin(), own.end(), [&leaf](const at::Tensor& mine) { return mine.is_same(leaf); });
-  });
-}
-
-// Splits off the last `aux` results, and checks the rest.
-void split_results(const char* place, Tensors results, std::int64_t aux, Tensors& outputs, Tensors& rest) {
-  GRADWISE_CHECK(aux >= 0 && std::ssize(results) > aux, place, "the function has ", results.size(),
-                 " results, of which ", aux, " are aux, allowed: at least one that is not");
-  const auto middle = results.end() - aux;
-  outputs.assign(results.begin(), middle);
-  rest.assign(middle, results.end());
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    GRADWISE_CHECK(outputs[i].defined() && outputs[i].is_floating_point(), place, "output ", i,
-                   " is not a floating-point tensor");
-  }
-}
-
-}  // namespace
-
-std::vector<std::size_t> positions(const char* place, const TransformOptions& options, std::size_t arguments) {
-  GRADWISE_CHECK(!options.argnums.empty(), place, "argnums is empty, allowed: at least one argument");
-  const auto count = static_cast<std::int64_t>(arguments);
-  std::vector<std::size_t> found;
-  for (const std::int64_t argnum : options.argnums) {
-    GRADWISE_CHECK(argnum >= -count && argnum < count, place, "argnums has ", argnum, ", the function has ", count,
-                   " arguments");
-    found.push_back(static_cast<std::size_t>(argnum < 0 ? argnum + count : argnum));
-    GRADWISE_CHECK(std::count(found.begin(), found.end(), found.back()) == 1, place, "argnums has argument ",
-                   found.back(), " twice");
-  }
-  return found;
-}
-
-Recorded record(const char* place, const TensorFunction& function, const Tensors& arguments,
-                const TransformOptions& options) {
-  GRADWISE_CHECK(function != nullptr, place, "there is no function");
-  const std::vector<std::size_t> chosen = positions(place, options, arguments.size());
-  for (const std::size_t i : chosen) {
-    GRADWISE_CHECK(arguments[i].defined() && arguments[i].is_floating_point(), place, "argument ", i,
-                   " is not a floating-point tensor: there is no gradient by it");
-  }
-  const bool outer_grad_mode = at::GradMode::is_enabled();
-  Recorded recorded;
-  Tensors inside = arguments;
-  if (inside_transform()) {
-    const GradLayer layer;
-    const at::AutoGradMode grad_mode(true);
-    for (std::size_t i = 0; i < arguments.size(); ++i) {
-      const bool wanted = std::find(chosen.begin(), chosen.end(), i) != chosen.end();
-      inside[i] = layer.wrap(arguments[i], wanted);
-    }
-    split_results(place, function(inside), options.aux, recorded.outputs, recorded.aux);
-    for (const at::Tensor& output : recorded.outputs) {
-      recorded.values.push_back(layer.unwrap(output));
-    }
-    for (at::Tensor& tensor : recorded.aux) {
-      tensor = layer.unwrap(tensor);
-    }
-    recorded.differentiable = outer_grad_mode;
-  } else {
-    const at::AutoGradMode grad_mode(true);
-    bool connected = false;
-    for (const std::size_t i : chosen) {
-      const at::Tensor& x = arguments[i];
-      connected = connected || x.requires_grad();
-      // A fresh leaf costs no graph; a view is still tied to what the argument came from.
-      inside[i] = x.requires_grad() ? x.view_as(x) : x.detach().requires_grad_();
-    }
-    split_results(place, function(inside), options.aux, recorded.outputs, recorded.aux);
-    Tensors own;
-    for (const std::size_t i : chosen) {
-      own.push_back(inside[i]);
-    }
-    recorded.differentiable = outer_grad_mode && (connected || reaches_others(recorded.outputs, own));
-    for (const at::Tensor& output : recorded.outputs) {
-      recorded.values.push_back(recorded.differentiable ? output : output.detach());
-    }
-    for (at::Tensor& tensor : recorded.aux) {
-      tensor = recorded.differentiable ? tensor : tensor.detach();
-    }
-  }
-  for (const std::size_t i : chosen) {
-    recorded.inputs.push_back(inside[i]);
-  }
-  return recorded;
-}
-
-Tensors pull_back(const Recorded& recorded, const Tensors& cotangents, bool create_graph) {
-  Tensors outputs;
-  Tensors weights;
-  for (std::size_t i = 0; i < recorded.outputs.size(); ++i) {
-    if (recorded.outputs[i].requires_grad()) {
-      outputs.push_back(recorded.outputs[i]);
-      weights.push_back(cotangents[i]);
-    }
-  }
-  Tensors found(recorded.inputs.size());
-  if (!outputs.empty()) {
-    found = torch::autograd::grad(outputs, recorded.inputs, weights, /*retain_graph=*/true, create_graph,
-                                  /*allow_unused=*/true);
-  }
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    if (!found[i].defined()) {
-      found[i] = at::zeros_like(recorded.inputs[i]);
-    }
-  }
-  return found;
-}
-
-}  // namespace detail
 
 Vjp vjp(const TensorFunction& function, const Tensors& primals, std::int64_t aux) {
-  std::vector<std::int64_t> all(primals.size());
-  std::iota(all.begin(), all.end(), 0);
-  const detail::Recorded recorded = detail::record("vjp", function, primals, {.argnums = all, .aux = aux});
+  GRADWISE_CHECK(!primals.empty(), "vjp", "there is no primal");
+  const detail::Recorded recorded =
+      detail::record("vjp", function, primals, {.argnums = detail::all_arguments(primals.size()), .aux = aux});
   const auto pull = [recorded](const Tensors& cotangents) {
     GRADWISE_CHECK(cotangents.size() == recorded.values.size(), "vjp", "there are ", recorded.values.size(),
                    " outputs and ", cotangents.size(), " cotangents");
@@ -143,28 +18,20 @@ Vjp vjp(const TensorFunction& function, const Tensors& primals, std::int64_t aux
       GRADWISE_CHECK(cotangents[i].sizes() == recorded.values[i].sizes(), "vjp", "cotangent ", i, " has the shape ",
                      cotangents[i].sizes(), ", its output ", recorded.values[i].sizes());
     }
-    const bool wanted = std::any_of(cotangents.begin(), cotangents.end(),
-                                    [](const at::Tensor& cotangent) { return cotangent.requires_grad(); });
-    return detail::pull_back(recorded, cotangents,
-                             at::GradMode::is_enabled() && (wanted || recorded.differentiable || inside_transform()));
+    return detail::pull_back(recorded, cotangents, detail::wants_graph(recorded, cotangents));
   };
   return {recorded.values, recorded.aux, pull};
 }
 
 std::function<ValueAndGrad(const Tensors&)> value_and_grad(TensorFunction function, TransformOptions options) {
   return [function = std::move(function), options = std::move(options)](const Tensors& arguments) {
-    detail::Recorded recorded = detail::record("grad", function, arguments, options);
-    GRADWISE_CHECK(recorded.outputs.size() == 1 && recorded.outputs[0].dim() == 0, "grad", "the function has ",
-                   recorded.outputs.size(), " outputs, the first of shape ", recorded.outputs[0].sizes(),
-                   ", allowed: one scalar");
-    Tensors found = detail::pull_back(recorded, {at::ones_like(recorded.values[0])}, recorded.differentiable);
-    return ValueAndGrad{recorded.values[0], std::move(found), std::move(recorded.aux)};
+    return detail::value_and_grad_at("value_and_grad", function, arguments, options);
   };
 }
 
 TensorFunction grad(TensorFunction function, TransformOptions options) {
-  return [both = value_and_grad(std::move(function), std::move(options))](const Tensors& arguments) {
-    ValueAndGrad found = both(arguments);
+  return [function = std::move(function), options = std::move(options)](const Tensors& arguments) {
+    ValueAndGrad found = detail::value_and_grad_at("grad", function, arguments, options);
     found.gradients.insert(found.gradients.end(), found.aux.begin(), found.aux.end());
     return std::move(found.gradients);
   };

@@ -24,7 +24,8 @@ struct Vjp {
 /// Vector-Jacobian products of `function` at `primals` (`torch.func.vjp`); the last `aux` results are not
 /// differentiated. Functions with a backward of their own work, except inside of another transform of this kind.
 ///
-/// Errors: no output; an output or an input that is not floating; cotangents whose number or shapes do not fit.
+/// Errors: no primal; no output; an output or an input that is not floating; cotangents whose number or shapes do not
+/// fit.
 [[nodiscard]] Vjp vjp(const TensorFunction& function, const Tensors& primals, std::int64_t aux = 0);
 
 struct ValueAndGrad {
@@ -33,7 +34,9 @@ struct ValueAndGrad {
   Tensors aux;
 };
 
-/// Value and gradients of a function whose first result is a scalar (`torch.func.grad_and_value`).
+/// Value and gradients of a function whose first result is a scalar (`torch.func.grad_and_value`). Errors, when it is
+/// called: argnums that the function lacks or that come twice, an argument that is not floating, an output that is no
+/// scalar.
 [[nodiscard]] std::function<ValueAndGrad(const Tensors&)> value_and_grad(TensorFunction function,
                                                                          TransformOptions options = {});
 
@@ -41,26 +44,4 @@ struct ValueAndGrad {
 /// second derivative.
 [[nodiscard]] TensorFunction grad(TensorFunction function, TransformOptions options = {});
 
-namespace detail {
-
-/// One run of a function that can be differentiated by some of its arguments.
-struct Recorded {
-  Tensors inputs;   ///< of argnums, as the graph knows them
-  Tensors outputs;  ///< as the graph knows them
-  Tensors values;   ///< the outputs as the caller sees them
-  Tensors aux;
-  bool differentiable = false;  ///< something beyond `inputs` may want to go through the gradients
-};
-
-[[nodiscard]] Recorded record(const char* place, const TensorFunction& function, const Tensors& arguments,
-                              const TransformOptions& options);
-
-/// Gradients of the recorded inputs, zeros where there are none.
-[[nodiscard]] Tensors pull_back(const Recorded& recorded, const Tensors& cotangents, bool create_graph);
-
-/// argnums counted from the front, checked.
-[[nodiscard]] std::vector<std::size_t> positions(const char* place, const TransformOptions& options,
-                                                 std::size_t arguments);
-
-}  // namespace detail
 }  // namespace gradwise

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "gradwise/core/error.h"
+#include "gradwise/core/random_state.h"
 
 namespace gradwise {
 namespace {
@@ -56,12 +57,19 @@ Tensors run_batch(const TensorFunction& function, const Tensors& arguments, cons
 Tensors run_chunks(const TensorFunction& function, const Tensors& arguments, const Dims& dims, std::int64_t batch,
                    const VmapOptions& options) {
   const std::int64_t chunk = *options.chunk_size;
+  const auto gone_over = std::find_if(dims.begin(), dims.end(), [](const auto& dim) { return dim.has_value(); });
+  const at::Device device = arguments[static_cast<std::size_t>(gone_over - dims.begin())].device();
+  const bool draws_once = options.randomness == Randomness::same;
+  const State random = draws_once ? random_state(device) : State{};
   std::vector<Tensors> parts;  // one list a result
   for (std::int64_t start = 0; start < batch; start += chunk) {
     const std::int64_t length = std::min(chunk, batch - start);
     Tensors slices;
     for (std::size_t i = 0; i < arguments.size(); ++i) {
       slices.push_back(dims[i] ? arguments[i].narrow(*dims[i], start, length) : arguments[i]);
+    }
+    if (draws_once && start > 0) {
+      set_random_state(random, device);  // each chunk draws the same
     }
     const Tensors results = run_batch(function, slices, dims, length, options);
     parts.resize(results.size());

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "gradwise/autograd/transforms/vjp.h"
+
+namespace gradwise::detail {
+
+/// One run of a function that can be differentiated by some of its arguments.
+struct Recorded {
+  Tensors inputs;   ///< of argnums, as the graph knows them
+  Tensors outputs;  ///< as the graph knows them
+  Tensors values;   ///< the outputs as the caller sees them
+  Tensors aux;
+  bool differentiable = false;  ///< something beyond `inputs` may want to go through the gradients
+};
+
+/// `place` is the transform's, for errors.
+[[nodiscard]] Recorded record(const char* place, const TensorFunction& function, const Tensors& arguments,
+                              const TransformOptions& options);
+
+/// Gradients of the recorded inputs, zeros where there are none.
+[[nodiscard]] Tensors pull_back(const Recorded& recorded, const Tensors& cotangents, bool create_graph);
+
+/// Whether products with the tensors of `given` are to have a graph: by what was recorded, or by `given` itself.
+[[nodiscard]] bool wants_graph(const Recorded& recorded, const Tensors& given);
+
+/// argnums counted from the front, checked.
+[[nodiscard]] std::vector<std::size_t> positions(const char* place, const TransformOptions& options,
+                                                 std::size_t arguments);
+
+/// The argnums of a function that is differentiated by everything.
+[[nodiscard]] std::vector<std::int64_t> all_arguments(std::size_t arguments);
+
+/// Error: several outputs, or one that is no scalar.
+void check_scalar(const char* place, const Recorded& recorded);
+
+/// value_and_grad with the errors of `place`.
+[[nodiscard]] ValueAndGrad value_and_grad_at(const char* place, const TensorFunction& function,
+                                             const Tensors& arguments, const TransformOptions& options);
+
+}  // namespace gradwise::detail
