@@ -4,11 +4,14 @@
 
 #include <ATen/ops/binary_cross_entropy_with_logits.h>
 #include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/huber_loss.h>
 #include <ATen/ops/leaky_relu.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/pairwise_distance.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
@@ -17,12 +20,18 @@
 #include <ATen/ops/softplus.h>
 #include <ATen/ops/triplet_margin_loss.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
 
 #include "gradwise/autograd/functions/custom_loss.h"
 #include "gradwise/autograd/functions/gradcheck.h"
 #include "gradwise/autograd/functions/gradients.h"
+#include "gradwise/autograd/operator_log.h"
 #include "gradwise/core/random_state.h"
 #include "tests/data/error_of.h"
 
@@ -171,14 +180,46 @@ TEST_P(CustomFunction, WorksInEveryFloatingType) {
 INSTANTIATE_TEST_SUITE_P(All, CustomFunction, testing::Range<std::size_t>(0, cases().size()),
                          [](const auto& info) { return cases()[info.param].name; });
 
-// A backward that computes more than it is asked for shows by a product too many.
+// Matrix products of a backward pass from `y`; the log tells of operators that give NaN, so gradients are NaN.
+std::int64_t products_of_backward(const at::Tensor& y, const Tensors& wanted) {
+  const OperatorLog log(NamedParameters{});
+  (void)torch::autograd::grad({y}, wanted, {at::full_like(y, NAN)}, /*retain_graph=*/true);
+  return std::count_if(log.operators().begin(), log.operators().end(),
+                       [](const LoggedOperator& op) { return op.name == "aten::mm"; });
+}
+
 TEST(CustomFunctionGradients, OnlyThoseThatAreAskedFor) {
   const at::Tensor weight = normal({4, 2}).requires_grad_();
-  const at::Tensor input = normal({3, 4});
-  const at::Tensor y = CustomAutogradFunction::apply(input, weight);
-  const auto found = torch::autograd::grad({y.sum()}, {weight});
-  EXPECT_TRUE(found[0].allclose(input.t().matmul(at::ones({3, 2}, at::kDouble))));
-  EXPECT_FALSE(input.grad().defined());
+  const at::Tensor input = normal({3, 4}).requires_grad_();
+  for (const at::Tensor& y : {CustomAutogradFunction::apply(input, weight), custom_linear(input, weight.t())}) {
+    EXPECT_EQ(products_of_backward(y, {weight}), 1);
+    EXPECT_EQ(products_of_backward(y, {input}), 1);
+    EXPECT_EQ(products_of_backward(y, {input, weight}), 2);
+  }
+  EXPECT_EQ(products_of_backward(CustomAutogradFunction::apply(input.detach(), weight), {weight}), 1);
+}
+
+TEST(CustomFunctionGradients, OfEmptyTensorsHaveTheirShapes) {
+  const std::vector<std::array<std::int64_t, 3>> sizes{{3, 4, 0}, {3, 0, 2}, {0, 4, 2}};
+  for (const auto& [m, k, n] : sizes) {
+    const at::Tensor input = at::zeros({2, m, k}, at::kDouble).requires_grad_();
+    const at::Tensor weight = at::zeros({k, n}, at::kDouble).requires_grad_();
+    const at::Tensor bias = at::zeros({n}, at::kDouble).requires_grad_();
+    const at::Tensor ones = at::ones({2, m, n}, at::kDouble);
+    const Tensors product = gradients({CustomAutogradFunction::apply(input, weight)}, {input, weight}, {ones});
+    EXPECT_EQ(product[0].sizes(), input.sizes());
+    EXPECT_EQ(product[1].sizes(), weight.sizes());
+    const Tensors linear = gradients({custom_linear(input, weight.t(), bias)}, {input, weight, bias}, {ones});
+    EXPECT_EQ(linear[1].sizes(), weight.sizes());
+    EXPECT_TRUE(linear[2].eq(static_cast<double>(2 * m)).all().item<bool>()) << linear[2];
+  }
+}
+
+TEST(CustomFunctionGradients, OfDeadUnitsAreZeroWhateverReachesThem) {
+  const at::Tensor x = at::full({2}, -1.0, at::kDouble).requires_grad_();
+  const at::Tensor infinite = at::full({2}, INFINITY, at::kDouble);
+  EXPECT_TRUE(gradients({custom_relu(x)}, {x}, {infinite})[0].eq(0).all().item<bool>());
+  EXPECT_TRUE(gradients({custom_leaky_relu(x, 0.1)}, {x}, {infinite})[0].isinf().all().item<bool>());
 }
 
 TEST(CustomFunctionErrors, NameWhatDoesNotFit) {
@@ -186,7 +227,12 @@ TEST(CustomFunctionErrors, NameWhatDoesNotFit) {
                     CustomAutogradFunction::apply(normal({3, 4}), normal({3, 2})));
   EXPECT_ERROR_WITH("input_tensor is Float and weight Double, allowed: one type",
                     CustomAutogradFunction::apply(normal({3, 4}).to(at::kFloat), normal({4, 2})));
-  EXPECT_ERROR_WITH("allowed: floating types", custom_relu(classes(3, 3)));
+  EXPECT_ERROR_WITH("[custom_relu] input has the type Long, allowed: floating types", custom_relu(classes(3, 3)));
+  EXPECT_ERROR_WITH("[custom_leaky_relu] input has the type Long", custom_leaky_relu(classes(3, 3)));
+  EXPECT_ERROR_WITH("[custom_linear] input is Float and weight Double, allowed: one type",
+                    custom_linear(normal({4}).to(at::kFloat), normal({5, 4})));
+  EXPECT_ERROR_WITH("[custom_linear] weight is Double and bias Long, allowed: one type",
+                    custom_linear(normal({4}), normal({5, 4}), classes(5, 3)));
   EXPECT_ERROR_WITH("bias has the shape [3], allowed: [5]", custom_linear(normal({4}), normal({5, 4}), normal({3})));
   EXPECT_ERROR_WITH("lacks its value or its derivative", custom_activation(normal({4}), {}));
   EXPECT_ERROR_WITH("[huber] delta is 0, allowed: > 0", CustomLossFunction::huber({.delta = 0}));
@@ -194,14 +240,30 @@ TEST(CustomFunctionErrors, NameWhatDoesNotFit) {
   EXPECT_ERROR_WITH("allowed: int64 classes",
                     CustomLossFunction::label_smoothed_cross_entropy()(normal({3, 2}), normal({3})));
   EXPECT_ERROR_WITH("[focal] gamma is 0.5", CustomLossFunction::focal({.gamma = 0.5}));
+  EXPECT_ERROR_WITH("[triplet] p is inf, allowed: >= 1 and finite", CustomLossFunction::triplet({.p = INFINITY}));
   EXPECT_ERROR_WITH("[triplet] there are 2 inputs, allowed: 3",
                     CustomLossFunction::triplet()(normal({3, 2}), normal({3, 2})));
 }
 
 TEST(Contrastive, HasNoGradientBetweenPointsThatCoincide) {
-  const at::Tensor a = normal({2, 3}).requires_grad_();
-  CustomLossFunction::contrastive()({a, a.detach().clone(), at::zeros({2}, at::kDouble)}).backward();
-  EXPECT_TRUE(a.grad().eq(0).all().item<bool>()) << a.grad();
+  for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16, at::kHalf}) {
+    const at::Tensor a = normal({2, 3}).to(type).requires_grad_();
+    const at::Tensor loss = CustomLossFunction::contrastive()({a, a.detach().clone(), at::zeros({2}, at::kDouble)});
+    EXPECT_NEAR(loss.item<double>(), 0.5, 1e-3);
+    loss.backward();
+    EXPECT_TRUE(a.grad().eq(0).all().item<bool>()) << a.grad();
+  }
+}
+
+TEST(Focal, IsFlatWhereASampleIsCertain) {
+  for (const double gamma : {1.0, 1.5, 2.0}) {
+    const at::Tensor x = at::full({2}, 800.0, at::kDouble).requires_grad_();
+    const at::Tensor loss = CustomLossFunction::focal({.gamma = gamma})(x, at::ones({2}, at::kDouble));
+    const at::Tensor slope = gradients({loss}, {x}, {}, {.create_graph = true})[0];
+    EXPECT_TRUE(slope.eq(0).all().item<bool>()) << slope;
+    const at::Tensor curvature = gradients({slope.sum()}, {x})[0];
+    EXPECT_TRUE(curvature.eq(0).all().item<bool>()) << curvature;
+  }
 }
 
 TEST(GradientPenalty, IsThatOfALinearFunction) {
@@ -212,6 +274,11 @@ TEST(GradientPenalty, IsThatOfALinearFunction) {
   const at::Tensor expected = w.norm().sub(1).pow(2);
   EXPECT_NEAR(penalty.item<double>(), expected.item<double>(), 1e-12);
   EXPECT_TRUE(gradients({penalty}, {w})[0].allclose(gradients({expected}, {w})[0]));
+}
+
+TEST(GradientPenalty, TakesOneNumberASample) {
+  const at::Tensor x = normal({5}).requires_grad_();
+  EXPECT_NEAR(gradient_penalty(x.mul(3), x, 1.0).item<double>(), 4, 1e-12);
 }
 
 TEST(Gradients, SayWhatHasNoGraph) {

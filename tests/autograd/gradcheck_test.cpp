@@ -12,7 +12,15 @@
 namespace gradwise {
 namespace {
 
-enum class Flaw { none, factor, ignores_output_gradient, differs_each_time, wrong_shape, wrong_second_order };
+enum class Flaw {
+  none,
+  factor,
+  ignores_output_gradient,
+  differs_each_time,
+  wrong_shape,
+  wrong_second_order,
+  needs_a_gradient
+};
 
 // x³ with a backward that has the flaw.
 class Cube : public torch::autograd::Function<Cube> {
@@ -20,6 +28,7 @@ class Cube : public torch::autograd::Function<Cube> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, std::int64_t flaw) {
     context->save_for_backward({x});
     context->saved_data["flaw"] = flaw;
+    context->set_materialize_grads(static_cast<Flaw>(flaw) != Flaw::needs_a_gradient);
     return x.pow(3);
   }
   static Tensors backward(torch::autograd::AutogradContext* context, const Tensors& grads) {
@@ -32,11 +41,12 @@ class Cube : public torch::autograd::Function<Cube> {
       case Flaw::ignores_output_gradient:
         return {slope, {}};
       case Flaw::differs_each_time:
-        return {grads[0].mul(slope).add(1e-7 * ++calls), {}};
+        return {grads[0].mul(slope).mul(1 + 1e-7 * ++calls), {}};
       case Flaw::wrong_shape:
         return {grads[0].mul(slope).sum(), {}};
       case Flaw::wrong_second_order:
         return {grads[0].mul(slope.detach()), {}};
+      case Flaw::needs_a_gradient:  // and gets an undefined one
       case Flaw::none:
         break;
     }
@@ -68,15 +78,20 @@ TEST(Gradcheck, FindsEachFlawAndNamesIt) {
   EXPECT_ERROR_WITH("Backward is not reentrant", gradcheck(cube(Flaw::differs_each_time), cube_input()));
   EXPECT_ERROR_WITH("Jacobian mismatch", gradcheck(cube(Flaw::ignores_output_gradient), cube_input()));
   EXPECT_ERROR_WITH("Jacobian mismatch", gradgradcheck(cube(Flaw::wrong_second_order), cube_input()));
+  EXPECT_ERROR_WITH("[gradgradcheck] Jacobian", gradgradcheck(cube(Flaw::wrong_second_order), cube_input()));
   EXPECT_TRUE(gradcheck(cube(Flaw::wrong_second_order), cube_input()));
+  EXPECT_ERROR_WITH("[gradcheck] Backward failed: ", gradcheck(cube(Flaw::wrong_shape), cube_input()));
+  EXPECT_FALSE(gradcheck(cube(Flaw::wrong_shape), cube_input(), {.raise_exception = false}));
+  EXPECT_ERROR_WITH("Expected backward function to handle undefined output grads",
+                    gradcheck(cube(Flaw::needs_a_gradient), cube_input()));
+  EXPECT_TRUE(gradcheck(cube(Flaw::needs_a_gradient), cube_input(), {.check_undefined_grad = false}));
   EXPECT_FALSE(gradcheck(cube(Flaw::factor), cube_input(), {.raise_exception = false}));
 }
 
 TEST(Gradcheck, ToleratesWhatItIsToldTo) {
   EXPECT_TRUE(gradcheck(cube(Flaw::factor), cube_input(), {.rtol = 0.02}));
-  EXPECT_TRUE(gradcheck(cube(Flaw::differs_each_time), cube_input(),
-                        {.atol = 1e-3, .nondet_tol = 1e-3, .check_undefined_grad = false, .raise_exception = false}) ==
-              false);  // zeros times the slope are not zero
+  EXPECT_FALSE(gradcheck(cube(Flaw::differs_each_time), cube_input(), {.raise_exception = false}));
+  EXPECT_TRUE(gradcheck(cube(Flaw::differs_each_time), cube_input(), {.nondet_tol = 1e-3}));
 }
 
 TEST(Gradcheck, ChecksANonContiguousInputElementByElement) {
@@ -95,6 +110,8 @@ TEST(Gradcheck, RefusesWhatItCannotCheck) {
   EXPECT_ERROR_WITH("a dimension with stride 0",
                     gradcheck(same, {at::randn({1}, at::kDouble).expand({3}).requires_grad_()}));
   EXPECT_ERROR_WITH("eps is 0, allowed: > 0", gradcheck(same, cube_input(), {.eps = 0}));
+  EXPECT_ERROR_WITH("[gradgradcheck] gradcheck expects at least one input",
+                    gradgradcheck(same, {at::randn({2}, at::kDouble)}));
 }
 
 }  // namespace

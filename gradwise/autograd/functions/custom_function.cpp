@@ -7,6 +7,7 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/custom_class.h>
 
@@ -28,6 +29,9 @@ void check_floating(const char* place, const char* name, const at::Tensor& tenso
                  ", allowed: floating types");
 }
 
+// The vectors along the last dimension as the rows of one matrix; an empty tensor has its rows too.
+at::Tensor as_rows(const at::Tensor& tensor) { return tensor.dim() == 1 ? tensor.unsqueeze(0) : tensor.flatten(0, -2); }
+
 class MatrixProduct : public Function<MatrixProduct> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight) {
@@ -47,7 +51,7 @@ class MatrixProduct : public Function<MatrixProduct> {
     if (context->needs_input_grad(1)) {
       // One product of tall matrices beats a product a batch that is summed afterwards.
       grad_weight = weight.dim() == 2
-                        ? at::matmul(input.reshape({-1, input.size(-1)}).t(), grads[0].reshape({-1, grads[0].size(-1)}))
+                        ? at::matmul(as_rows(input).t(), as_rows(grads[0]))
                         : at::matmul(input.transpose(-2, -1), grads[0]).sum_to_size(weight.sizes());
     }
     return {grad_input, grad_weight};
@@ -64,7 +68,10 @@ class LeakyReLU : public Function<LeakyReLU> {
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     const at::Tensor input = context->get_saved_variables()[0];
-    return {at::where(input.gt(0), grads[0], grads[0].mul(context->saved_data["slope"].toDouble())), at::Tensor()};
+    const double slope = context->saved_data["slope"].toDouble();
+    // An infinite gradient times a slope of 0 is no 0.
+    const at::Tensor below = slope == 0 ? at::zeros_like(grads[0]) : grads[0].mul(slope);
+    return {at::where(input.gt(0), grads[0], below), at::Tensor()};
   }
 };
 
@@ -104,20 +111,27 @@ class Linear : public Function<Linear> {
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor rows = grads[0].reshape({-1, grads[0].size(-1)});
     variable_list results(3);
     if (context->needs_input_grad(0)) {
       results[0] = at::matmul(grads[0], saved[1]);
     }
     if (context->needs_input_grad(1)) {
-      results[1] = at::matmul(rows.t(), saved[0].reshape({-1, saved[0].size(-1)}));
+      results[1] = at::matmul(as_rows(grads[0]).t(), as_rows(saved[0]));
     }
     if (context->saved_data["has_bias"].toBool() && context->needs_input_grad(2)) {
-      results[2] = rows.sum(0);
+      results[2] = as_rows(grads[0]).sum(0);
     }
     return results;
   }
 };
+
+at::Tensor leaky_relu_at(const char* place, const at::Tensor& input, double negative_slope) {
+  check_floating(place, "input", input);
+  if (inside_transform()) {
+    return negative_slope == 0 ? at::relu(input) : at::leaky_relu(input, negative_slope);
+  }
+  return LeakyReLU::apply(input, negative_slope);
+}
 
 }  // namespace
 
@@ -133,14 +147,10 @@ at::Tensor CustomAutogradFunction::apply(const at::Tensor& input_tensor, const a
   return inside_transform() ? at::matmul(input_tensor, weight) : MatrixProduct::apply(input_tensor, weight);
 }
 
-at::Tensor custom_relu(const at::Tensor& input) { return custom_leaky_relu(input, 0.0); }
+at::Tensor custom_relu(const at::Tensor& input) { return leaky_relu_at("custom_relu", input, 0.0); }
 
 at::Tensor custom_leaky_relu(const at::Tensor& input, double negative_slope) {
-  check_floating("custom_leaky_relu", "input", input);
-  if (inside_transform()) {
-    return negative_slope == 0 ? at::relu(input) : at::leaky_relu(input, negative_slope);
-  }
-  return LeakyReLU::apply(input, negative_slope);
+  return leaky_relu_at("custom_leaky_relu", input, negative_slope);
 }
 
 at::Tensor custom_activation(const at::Tensor& input, const Activation& activation) {
@@ -155,6 +165,10 @@ at::Tensor custom_linear(const at::Tensor& input, const at::Tensor& weight, cons
   constexpr auto kPlace = "custom_linear";
   check_floating(kPlace, "input", input);
   check_floating(kPlace, "weight", weight);
+  GRADWISE_CHECK(input.scalar_type() == weight.scalar_type(), kPlace, "input is ", input.scalar_type(), " and weight ",
+                 weight.scalar_type(), ", allowed: one type");
+  GRADWISE_CHECK(!bias.defined() || bias.scalar_type() == weight.scalar_type(), kPlace, "weight is ",
+                 weight.scalar_type(), " and bias ", bias.scalar_type(), ", allowed: one type");
   GRADWISE_CHECK(weight.dim() == 2 && input.dim() >= 1 && input.size(-1) == weight.size(1), kPlace,
                  "input has the shape ", input.sizes(), " and weight ", weight.sizes(),
                  ", allowed: (..., in) and (out, in)");

@@ -25,7 +25,7 @@ class LossDefinition {
   virtual void check(const Tensors& inputs) const = 0;
   /// The losses, one an element or a sample.
   [[nodiscard]] virtual at::Tensor forward(const Tensors& inputs) const = 0;
-  /// The gradients of sum(grad_losses * forward(inputs)), one an input; undefined where `needed` says so.
+  /// The gradients of sum(grad_losses * forward(inputs)), one an input; undefined where `needed` is false.
   [[nodiscard]] virtual Tensors backward(const Tensors& inputs, const at::Tensor& grad_losses,
                                          const std::vector<bool>& needed) const = 0;
   /// What Reduction::mean divides the sum by: a scalar; the number of losses unless some of them do not count.
@@ -56,7 +56,7 @@ struct ContrastiveOptions {
 
 struct TripletOptions {
   double margin = 1.0;
-  double p = 2.0;     ///< of the distance's norm
+  double p = 2.0;     ///< of the distance's norm: finite, >= 1
   double eps = 1e-6;  ///< is added to the differences, as `at::triplet_margin_loss` does
   Reduction reduction = Reduction::mean;
 };

@@ -4,21 +4,23 @@
 #include <ATen/core/Formatting.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/allclose.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/util/Exception.h>
+#include <c10/util/intrusive_ptr.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/functions/basic_ops.h>
 
 #include <optional>
+#include <sstream>
+#include <string>
+#include <utility>
 
 #include "gradwise/core/error.h"
 
 namespace gradwise {
 namespace {
-
-constexpr auto kGradcheck = "gradcheck";
 
 // What a failed check says; turned into an Error, or into false.
 struct Mismatch {
@@ -32,43 +34,38 @@ template <class... Parts>
   throw Mismatch{text.str()};
 }
 
-void check_inputs(const Tensors& inputs) {
+void check_inputs(const char* place, const Tensors& inputs) {
   bool any = false;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const at::Tensor& input = inputs[i];
-    GRADWISE_CHECK(input.defined(), kGradcheck, "input ", i, " is undefined");
-    GRADWISE_CHECK(!input.is_complex(), kGradcheck, "input ", i, " is complex, allowed: real floating types");
-    GRADWISE_CHECK(input.layout() == at::kStrided, kGradcheck, "input ", i, " has the layout ", input.layout(),
+    GRADWISE_CHECK(input.defined(), place, "input ", i, " is undefined");
+    GRADWISE_CHECK(!input.is_complex(), place, "input ", i, " is complex, allowed: real floating types");
+    GRADWISE_CHECK(input.layout() == at::kStrided, place, "input ", i, " has the layout ", input.layout(),
                    ", allowed: strided");
     if (!input.requires_grad()) {
       continue;
     }
     any = true;
     for (std::int64_t d = 0; d < input.dim(); ++d) {
-      GRADWISE_CHECK(input.stride(d) != 0 || input.size(d) <= 1, kGradcheck, "the ", i,
+      GRADWISE_CHECK(input.stride(d) != 0 || input.size(d) <= 1, place, "the ", i,
                      "th input has a dimension with stride 0. gradcheck only supports inputs that are non-overlapping "
                      "to be able to compute the numerical gradients correctly. You should call .contiguous on the "
                      "input before passing it to gradcheck.");
     }
-    if (input.scalar_type() != at::kDouble) {
-      TORCH_WARN("Input #", i,
-                 " requires gradient and is not a double precision floating point. This check will likely fail if all "
-                 "the inputs are not of double precision floating point.");
-    }
   }
-  GRADWISE_CHECK(any, kGradcheck,
+  GRADWISE_CHECK(any, place,
                  "gradcheck expects at least one input tensor to require gradient, but none of them have "
                  "requires_grad=True.");
 }
 
-Tensors differentiable(const Tensors& outputs) {
+Tensors differentiable(const char* place, const Tensors& outputs) {
   Tensors kept;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (!outputs[i].defined()) {
       continue;
     }
-    GRADWISE_CHECK(!outputs[i].is_complex(), kGradcheck, "output ", i, " is complex, allowed: real floating types");
-    GRADWISE_CHECK(outputs[i].layout() == at::kStrided, kGradcheck, "output ", i, " has the layout ",
+    GRADWISE_CHECK(!outputs[i].is_complex(), place, "output ", i, " is complex, allowed: real floating types");
+    GRADWISE_CHECK(outputs[i].layout() == at::kStrided, place, "output ", i, " has the layout ",
                    outputs[i].layout(), ", allowed: strided");
     if (outputs[i].requires_grad()) {
       kept.push_back(outputs[i]);
@@ -87,7 +84,7 @@ Tensors asking_for_gradients(const Tensors& inputs) {
   return asking;
 }
 
-// Copies that own their memory, so that an element can be perturbed and a view stays a view.
+// Copies that own their memory, so that an element can be perturbed.
 Tensors leaves_of(const Tensors& inputs) {
   Tensors leaves;
   for (const at::Tensor& input : inputs) {
@@ -97,7 +94,8 @@ Tensors leaves_of(const Tensors& inputs) {
 }
 
 // One matrix (input elements, output elements) for each output, by central differences in input `which`.
-Tensors numerical_jacobians(const TensorFunction& function, const Tensors& inputs, std::size_t which, double eps) {
+Tensors numerical_jacobians(const char* place, const TensorFunction& function, const Tensors& inputs, std::size_t which,
+                            double eps) {
   // Shares the memory and neither the graph nor the count of changes, which graphs of before would trip over.
   const at::Tensor input = inputs[which].variable_data();
   const std::int64_t numel = input.numel();
@@ -105,7 +103,7 @@ Tensors numerical_jacobians(const TensorFunction& function, const Tensors& input
   const auto evaluated = [&](const at::Tensor& element, double value) {
     element.fill_(value);
     Tensors results;
-    for (const at::Tensor& output : differentiable(function(inputs))) {
+    for (const at::Tensor& output : differentiable(place, function(inputs))) {
       results.push_back(output.detach().reshape({-1}).clone());
     }
     return results;
@@ -143,20 +141,18 @@ Tensors analytical_jacobians(const at::Tensor& output, const Tensors& inputs) {
   const at::Tensor seed = at::zeros_like(output, at::MemoryFormat::Contiguous);
   for (std::int64_t i = 0; i < output.numel(); ++i) {
     seed.view({-1})[i].fill_(1);
-    const Tensors rows = torch::autograd::grad({output}, inputs, {seed.clone()}, /*retain_graph=*/true,
-                                               /*create_graph=*/false, /*allow_unused=*/true);
+    Tensors rows;
+    try {
+      rows = torch::autograd::grad({output}, inputs, {seed.clone()}, /*retain_graph=*/true, /*create_graph=*/false,
+                                   /*allow_unused=*/true);
+    } catch (const c10::Error& error) {  // of the engine: a gradient's shape does not fit its input
+      mismatch("Backward failed: ", error.what_without_backtrace());
+    }
     seed.view({-1})[i].fill_(0);
     for (std::size_t j = 0; j < inputs.size(); ++j) {
-      if (!rows[j].defined()) {
-        continue;
+      if (rows[j].defined()) {
+        jacobians[j].select(1, i).copy_(rows[j].reshape({-1}));
       }
-      if (rows[j].scalar_type() != inputs[j].scalar_type()) {
-        mismatch("Gradient has dtype mismatch");
-      }
-      if (rows[j].sizes() != inputs[j].sizes()) {
-        mismatch("Analytical gradient has incorrect size");
-      }
-      jacobians[j].select(1, i).copy_(rows[j].reshape({-1}));
     }
   }
   return jacobians;
@@ -186,25 +182,26 @@ void check_multiplies(const Tensors& outputs, const Tensors& inputs) {
   }
 }
 
-// Each output in turn gets an undefined gradient, beside it all of them.
-void check_undefined(const TensorFunction& function, const Tensors& inputs) {
+// The output of a node that answers with an undefined gradient.
+at::Tensor with_undefined_gradient(const at::Tensor& output) {
+  return c10::make_intrusive<torch::autograd::UndefinedGrad>()->apply({output}).front();
+}
+
+// All outputs get an undefined gradient, and then each of several in turn.
+void check_undefined(const char* place, const TensorFunction& function, const Tensors& inputs) {
   const auto run = [&](std::optional<std::size_t> only) {
     const Tensors leaves = leaves_of(inputs);
-    const Tensors outputs = differentiable(function(leaves));
-    Tensors through;
+    Tensors outputs = differentiable(place, function(leaves));
+    Tensors zeros;
     for (std::size_t i = 0; i < outputs.size(); ++i) {
+      zeros.push_back(at::zeros_like(outputs[i]));
       if (!only || *only == i) {
-        through.push_back(outputs[i]);
+        outputs[i] = with_undefined_gradient(outputs[i]);
       }
     }
     Tensors found;
     try {
-      // A node that makes several outputs gets undefined gradients for those that are left out.
-      Tensors zeros;
-      for (const at::Tensor& output : through) {
-        zeros.push_back(at::zeros_like(output));
-      }
-      found = torch::autograd::grad(through, asking_for_gradients(leaves), zeros, true, false, true);
+      found = torch::autograd::grad(outputs, asking_for_gradients(leaves), zeros, true, false, true);
     } catch (const c10::Error& error) {
       mismatch("Expected backward function to handle undefined output grads: ", error.what_without_backtrace());
     }
@@ -221,11 +218,12 @@ void check_undefined(const TensorFunction& function, const Tensors& inputs) {
   }
 }
 
-void check_all(const TensorFunction& function, const Tensors& given, const GradcheckOptions& options) {
+void check_all(const char* place, const TensorFunction& function, const Tensors& given,
+               const GradcheckOptions& options) {
   const at::AutoGradMode grad_mode(true);
   const Tensors inputs = leaves_of(given);
   const Tensors asking = asking_for_gradients(inputs);
-  const Tensors outputs = differentiable(function(inputs));
+  const Tensors outputs = differentiable(place, function(inputs));
   if (outputs.empty()) {
     const Tensors values = function(inputs);
     for (const at::Tensor& input : asking) {
@@ -252,7 +250,7 @@ void check_all(const TensorFunction& function, const Tensors& given, const Gradc
     if (!inputs[which].requires_grad()) {
       continue;
     }
-    const Tensors numerical = numerical_jacobians(function, inputs, which, options.eps);
+    const Tensors numerical = numerical_jacobians(place, function, inputs, which, options.eps);
     for (std::size_t i = 0; i < numerical.size(); ++i) {
       const at::Tensor& a = analytical[i][j];
       const at::Tensor n = numerical[i].to(a.scalar_type());
@@ -265,36 +263,44 @@ void check_all(const TensorFunction& function, const Tensors& given, const Gradc
   }
   check_multiplies(outputs, asking);
   if (options.check_undefined_grad) {
-    check_undefined(function, given);
+    check_undefined(place, function, given);
   }
 }
 
-}  // namespace
-
-bool gradcheck(const TensorFunction& function, const Tensors& inputs, const GradcheckOptions& options) {
-  GRADWISE_CHECK(options.eps > 0, kGradcheck, "eps is ", options.eps, ", allowed: > 0");
-  check_inputs(inputs);
+bool gradcheck_at(const char* place, const TensorFunction& function, const Tensors& inputs,
+                  const GradcheckOptions& options) {
+  GRADWISE_CHECK(function != nullptr, place, "there is no function");
+  GRADWISE_CHECK(options.eps > 0, place, "eps is ", options.eps, ", allowed: > 0");
+  check_inputs(place, inputs);
   try {
-    check_all(function, inputs, options);
+    check_all(place, function, inputs, options);
   } catch (const Mismatch& found) {
     if (options.raise_exception) {
-      fail(kGradcheck, found.text);
+      fail(place, found.text);
     }
     return false;
   }
   return true;
 }
 
+}  // namespace
+
+bool gradcheck(const TensorFunction& function, const Tensors& inputs, const GradcheckOptions& options) {
+  return gradcheck_at("gradcheck", function, inputs, options);
+}
+
 bool gradgradcheck(const TensorFunction& function, const Tensors& inputs, const Tensors& grad_outputs,
                    const GradcheckOptions& options) {
-  check_inputs(inputs);
+  constexpr auto kPlace = "gradgradcheck";
+  GRADWISE_CHECK(function != nullptr, kPlace, "there is no function");
+  check_inputs(kPlace, inputs);
   Tensors all = inputs;
   Tensors weights = grad_outputs;
   {
     const at::AutoGradMode grad_mode(true);
-    const Tensors outputs = differentiable(function(leaves_of(inputs)));
-    GRADWISE_CHECK(!outputs.empty(), kGradcheck, "no output of the function asks for a gradient");
-    GRADWISE_CHECK(weights.empty() || weights.size() == outputs.size(), kGradcheck, "there are ", outputs.size(),
+    const Tensors outputs = differentiable(kPlace, function(leaves_of(inputs)));
+    GRADWISE_CHECK(!outputs.empty(), kPlace, "no output of the function asks for a gradient");
+    GRADWISE_CHECK(weights.empty() || weights.size() == outputs.size(), kPlace, "there are ", outputs.size(),
                    " differentiable outputs and ", weights.size(), " grad_outputs");
     at::Generator random = at::detail::createCPUGenerator(0);
     for (std::size_t i = 0; grad_outputs.empty() && i < outputs.size(); ++i) {
@@ -308,8 +314,8 @@ bool gradgradcheck(const TensorFunction& function, const Tensors& inputs, const 
   const auto gradient_function = [&function, number](const Tensors& in) {
     const Tensors arguments(in.begin(), in.begin() + static_cast<std::ptrdiff_t>(number));
     const Tensors seeds(in.begin() + static_cast<std::ptrdiff_t>(number), in.end());
-    Tensors found = torch::autograd::grad(differentiable(function(arguments)), asking_for_gradients(arguments), seeds,
-                                          /*retain_graph=*/true, /*create_graph=*/true, /*allow_unused=*/true);
+    Tensors found = torch::autograd::grad(differentiable(kPlace, function(arguments)), asking_for_gradients(arguments),
+                                          seeds, /*retain_graph=*/true, /*create_graph=*/true, /*allow_unused=*/true);
     Tensors results;
     for (const at::Tensor& gradient : found) {
       if (gradient.defined()) {
@@ -318,7 +324,7 @@ bool gradgradcheck(const TensorFunction& function, const Tensors& inputs, const 
     }
     return results;
   };
-  return gradcheck(gradient_function, all, options);
+  return gradcheck_at(kPlace, gradient_function, all, options);
 }
 
 }  // namespace gradwise

@@ -17,13 +17,13 @@ struct GradcheckOptions {
 /// Compares the gradients that `function` gives with central differences, element by element (the slow mode of
 /// `torch.autograd.gradcheck`): for each input that asks for a gradient and each output, |a - n| <= atol + rtol |n|.
 /// It checks as well that two backward passes agree, that backward multiplies by the gradient of the output, that
-/// gradients have type and shape of their inputs, and that undefined gradients of outputs are handled.
+/// gradients have the shapes of their inputs, and that undefined gradients of outputs are handled.
 ///
 ///   gradcheck([](const Tensors& in) { return Tensors{CustomAutogradFunction::apply(in[0], in[1])}; }, {x, w});
 ///
 /// The inputs should be float64, for the tolerances are made for it; others are perturbed as they are. Inputs, and
 /// their gradients, are as before when it returns. Returns true; an Error of kind failure with both Jacobians where a
-/// check fails. Errors of usage: no input asks for a gradient, complex or sparse tensors, inputs whose elements
+/// check fails. Errors of usage: no function, no input asks for a gradient, complex or sparse tensors, inputs whose elements
 /// overlap in memory.
 bool gradcheck(const TensorFunction& function, const Tensors& inputs, const GradcheckOptions& options = {});
 

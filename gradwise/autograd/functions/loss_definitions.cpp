@@ -2,10 +2,13 @@
 #include <ATen/ops/expm1.h>
 #include <ATen/ops/log_sigmoid.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/scatter.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
+
+#include <cmath>
 
 #include "gradwise/autograd/functions/custom_loss.h"
 #include "gradwise/core/error.h"
@@ -35,6 +38,9 @@ void check_classes(const char* place, const Tensors& inputs) {
   GRADWISE_CHECK(inputs[1].scalar_type() == at::kLong, place, "the target has the type ", inputs[1].scalar_type(),
                  ", allowed: int64 classes");
 }
+
+// 1 in place of 0: for divisors and roots whose value there does not count, or does as 0.
+at::Tensor one_for_zero(const at::Tensor& tensor) { return at::where(tensor.eq(0), at::ones_like(tensor), tensor); }
 
 class Huber : public LossDefinition {
  public:
@@ -82,7 +88,7 @@ class Focal : public LossDefinition {
 
   [[nodiscard]] at::Tensor forward(const Tensors& inputs) const override {
     const at::Tensor log_p = log_probability(inputs);
-    const at::Tensor loss = gamma_ == 0 ? log_p.neg() : log_p.neg().mul(missing(log_p).pow(gamma_));
+    const at::Tensor loss = gamma_ == 0 ? log_p.neg() : log_p.neg().mul(power(missing(log_p), gamma_));
     return weighted(loss, inputs);
   }
 
@@ -95,9 +101,9 @@ class Focal : public LossDefinition {
     // d/dlog p of -(1-p)^γ log p, times the derivative of log p by the logits.
     const at::Tensor log_p = log_probability(inputs);
     const at::Tensor q = missing(log_p);
-    at::Tensor slope = q.pow(gamma_).neg();
+    at::Tensor slope = at::ones_like(q).neg();
     if (gamma_ != 0) {
-      slope = slope.add(q.pow(gamma_ - 1).mul(log_p.exp()).mul(log_p), gamma_);
+      slope = power(q, gamma_).neg().add(power(q, gamma_ - 1).mul(log_p.exp()).mul(log_p), gamma_);
     }
     slope = weighted(slope.mul(grad), inputs);
     if (binary(inputs)) {
@@ -122,6 +128,11 @@ class Focal : public LossDefinition {
 
   // 1 - p without cancellation where p is near 1.
   static at::Tensor missing(const at::Tensor& log_p) { return at::expm1(log_p).neg(); }
+
+  // q to a power, 0 and flat where q is 0: below 2 the slope of the slope is infinite there, and meets a factor of 0.
+  static at::Tensor power(const at::Tensor& q, double exponent) {
+    return at::where(q.eq(0), at::zeros_like(q), one_for_zero(q).pow(exponent));
+  }
 
   [[nodiscard]] at::Tensor weighted(const at::Tensor& loss, const Tensors& inputs) const {
     if (alpha_ < 0) {
@@ -205,14 +216,16 @@ class Contrastive : public LossDefinition {
     const at::Tensor difference = inputs[0].sub(inputs[1]);
     const at::Tensor d = distance(difference.pow(2).sum(1));
     const at::Tensor gap = at::clamp(d.neg().add(margin_), 0);
-    const at::Tensor scale = same.sub(same.neg().add(1).mul(gap).div(d)).mul(grad).unsqueeze(1);
+    const at::Tensor scale = same.sub(same.neg().add(1).mul(gap).div(one_for_zero(d))).mul(grad).unsqueeze(1);
     const at::Tensor slope = difference.mul(scale);
     return {needed[0] ? slope : at::Tensor(), needed[1] ? slope.neg() : at::Tensor(), at::Tensor()};
   }
 
  private:
-  // Of points that coincide the distance has no gradient: kept off zero, the difference of zero makes it zero.
-  static at::Tensor distance(const at::Tensor& squares) { return squares.clamp_min(1e-12).sqrt(); }
+  // Of points that coincide the distance has no gradient: taken as 0.
+  static at::Tensor distance(const at::Tensor& squares) {
+    return at::where(squares.eq(0), at::zeros_like(squares), one_for_zero(squares).sqrt());
+  }
 
   double margin_;
 };
@@ -221,7 +234,7 @@ class Triplet : public LossDefinition {
  public:
   explicit Triplet(const TripletOptions& options) : margin_(options.margin), p_(options.p), eps_(options.eps) {
     GRADWISE_CHECK(margin_ > 0, "triplet", "margin is ", margin_, ", allowed: > 0");
-    GRADWISE_CHECK(p_ >= 1, "triplet", "p is ", p_, ", allowed: >= 1");
+    GRADWISE_CHECK(p_ >= 1 && std::isfinite(p_), "triplet", "p is ", p_, ", allowed: >= 1 and finite");
     GRADWISE_CHECK(eps_ >= 0, "triplet", "eps is ", eps_, ", allowed: >= 0");
   }
   [[nodiscard]] const char* name() const override { return "triplet"; }
@@ -254,10 +267,8 @@ class Triplet : public LossDefinition {
   // The derivative of the distance by its first point.
   [[nodiscard]] at::Tensor slope(const at::Tensor& a, const at::Tensor& b) const {
     const at::Tensor difference = a.sub(b).add(eps_);
-    const at::Tensor d = difference.norm(p_, 1, /*keepdim=*/true);
-    const at::Tensor size = difference.abs();
-    const at::Tensor unit = p_ == 2 ? difference : difference.sign().mul(size.pow(p_ - 1));
-    return at::where(d.gt(0), unit.div(d.clamp_min(1e-38).pow(p_ - 1)), at::zeros_like(difference));
+    const at::Tensor unit = difference.div(one_for_zero(difference.norm(p_, 1, /*keepdim=*/true)));
+    return p_ == 2 ? unit : unit.sign().mul(unit.abs().pow(p_ - 1));
   }
 
   double margin_;
