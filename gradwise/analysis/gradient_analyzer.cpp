@@ -267,10 +267,12 @@ struct GradientAnalyzer::Impl {
     result.hessian.eigenvalue_errors.assign(spectrum.errors.begin(),
                                             spectrum.errors.begin() + static_cast<std::ptrdiff_t>(kept));
     result.hessian.smallest = spectrum.values.back();
-    const Estimate trace = hutchinson_trace(hessian, config.trace_vectors, config.seed);
+    const Estimate trace = hutchinson_trace(hessian, {.products = config.trace_vectors, .seed = config.seed});
     result.hessian.trace = trace.value;
     result.hessian.trace_error = trace.standard_error;
-    result.hessian.density = spectral_density({spectrum});
+    for (const DensityPoint& point : spectral_density({spectrum})) {
+      result.hessian.density.emplace_back(point.eigenvalue, point.density);
+    }
   }
 
   void remember(const GradientAnalysis& result, const at::Tensor& gradient) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "gradwise/autograd/operator_log.h"
+#include "gradwise/core/buffer_state.h"
 #include "gradwise/core/error.h"
 #include "gradwise/core/random_state.h"
 
@@ -28,28 +29,6 @@ template <std::size_t N>
 bool among(const std::array<std::string_view, N>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
-
-// Puts the buffers back: a forward pass over a bad batch spoils the statistics of batch norm.
-class BufferGuard {
- public:
-  explicit BufferGuard(const NamedParameters& buffers) : buffers_(buffers.tensors) {
-    for (const at::Tensor& buffer : buffers_) {
-      copies_.push_back(buffer.detach().clone());
-    }
-  }
-  ~BufferGuard() {
-    const at::NoGradGuard no_grad;
-    for (std::size_t i = 0; i < buffers_.size(); ++i) {
-      buffers_[i].copy_(copies_[i]);
-    }
-  }
-  BufferGuard(const BufferGuard&) = delete;
-  BufferGuard& operator=(const BufferGuard&) = delete;
-
- private:
-  std::vector<at::Tensor> buffers_;
-  std::vector<at::Tensor> copies_;
-};
 
 std::optional<NonfiniteOrigin> given(const char* phase, const std::string& name, const at::Tensor& tensor) {
   if (!tensor.defined()) {
@@ -163,7 +142,7 @@ std::optional<NonfiniteOrigin> find_nonfinite(const Model& model, const LossFunc
     return origin;
   }
   const RandomStateGuard random(input_data.device());
-  const BufferGuard buffers(model.buffers);
+  const BufferStateGuard buffers(model.buffers);
   const at::AutoGradMode with_gradients(true);
   at::Tensor loss;
   std::vector<at::Tensor> gradients;

@@ -11,8 +11,8 @@ namespace gradwise {
 /// gradient (Pearlmutter, "Fast Exact Multiplication by the Hessian", 1994). Gradients, buffers and random state stay
 /// as they were; the graph lives as long as the object, and dropout masks are those of its forward pass.
 ///
-/// Errors: no trainable parameter, a loss that is not a scalar or has no graph, an operator without a second
-/// derivative (when it is made).
+/// Errors: no trainable parameter, a loss that is not a scalar or has no graph; when a product is taken, an operator
+/// without a second derivative.
 class Hessian : public LinearOperator {
  public:
   Hessian(const Model& model, const LossFunction& loss_function, const at::Tensor& input_data,

@@ -1,15 +1,14 @@
 #include "gradwise/curvature/lanczos.h"
 
-#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/linalg_eigh.h>
-#include <ATen/ops/randn.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "gradwise/core/error.h"
+#include "gradwise/curvature/random_vectors.h"
 
 namespace gradwise {
 namespace {
@@ -52,26 +51,25 @@ bool settled(const LanczosResult& result, std::int64_t wanted, double tolerance)
 LanczosResult lanczos(const LinearOperator& matrix, std::int64_t wanted, const LanczosOptions& options) {
   GRADWISE_CHECK(wanted >= 1, "lanczos", "wanted is ", wanted, ", allowed: >= 1");
   GRADWISE_CHECK(options.steps >= 1, "lanczos", "steps is ", options.steps, ", allowed: >= 1");
-  at::Generator random = at::detail::createCPUGenerator(static_cast<std::uint64_t>(options.seed));
-  at::Tensor q = at::randn({matrix.size()}, random, at::kDouble).to(matrix.options().device());
+  RandomVectors random(matrix, options.seed);
+  at::Tensor q = random.on_sphere(1).select(1, 0);
   q = q.div(q.norm());
-  std::vector<at::Tensor> basis;
+  const std::int64_t most = std::min(options.steps, matrix.size());
+  const at::Tensor basis = at::empty({most, matrix.size()}, q.options());
   std::vector<double> diagonal;
   std::vector<double> off;
   LanczosResult result;
-  const std::int64_t most = std::min(options.steps, matrix.size());
-  while (std::ssize(diagonal) < most) {
-    at::Tensor next = matrix.apply(q.to(matrix.options())).to(at::kDouble);
-    basis.push_back(q);
+  for (std::int64_t step = 0; step < most; ++step) {
+    at::Tensor next = product(matrix, q);
+    basis.select(0, step).copy_(q);
     diagonal.push_back(next.dot(q).item<double>());
-    const at::Tensor all = at::stack(basis);
+    const at::Tensor all = basis.narrow(0, 0, step + 1);
     for (int pass = 0; pass < 2; ++pass) {
       next = next.sub(all.t().mv(all.mv(next)));
     }
     const double beta = next.norm().item<double>();
-    GRADWISE_CHECK(std::isfinite(beta), "lanczos", "product ", diagonal.size(), " is not finite");
     result = ritz_values(diagonal, off, beta);
-    result.products = std::ssize(diagonal);
+    result.products = step + 1;
     const double size = std::max(std::abs(result.values.front()), std::abs(result.values.back()));
     if (beta <= kExhausted * size || settled(result, wanted, options.tolerance)) {
       break;
@@ -82,9 +80,14 @@ LanczosResult lanczos(const LinearOperator& matrix, std::int64_t wanted, const L
   return result;
 }
 
-std::vector<std::pair<double, double>> spectral_density(const std::vector<LanczosResult>& runs) {
+std::vector<DensityPoint> spectral_density(const std::vector<LanczosResult>& runs) {
   constexpr int kPoints = 200;
-  GRADWISE_CHECK(!runs.empty() && !runs.front().values.empty(), "spectral_density", "there is no run of Lanczos");
+  GRADWISE_CHECK(!runs.empty(), "spectral_density", "there is no run of Lanczos");
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    GRADWISE_CHECK(!runs[i].values.empty() && runs[i].weights.size() == runs[i].values.size(), "spectral_density",
+                   "run ", i, " has ", runs[i].values.size(), " values and ", runs[i].weights.size(),
+                   " weights, allowed: as many, and one at least");
+  }
   double low = runs.front().values.back();
   double high = runs.front().values.front();
   for (const LanczosResult& run : runs) {
@@ -93,7 +96,7 @@ std::vector<std::pair<double, double>> spectral_density(const std::vector<Lanczo
   }
   const double range = high > low ? high - low : std::max(1e-12, std::abs(high));
   const double width = 0.01 * range;
-  std::vector<std::pair<double, double>> density;
+  std::vector<DensityPoint> density;
   for (int i = 0; i < kPoints; ++i) {
     const double x = low - 0.05 * range + 1.1 * range * i / (kPoints - 1);
     double sum = 0;
@@ -103,7 +106,7 @@ std::vector<std::pair<double, double>> spectral_density(const std::vector<Lanczo
         sum += run.weights[j] * std::exp(-0.5 * away * away);
       }
     }
-    density.emplace_back(x, sum / (width * std::sqrt(2 * M_PI) * static_cast<double>(runs.size())));
+    density.push_back({x, sum / (width * std::sqrt(2 * M_PI) * static_cast<double>(runs.size()))});
   }
   return density;
 }

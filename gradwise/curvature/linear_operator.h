@@ -24,4 +24,8 @@ class LinearOperator {
   [[nodiscard]] virtual at::Tensor apply_columns(const at::Tensor& columns) const;
 };
 
+/// The matrix times a vector or the columns of a matrix, taken in the operator's type and given as float64. Error of
+/// kind failure: a product that is not finite.
+[[nodiscard]] at::Tensor product(const LinearOperator& matrix, const at::Tensor& vectors);
+
 }  // namespace gradwise

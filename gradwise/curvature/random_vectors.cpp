@@ -3,21 +3,12 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
-#include <ATen/ops/stack.h>
 
 #include <cmath>
 
 #include "gradwise/core/error.h"
 
 namespace gradwise {
-
-at::Tensor LinearOperator::apply_columns(const at::Tensor& columns) const {
-  std::vector<at::Tensor> products;
-  for (const at::Tensor& column : columns.unbind(1)) {
-    products.push_back(apply(column.contiguous()));
-  }
-  return at::stack(products, 1);
-}
 
 RandomVectors::RandomVectors(const LinearOperator& matrix, std::int64_t seed)
     : size_(matrix.size()),
@@ -31,15 +22,6 @@ at::Tensor RandomVectors::signs() { return at::randint(2, {size_}, generator_, a
 at::Tensor RandomVectors::on_sphere(std::int64_t count) {
   const at::Tensor normal = at::randn({size_, count}, generator_, at::kDouble);
   return normal.div(normal.norm(2, 0)).mul(std::sqrt(static_cast<double>(size_))).to(device_);
-}
-
-at::Tensor product(const LinearOperator& matrix, const at::Tensor& vectors) {
-  const at::Tensor given = vectors.to(matrix.options().dtype());
-  const at::Tensor found = (given.dim() == 1 ? matrix.apply(given) : matrix.apply_columns(given)).to(at::kDouble);
-  if (!found.isfinite().all().item<bool>()) {
-    fail("curvature", "a product with the matrix is not finite");
-  }
-  return found;
 }
 
 }  // namespace gradwise

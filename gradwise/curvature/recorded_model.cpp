@@ -1,49 +1,59 @@
 #include "gradwise/curvature/recorded_model.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/zeros_like.h>
+#include <c10/util/Exception.h>
+#include <torch/csrc/autograd/autograd.h>
 
+#include <stdexcept>
+#include <string_view>
+
+#include "gradwise/autograd/functions/gradients.h"
 #include "gradwise/core/error.h"
-#include "gradwise/core/random_state.h"
 
 namespace gradwise {
+namespace {
 
-RecordedModel::RecordedModel(const char* place, const Model& model, const at::Tensor& input_data,
-                             const at::Tensor& target_data) {
-  for (const at::Tensor& tensor : model.parameters.tensors) {
-    if (tensor.requires_grad()) {
-      parameters.push_back(tensor);
-    }
-  }
-  GRADWISE_CHECK(!parameters.empty(), place, "no parameter of the model asks for a gradient");
-  const RandomStateGuard random(input_data.device());
-  std::vector<at::Tensor> buffers;
-  for (const at::Tensor& buffer : model.buffers.tensors) {
-    buffers.push_back(buffer.clone());
-  }
-  const at::AutoGradMode grad_mode(true);
-  output = model.forward({input_data, target_data, {}});
-  for (std::size_t i = 0; i < buffers.size(); ++i) {
-    at::Tensor(model.buffers.tensors[i]).data().copy_(buffers[i]);
-  }
+// An Error where LibTorch says that it has no formula.
+void check_has_derivative(const char* place, std::string_view message) {
+  GRADWISE_CHECK(message.find("is not implemented") == std::string_view::npos, place,
+                 "an operator of the model or the loss can't be differentiated as often as this takes: ", message);
 }
 
-at::Tensor RecordedModel::flattened(const std::vector<at::Tensor>& gradients) const {
-  std::vector<at::Tensor> parts;
-  for (std::size_t i = 0; i < gradients.size(); ++i) {
-    parts.push_back((gradients[i].defined() ? gradients[i] : at::zeros_like(parameters[i])).reshape({-1}));
-  }
-  return at::cat(parts);
+}  // namespace
+
+RecordedModel record_model(const char* place, const Model& model, const at::Tensor& input_data,
+                           const at::Tensor& target_data) {
+  RecordedModel recorded;
+  recorded.parameters = model.parameters.trainable().tensors;
+  GRADWISE_CHECK(!recorded.parameters.empty(), place, "no parameter of the model asks for a gradient");
+  const at::AutoGradMode grad_mode(true);
+  recorded.output = model.forward({input_data, target_data, {}});
+  return recorded;
 }
 
 at::Tensor checked_loss(const char* place, const LossFunction& loss_function, const at::Tensor& output,
-                        const at::Tensor& target_data) {
+                        const at::Tensor& target_data, const char* source) {
   const at::AutoGradMode grad_mode(true);
-  const at::Tensor loss = loss_function(output, target_data);
+  at::Tensor loss = loss_function(output, target_data);
   GRADWISE_CHECK(loss.numel() == 1, place, "the loss has ", loss.numel(), " elements, allowed: one");
-  GRADWISE_CHECK(loss.requires_grad(), place, "the loss does not depend on any parameter that asks for a gradient");
+  GRADWISE_CHECK(loss.requires_grad(), place, "the loss does not depend on ", source);
   return loss;
+}
+
+std::vector<at::Tensor> kept_gradients(const char* place, const at::Tensor& output,
+                                       const std::vector<at::Tensor>& inputs, const at::Tensor& weight,
+                                       bool create_graph) {
+  try {
+    return filled_with_zeros(torch::autograd::grad({output}, inputs, {weight}, /*retain_graph=*/true, create_graph,
+                                                   /*allow_unused=*/true),
+                             inputs);
+  } catch (const c10::Error& error) {
+    check_has_derivative(place, error.what_without_backtrace());
+    throw;
+  } catch (const std::runtime_error& error) {
+    check_has_derivative(place, error.what());
+    throw;
+  }
 }
 
 }  // namespace gradwise

@@ -6,21 +6,24 @@
 
 namespace gradwise {
 
-/// One forward pass of a model with its graph, as curvature's operators start from. Buffers and random state are as
-/// before when it is made.
+/// One forward pass of a model with its graph, as curvature's operators start from.
 struct RecordedModel {
   std::vector<at::Tensor> parameters;  ///< the trainable ones
   at::Tensor output;
-
-  /// `place` is the operator's, for errors. Error: no parameter asks for a gradient.
-  RecordedModel(const char* place, const Model& model, const at::Tensor& input_data, const at::Tensor& target_data);
-
-  /// Gradients by the parameters as one vector; undefined ones, of what the output does not depend on, count as 0.
-  [[nodiscard]] at::Tensor flattened(const std::vector<at::Tensor>& gradients) const;
 };
 
-/// The loss of an output. Errors: not a scalar, no graph.
+/// `place` is the operator's, for errors. Error: no parameter asks for a gradient.
+[[nodiscard]] RecordedModel record_model(const char* place, const Model& model, const at::Tensor& input_data,
+                                         const at::Tensor& target_data);
+
+/// The loss of an output. Errors: not a scalar; no graph: it does not depend on `source`, in words.
 [[nodiscard]] at::Tensor checked_loss(const char* place, const LossFunction& loss_function, const at::Tensor& output,
-                                      const at::Tensor& target_data);
+                                      const at::Tensor& target_data, const char* source);
+
+/// Gradients of an output, weighted by a tensor of its shape (undefined: it is a scalar); zeros where it does not
+/// depend on an input. The graph is kept. Error: an operator that lacks the derivative.
+[[nodiscard]] std::vector<at::Tensor> kept_gradients(const char* place, const at::Tensor& output,
+                                                     const std::vector<at::Tensor>& inputs, const at::Tensor& weight,
+                                                     bool create_graph);
 
 }  // namespace gradwise

@@ -4,6 +4,7 @@
 #include <ATen/ops/linalg_qr.h>
 #include <ATen/ops/linalg_solve_triangular.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -15,8 +16,24 @@ namespace gradwise {
 namespace {
 
 Estimate mean_of(const at::Tensor& samples, std::int64_t products) {
-  const auto m = static_cast<double>(samples.numel());
-  return {samples.mean().item<double>(), samples.std().item<double>() / std::sqrt(m), samples.numel(), products};
+  const std::int64_t m = samples.numel();
+  // A single sample spans a matrix of one row: it is exact.
+  const double deviation = m > 1 ? samples.std().item<double>() : 0;
+  return {samples.mean().item<double>(), deviation / std::sqrt(static_cast<double>(m)), m, products};
+}
+
+// Relative rounding of the operator's products, which are given as float64 whatever they were made in.
+double epsilon_of(const LinearOperator& matrix) {
+  switch (matrix.options().dtype().toScalarType()) {
+    case at::kFloat:
+      return std::numeric_limits<float>::epsilon();
+    case at::kHalf:
+      return 0x1p-10;
+    case at::kBFloat16:
+      return 0x1p-7;
+    default:
+      return std::numeric_limits<double>::epsilon();
+  }
 }
 
 // diag(Aᵀ B): inner products of columns.
@@ -32,18 +49,17 @@ at::Tensor own_directions(const at::Tensor& r) {
   return s.div(s.norm(2, 0));
 }
 
-bool rank_deficient(const at::Tensor& r) {
+bool rank_deficient(const at::Tensor& r, double epsilon) {
   const at::Tensor diagonal = r.diagonal().abs();
   return diagonal.min().item<double>() <=
-         std::numeric_limits<double>::epsilon() * static_cast<double>(r.size(0)) * 10 * diagonal.max().item<double>();
+         epsilon * static_cast<double>(r.size(0)) * 10 * diagonal.max().item<double>();
 }
 
 }  // namespace
 
 Estimate hutch_plus_plus(const LinearOperator& matrix, const TraceOptions& options) {
-  const std::int64_t k = options.products / 3;
-  GRADWISE_CHECK(options.products >= 6 && k <= matrix.size(), "hutch_plus_plus", "products is ", options.products,
-                 ", allowed: 6 ... ", 3 * matrix.size());
+  GRADWISE_CHECK(options.products >= 6, "hutch_plus_plus", "products is ", options.products, ", allowed: >= 6");
+  const std::int64_t k = std::min(options.products / 3, matrix.size());
   RandomVectors random(matrix, options.seed);
   const auto [Q, R] = at::linalg_qr(product(matrix, random.on_sphere(k)));
   const double exact = Q.mul(product(matrix, Q)).sum().item<double>();
@@ -56,16 +72,15 @@ Estimate hutch_plus_plus(const LinearOperator& matrix, const TraceOptions& optio
 
 Estimate xtrace(const LinearOperator& matrix, const TraceOptions& options) {
   const auto n = static_cast<double>(matrix.size());
-  const std::int64_t k = options.products / 2;
-  GRADWISE_CHECK(options.products >= 4 && k <= matrix.size(), "xtrace", "products is ", options.products,
-                 ", allowed: 4 ... ", 2 * matrix.size());
+  GRADWISE_CHECK(options.products >= 4, "xtrace", "products is ", options.products, ", allowed: >= 4");
+  const std::int64_t k = std::min(options.products / 2, matrix.size());
   RandomVectors random(matrix, options.seed);
   const at::Tensor Omega = random.on_sphere(k);
   const auto [Q, R] = at::linalg_qr(product(matrix, Omega));
   const at::Tensor Z = product(matrix, Q);
   const at::Tensor H = Q.t().matmul(Z);
   const at::Tensor trace = H.trace();
-  if (rank_deficient(R)) {
+  if (rank_deficient(R, epsilon_of(matrix))) {
     return {trace.item<double>(), 0, k, 2 * k};  // the range of the sketch is that of the matrix
   }
   const at::Tensor W = Q.t().matmul(Omega);
@@ -87,25 +102,30 @@ Estimate xtrace(const LinearOperator& matrix, const TraceOptions& options) {
 
 Estimate xnystrace(const LinearOperator& matrix, const TraceOptions& options) {
   const auto n = static_cast<double>(matrix.size());
-  const std::int64_t m = options.products;
-  GRADWISE_CHECK(m >= 2 && m <= matrix.size(), "xnystrace", "products is ", m, ", allowed: 2 ... ", matrix.size());
+  GRADWISE_CHECK(options.products >= 2, "xnystrace", "products is ", options.products, ", allowed: >= 2");
+  const std::int64_t m = std::min(options.products, matrix.size());
   RandomVectors random(matrix, options.seed);
   const at::Tensor Omega = random.on_sphere(m);
   const at::Tensor products = product(matrix, Omega);
+  const double norm = products.norm().item<double>();
+  if (norm == 0) {
+    return {0, 0, m, m};
+  }
   // A shift keeps Cholesky from stumbling over eigenvalues that rounding has made negative; its trace is known.
-  double shift = 10 * std::numeric_limits<double>::epsilon() * products.norm().item<double>() / std::sqrt(n);
+  const double least = 10 * epsilon_of(matrix);
+  double shift = 0;
   at::Tensor Y;
   at::Tensor C;
-  for (int attempt = 0;; ++attempt, shift *= 1000) {
+  for (double relative = least; !C.defined(); relative *= 100) {
+    if (relative > std::sqrt(10 * least)) {
+      fail("xnystrace", "the matrix is not positive semi-definite, allowed for it: xtrace");
+    }
+    shift = relative * norm / std::sqrt(n);
     Y = products.add(Omega, shift);
     const at::Tensor H = Omega.t().matmul(Y);
     const auto [factor, info] = at::linalg_cholesky_ex(H.add(H.t()).mul(0.5), /*upper=*/true);
     if (info.item<int>() == 0) {
       C = factor;
-      break;
-    }
-    if (attempt == 2) {
-      fail("xnystrace", "the matrix is not positive semi-definite, allowed for it: xtrace");
     }
   }
   const auto [Q, R] = at::linalg_qr(Y);

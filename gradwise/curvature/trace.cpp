@@ -1,38 +1,30 @@
 #include "gradwise/curvature/trace.h"
 
-#include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "gradwise/core/error.h"
 #include "gradwise/curvature/random_vectors.h"
 
 namespace gradwise {
+namespace {
 
-Estimate hutchinson_trace(const LinearOperator& matrix, std::int64_t vectors, std::int64_t seed) {
-  GRADWISE_CHECK(vectors >= 2, "hutchinson_trace", "vectors is ", vectors, ", allowed: >= 2");
-  RandomVectors random(matrix, seed);
-  double sum = 0;
-  double squares = 0;
-  for (std::int64_t i = 0; i < vectors; ++i) {
-    const at::Tensor signs = random.signs();
-    const double sample = signs.dot(product(matrix, signs)).item<double>();
-    sum += sample;
-    squares += sample * sample;
-  }
-  const auto n = static_cast<double>(vectors);
-  const double mean = sum / n;
-  const double variance = std::max(0.0, (squares - n * mean * mean) / (n - 1));
-  return {mean, std::sqrt(variance / n), vectors, vectors};
-}
+// Of samples, element by element.
+struct Mean {
+  at::Tensor value;
+  at::Tensor standard_error;
+};
 
-DiagonalEstimate hutchinson_diagonal(const LinearOperator& matrix, const TraceOptions& options) {
-  GRADWISE_CHECK(options.products >= 2, "hutchinson_diagonal", "products is ", options.products, ", allowed: >= 2");
+// What `sample_of` makes of random signs and their products, by Welford's recurrence.
+Mean mean_over_signs(const char* place, const LinearOperator& matrix, const TraceOptions& options,
+                     const std::function<at::Tensor(const at::Tensor& signs, const at::Tensor& product)>& sample_of) {
+  GRADWISE_CHECK(options.products >= 2, place, "products is ", options.products, ", allowed: >= 2");
   RandomVectors random(matrix, options.seed);
   at::Tensor mean;
-  at::Tensor deviations;  // Welford's sum of squares
+  at::Tensor deviations;  // the sum of their squares
   for (std::int64_t i = 0; i < options.products; ++i) {
     const at::Tensor signs = random.signs();
-    const at::Tensor sample = signs.mul(product(matrix, signs));
+    const at::Tensor sample = sample_of(signs, product(matrix, signs));
     if (i == 0) {
       mean = sample;
       deviations = sample.mul(0);
@@ -43,7 +35,23 @@ DiagonalEstimate hutchinson_diagonal(const LinearOperator& matrix, const TraceOp
     deviations = deviations.add(distance.mul(sample.sub(mean)));
   }
   const auto n = static_cast<double>(options.products);
-  return {mean, deviations.div(n * (n - 1)).sqrt(), options.products};
+  return {mean, deviations.div(n * (n - 1)).sqrt()};
+}
+
+}  // namespace
+
+Estimate hutchinson_trace(const LinearOperator& matrix, const TraceOptions& options) {
+  const Mean found =
+      mean_over_signs("hutchinson_trace", matrix, options,
+                      [](const at::Tensor& signs, const at::Tensor& product) { return signs.dot(product); });
+  return {found.value.item<double>(), found.standard_error.item<double>(), options.products, options.products};
+}
+
+DiagonalEstimate hutchinson_diagonal(const LinearOperator& matrix, const TraceOptions& options) {
+  const Mean found =
+      mean_over_signs("hutchinson_diagonal", matrix, options,
+                      [](const at::Tensor& signs, const at::Tensor& product) { return signs.mul(product); });
+  return {found.value, found.standard_error, options.products};
 }
 
 }  // namespace gradwise

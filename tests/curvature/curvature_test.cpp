@@ -1,14 +1,21 @@
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/diag.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/igamma.h>
 #include <ATen/ops/linalg_eigvalsh.h>
 #include <ATen/ops/mse_loss.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/rand_like.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
+#include <stdexcept>
 
+#include "gradwise/autograd/transforms/jacobian.h"
 #include "gradwise/core/random_state.h"
 #include "gradwise/curvature/hessian.h"
 #include "gradwise/curvature/lanczos.h"
@@ -22,10 +29,6 @@ at::Tensor symmetric(std::int64_t n) {
   seed_everything(3);
   const at::Tensor a = at::randn({n, n}, at::kDouble);
   return a.add(a.t());
-}
-
-double squared_error_of(const at::Tensor& w, const at::Tensor& x, const at::Tensor& y) {
-  return at::mse_loss(x.matmul(w).tanh(), y).item<double>();
 }
 
 TEST(Lanczos, FindsTheEndsOfTheSpectrum) {
@@ -58,6 +61,17 @@ TEST(Lanczos, EndsWhereTheSpaceDoes) {
   EXPECT_NEAR(found.values[1], 2, 1e-12);
 }
 
+TEST(Lanczos, SaysWhatItCannotTake) {
+  const Dense matrix(symmetric(4));
+  EXPECT_ERROR_WITH("[lanczos] wanted is 0, allowed: >= 1", lanczos(matrix, 0));
+  EXPECT_ERROR_WITH("[lanczos] steps is 0, allowed: >= 1", lanczos(matrix, 1, {.steps = 0}));
+  EXPECT_ERROR_WITH("the operator has no rows", lanczos(Dense(at::zeros({0, 0}, at::kDouble))));
+  EXPECT_ERROR_WITH("a product with the matrix is not finite", lanczos(Dense(at::full({4, 4}, NAN, at::kDouble))));
+  EXPECT_ERROR_WITH("[spectral_density] there is no run of Lanczos", spectral_density({}));
+  EXPECT_ERROR_WITH("[spectral_density] run 1 has 0 values",
+                    spectral_density({lanczos(matrix), LanczosResult{}}));
+}
+
 TEST(Lanczos, WeightsAreAQuadrature) {
   const LanczosResult found = lanczos(Dense(symmetric(50)), 1, {.steps = 20, .tolerance = 0});
   double sum = 0;
@@ -68,12 +82,12 @@ TEST(Lanczos, WeightsAreAQuadrature) {
   double area = 0;
   const auto density = spectral_density({found});
   for (std::size_t i = 1; i < density.size(); ++i) {
-    area += 0.5 * (density[i].second + density[i - 1].second) * (density[i].first - density[i - 1].first);
+    area += 0.5 * (density[i].density + density[i - 1].density) * (density[i].eigenvalue - density[i - 1].eigenvalue);
   }
   EXPECT_NEAR(area, 1, 0.02);
 }
 
-TEST(Hessian, EqualsFiniteDifferences) {
+TEST(Hessian, EqualsTheTransform) {
   seed_everything(5);
   const at::Tensor x = at::randn({7, 4}, at::kDouble);
   const at::Tensor y = at::randn({7, 2}, at::kDouble);
@@ -81,23 +95,69 @@ TEST(Hessian, EqualsFiniteDifferences) {
   Model model;
   model.parameters.add("w", w);
   model.forward = [w](const Batch& batch) { return batch.input.matmul(w).tanh(); };
-  const Hessian hessian(model, [](const at::Tensor& o, const at::Tensor& t) { return at::mse_loss(o, t); }, x, y);
+  const Hessian matrix(model, [](const at::Tensor& o, const at::Tensor& t) { return at::mse_loss(o, t); }, x, y);
+  const TensorFunction loss = [&](const Tensors& in) { return Tensors{at::mse_loss(x.matmul(in[0]).tanh(), y)}; };
+  const at::Tensor full = hessian(loss)({w.detach()})[0].reshape({8, 8});
   const at::Tensor v = at::randn({8}, at::kDouble);
-  const at::Tensor product = hessian.apply(v);
-  constexpr double kStep = 1e-5;
-  for (std::int64_t i = 0; i < 8; ++i) {
-    at::Tensor e = at::zeros({8}, at::kDouble);
-    e[i] = kStep;
-    const at::Tensor base = w.detach();
-    const auto along = [&](const at::Tensor& shift) {  // derivative along v at w + shift
-      const at::Tensor d = v.mul(kStep).view({4, 2});
-      const at::Tensor at_shift = base.add(shift.view({4, 2}));
-      return (squared_error_of(at_shift.add(d), x, y) - squared_error_of(at_shift.sub(d), x, y)) / (2 * kStep);
-    };
-    EXPECT_NEAR(product[i].item<double>(), (along(e) - along(e.neg())) / (2 * kStep), 1e-4);
-  }
+  EXPECT_TRUE(matrix.apply(v).allclose(full.mv(v), 1e-10, 1e-12));
+  EXPECT_TRUE(matrix.gradient().allclose(grad(loss)({w.detach()})[0].flatten(), 1e-10, 1e-12));
   EXPECT_FALSE(w.grad().defined());
-  EXPECT_ERROR_WITH("the vector has the shape [3], allowed: [8]", hessian.apply(at::zeros({3}, at::kDouble)));
+  EXPECT_ERROR_WITH("the vector has the shape [3], allowed: [8]", matrix.apply(at::zeros({3}, at::kDouble)));
+}
+
+TEST(Hessian, LeavesBuffersAndRandomState) {
+  const at::Tensor w = at::randn({3, 3}).requires_grad_();
+  const at::Tensor count = at::zeros({1});
+  Model model;
+  model.parameters.add("w", w);
+  model.buffers.add("count", count);
+  model.forward = [w, count](const Batch& batch) {
+    count.add_(1);
+    return batch.input.matmul(w);
+  };
+  const at::Tensor x = at::randn({2, 3});
+  const LossFunction random = [](const at::Tensor& o, const at::Tensor&) {
+    return o.square().mul(at::rand_like(o)).sum();
+  };
+  seed_everything(1);
+  const double untouched = at::randn({1}).item<double>();
+  seed_everything(1);
+  const Hessian made(model, random, x, x);
+  EXPECT_EQ(at::randn({1}).item<double>(), untouched);
+  EXPECT_EQ(count.item<double>(), 0);
+
+  const LossFunction broken = [](const at::Tensor& o, const at::Tensor&) -> at::Tensor {
+    (void)at::rand_like(o);
+    throw std::runtime_error("passing");
+  };
+  seed_everything(1);
+  EXPECT_THROW(Hessian(model, broken, x, x), std::runtime_error);
+  EXPECT_EQ(at::randn({1}).item<double>(), untouched);
+  EXPECT_EQ(count.item<double>(), 0);
+}
+
+// Its slope has no formula for its own derivative.
+class DifferentiableOnce : public torch::autograd::Function<DifferentiableOnce> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x) {
+    context->save_for_backward({x});
+    return x.square();
+  }
+  static Tensors backward(torch::autograd::AutogradContext* context, const Tensors& grads) {
+    const at::Tensor x = context->get_saved_variables()[0];
+    return {grads[0].mul(at::igamma(x.square().add(1), at::ones_like(x)))};
+  }
+};
+
+TEST(Hessian, NamesAnOperatorWithoutASecondDerivative) {
+  const at::Tensor w = at::randn({3}, at::kDouble).requires_grad_();
+  Model model;
+  model.parameters.add("w", w);
+  model.forward = [w](const Batch&) { return DifferentiableOnce::apply(w); };
+  const at::Tensor x = at::zeros({3}, at::kDouble);
+  const Hessian matrix(model, [](const at::Tensor& o, const at::Tensor&) { return o.sum(); }, x, x);
+  EXPECT_ERROR_WITH("[hessian] an operator of the model or the loss can't be differentiated as often as this takes",
+                    matrix.apply(x));
 }
 
 TEST(Hessian, NeedsAScalarLossWithAGraph) {

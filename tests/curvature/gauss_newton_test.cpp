@@ -76,6 +76,7 @@ TEST(GaussNewton, OfALinearModelIsTheHessian) {
 }
 
 TEST(GaussNewton, SaysWhatItCannotTake) {
+  seed_everything(10);
   const Net net;
   const GaussNewton matrix(net.model(), kCrossEntropy, net.x, net.classes);
   EXPECT_ERROR_WITH("[gauss_newton] the vector has the shape [3], allowed: [24]",
@@ -83,6 +84,10 @@ TEST(GaussNewton, SaysWhatItCannotTake) {
   EXPECT_ERROR_WITH(
       "[gauss_newton] the loss has 18 elements",
       GaussNewton(net.model(), [](const at::Tensor& o, const at::Tensor&) { return o.mul(2); }, net.x, net.classes));
+  EXPECT_ERROR_WITH("[gauss_newton] the loss does not depend on the model's output",
+                    GaussNewton(
+                        net.model(), [](const at::Tensor& o, const at::Tensor&) { return o.detach().sum(); }, net.x,
+                        net.classes));
   Model frozen = net.model();
   frozen.parameters = {};
   EXPECT_ERROR_WITH("[gauss_newton] no parameter of the model asks for a gradient",

@@ -23,8 +23,8 @@ struct GradcheckOptions {
 ///
 /// The inputs should be float64, for the tolerances are made for it; others are perturbed as they are. Inputs, and
 /// their gradients, are as before when it returns. Returns true; an Error of kind failure with both Jacobians where a
-/// check fails. Errors of usage: no function, no input asks for a gradient, complex or sparse tensors, inputs whose elements
-/// overlap in memory.
+/// check fails. Errors of usage: no function, no input asks for a gradient, complex or sparse tensors, inputs whose
+/// elements overlap in memory.
 bool gradcheck(const TensorFunction& function, const Tensors& inputs, const GradcheckOptions& options = {});
 
 /// The same of the gradients: `function`'s vector-Jacobian product as a function of inputs and `grad_outputs` (empty:
