@@ -35,8 +35,7 @@ at::Tensor GaussNewton::apply(const at::Tensor& vector) const {
   };
   const at::Tensor J_v = times(transposed_, cotangent_, vector);
   const at::Tensor H_J_v = times(loss_gradient_, output_, J_v);
-  return flattened(
-      kept_gradients("gauss_newton", model_.output, model_.parameters, H_J_v, /*create_graph=*/false));
+  return flattened(kept_gradients("gauss_newton", model_.output, model_.parameters, H_J_v, /*create_graph=*/false));
 }
 
 }  // namespace gradwise

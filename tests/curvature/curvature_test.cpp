@@ -68,8 +68,7 @@ TEST(Lanczos, SaysWhatItCannotTake) {
   EXPECT_ERROR_WITH("the operator has no rows", lanczos(Dense(at::zeros({0, 0}, at::kDouble))));
   EXPECT_ERROR_WITH("a product with the matrix is not finite", lanczos(Dense(at::full({4, 4}, NAN, at::kDouble))));
   EXPECT_ERROR_WITH("[spectral_density] there is no run of Lanczos", spectral_density({}));
-  EXPECT_ERROR_WITH("[spectral_density] run 1 has 0 values",
-                    spectral_density({lanczos(matrix), LanczosResult{}}));
+  EXPECT_ERROR_WITH("[spectral_density] run 1 has 0 values", spectral_density({lanczos(matrix), LanczosResult{}}));
 }
 
 TEST(Lanczos, WeightsAreAQuadrature) {

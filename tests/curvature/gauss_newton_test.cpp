@@ -84,10 +84,9 @@ TEST(GaussNewton, SaysWhatItCannotTake) {
   EXPECT_ERROR_WITH(
       "[gauss_newton] the loss has 18 elements",
       GaussNewton(net.model(), [](const at::Tensor& o, const at::Tensor&) { return o.mul(2); }, net.x, net.classes));
+  const LossFunction constant = [](const at::Tensor& o, const at::Tensor&) { return o.detach().sum(); };
   EXPECT_ERROR_WITH("[gauss_newton] the loss does not depend on the model's output",
-                    GaussNewton(
-                        net.model(), [](const at::Tensor& o, const at::Tensor&) { return o.detach().sum(); }, net.x,
-                        net.classes));
+                    GaussNewton(net.model(), constant, net.x, net.classes));
   Model frozen = net.model();
   frozen.parameters = {};
   EXPECT_ERROR_WITH("[gauss_newton] no parameter of the model asks for a gradient",

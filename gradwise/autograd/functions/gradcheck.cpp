@@ -15,7 +15,6 @@
 #include <optional>
 #include <sstream>
 #include <string>
-#include <utility>
 
 #include "gradwise/core/error.h"
 

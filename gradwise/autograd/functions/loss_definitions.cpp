@@ -39,7 +39,7 @@ void check_classes(const char* place, const Tensors& inputs) {
                  ", allowed: int64 classes");
 }
 
-// 1 in place of 0: for divisors and roots whose value there does not count, or does as 0.
+// 1 in place of 0: for divisors and roots where what becomes of 0 does not count.
 at::Tensor one_for_zero(const at::Tensor& tensor) { return at::where(tensor.eq(0), at::ones_like(tensor), tensor); }
 
 class Huber : public LossDefinition {
