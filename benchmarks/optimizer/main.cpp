@@ -51,8 +51,11 @@ int run(int argc, char** argv) {
   }
   const int calls = static_cast<int>(std::max(1.0, 2e7 / elements));  // short steps are timed several at once
   constexpr std::int64_t kCopied = 1L << 29;
-  nlohmann::json result{{"shapes", shapes_name}, {"tensors", shapes.size()}, {"elements", elements},
-                        {"threads", threads},    {"copied_bytes", kCopied}};
+  nlohmann::json result{{"shapes", shapes_name},
+                        {"tensors", shapes.size()},
+                        {"elements", elements},
+                        {"threads", threads},
+                        {"copied_bytes", kCopied}};
   (void)gradwise::bench::copy_seconds(kCopied);
   for (int round = 0; round < repeats; ++round) {
     result["copy"].push_back(gradwise::bench::copy_seconds(kCopied));

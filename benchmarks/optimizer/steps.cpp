@@ -94,8 +94,8 @@ std::function<void()> aten_fused(const Shapes& shapes, bool alone, bool statisti
 
 std::function<void()> libtorch(const Shapes& shapes) {
   auto tensors = std::make_shared<Tensors>(shapes);
-  auto optimizer = std::make_shared<torch::optim::AdamW>(tensors->weights,
-                                                         torch::optim::AdamWOptions(kRate).weight_decay(kDecay));
+  auto optimizer =
+      std::make_shared<torch::optim::AdamW>(tensors->weights, torch::optim::AdamWOptions(kRate).weight_decay(kDecay));
   return [tensors, optimizer] {
     torch::nn::utils::clip_grad_norm_(tensors->weights, 1.0);
     optimizer->step();
@@ -107,8 +107,8 @@ std::function<void()> libtorch(const Shapes& shapes) {
 }  // namespace
 
 const std::vector<std::string>& step_kinds() {
-  static const std::vector<std::string> kinds{"ours",       "ours_norm_known",  "ours_bf16_state", "aten_fused",
-                                              "aten_fused_stats", "aten_fused_alone", "libtorch"};
+  static const std::vector<std::string> kinds{
+      "ours", "ours_norm_known", "ours_bf16_state", "aten_fused", "aten_fused_stats", "aten_fused_alone", "libtorch"};
   return kinds;
 }
 

@@ -8,7 +8,7 @@
 namespace gradwise {
 namespace {
 
-constexpr int kSteadySteps = 30;  // more than any of these rules wants to see
+constexpr int kSteadySteps = 30;     // more than any of these rules wants to see
 constexpr int kSettledAfter = 1000;  // steps: rules that give a training time to settle need wait no more
 
 ParameterReading reading_of(const ParameterGradient& p) {

@@ -76,7 +76,8 @@ at::Tensor saturated_of(const SavedActivation& saved, const at::Tensor& x) {
 at::Tensor read_on_host(const SavedActivation& saved, const at::Tensor& x, bool channels) {
   const kernels::Moments m = moments_of(x);
   const auto count = static_cast<double>(m.count);
-  const auto number = [](double value) { return at::full({}, value, at::kFloat); };
+  // By way of float64: a variance beyond float32 becomes infinite, not an error.
+  const auto number = [](double value) { return at::full({}, value, at::kDouble).to(at::kFloat); };
   const double zeros = saved.op == "relu" ? static_cast<double>(m.zeros) / count : std::nan("");
   return at::stack({number(zeros), dead_of(saved, x, channels), saturated_of(saved, x),
                     number(static_cast<double>(m.nans + m.infs) / count), number(m.mean()), number(m.variance())});

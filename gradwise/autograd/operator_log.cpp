@@ -179,11 +179,11 @@ class OperatorLog::Record : public c10::DebugInfoBase {
 struct OperatorLog::Scope {
   explicit Scope(std::shared_ptr<Record> record)
       : guard(kLogKind, std::move(record)),
-        handle(at::addThreadLocalCallback(
-            at::RecordFunctionCallback(Record::begin, Record::end)
-                .needsInputs(true)
-                .needsOutputs(true)
-                .scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}))) {}
+        handle(
+            at::addThreadLocalCallback(at::RecordFunctionCallback(Record::begin, Record::end)
+                                           .needsInputs(true)
+                                           .needsOutputs(true)
+                                           .scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}))) {}
   ~Scope() { at::removeCallback(handle); }
   Scope(const Scope&) = delete;
   Scope& operator=(const Scope&) = delete;

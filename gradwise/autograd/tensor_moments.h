@@ -10,8 +10,8 @@
 
 namespace gradwise {
 
-/// Moments of a tensor that the kernels can read, dense or sparse; allocates only for a sparse one, or one that does not
-/// fill its memory. Large tensors are read by all of ATen's threads; the figures do not depend on their number.
+/// Moments of a tensor that the kernels can read, dense or sparse; allocates only for a sparse one, or one that does
+/// not fill its memory. Large tensors are read by all of ATen's threads; the figures do not depend on their number.
 [[nodiscard]] kernels::Moments moments_of(const at::Tensor& tensor);
 void add_to_histogram(const at::Tensor& gradient, kernels::Histogram& histogram);
 /// A sketch of a gradient that the kernels can read; a sparse one is made dense for it.

@@ -17,8 +17,8 @@ GaussNewton::GaussNewton(const Model& model, const LossFunction& loss_function, 
   GRADWISE_CHECK(model_.output.requires_grad(), "gauss_newton",
                  "the output does not depend on any parameter that asks for a gradient");
   cotangent_ = at::zeros_like(model_.output.detach()).requires_grad_();
-  transposed_ = flattened(
-      kept_gradients("gauss_newton", model_.output, model_.parameters, cotangent_, /*create_graph=*/true));
+  transposed_ =
+      flattened(kept_gradients("gauss_newton", model_.output, model_.parameters, cotangent_, /*create_graph=*/true));
   output_ = model_.output.detach().requires_grad_();
   const at::Tensor loss = checked_loss("gauss_newton", loss_function, output_, target_data, "the model's output");
   loss_gradient_ = kept_gradients("gauss_newton", loss, {output_}, {}, /*create_graph=*/true).front();

@@ -14,8 +14,8 @@ Hessian::Hessian(const Model& model, const LossFunction& loss_function, const at
   const RandomStateGuard random(input_data.device());
   const BufferStateGuard buffers(model.buffers);
   model_ = record_model("hessian", model, input_data, target_data);
-  const at::Tensor loss = checked_loss("hessian", loss_function, model_.output, target_data,
-                                       "any parameter that asks for a gradient");
+  const at::Tensor loss =
+      checked_loss("hessian", loss_function, model_.output, target_data, "any parameter that asks for a gradient");
   graph_gradient_ = flattened(kept_gradients("hessian", loss, model_.parameters, {}, /*create_graph=*/true));
   gradient_ = graph_gradient_.detach();
 }

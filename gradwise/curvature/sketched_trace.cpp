@@ -51,8 +51,7 @@ at::Tensor own_directions(const at::Tensor& r) {
 
 bool rank_deficient(const at::Tensor& r, double epsilon) {
   const at::Tensor diagonal = r.diagonal().abs();
-  return diagonal.min().item<double>() <=
-         epsilon * static_cast<double>(r.size(0)) * 10 * diagonal.max().item<double>();
+  return diagonal.min().item<double>() <= epsilon * static_cast<double>(r.size(0)) * 10 * diagonal.max().item<double>();
 }
 
 }  // namespace

@@ -11,7 +11,7 @@
 
 // Whether the instruction set converts float16 by itself; Highway's stand-in turns infinities and NaN into numbers.
 #undef GRADWISE_FLOAT16_IN_SOFTWARE
-#define GRADWISE_FLOAT16_IN_SOFTWARE                                                           \
+#define GRADWISE_FLOAT16_IN_SOFTWARE                                                                          \
   (HWY_TARGET == HWY_SSE2 || HWY_TARGET == HWY_SSSE3 || HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_EMU128 || \
    HWY_TARGET == HWY_SCALAR)
 

@@ -36,8 +36,12 @@ struct Lines {
 template <class T, class State = T>
 HWY_INLINE Lines<T, State> lines_of(const UpdateMemory& memory) {
   const auto line = [](void* data) { return static_cast<State*>(data); };
-  return {static_cast<T*>(memory.weights), static_cast<const T*>(memory.gradient), line(memory.first),
-          line(memory.second),             line(memory.third),                     static_cast<T*>(memory.average)};
+  return {static_cast<T*>(memory.weights),
+          static_cast<const T*>(memory.gradient),
+          line(memory.first),
+          line(memory.second),
+          line(memory.third),
+          static_cast<T*>(memory.average)};
 }
 
 // How lines of 16 bits are rounded; `begin`: place of the lines' first element in the tensor.

@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include "gradwise/core/error.h"
 #include "gradwise/autograd/tensor_moments.h"
+#include "gradwise/core/error.h"
 
 namespace gradwise {
 namespace {

@@ -26,7 +26,8 @@ AutogradOptimizer::Impl::Impl(Model m, std::unique_ptr<torch::optim::Optimizer> 
                  options.precision, "\"");
   if (fused != nullptr) {
     for (const at::Tensor& parameter : fused->ordered_parameters()) {
-      const auto place = std::ranges::find_if(trainable.tensors, [&](const at::Tensor& t) { return t.is_same(parameter); });
+      const auto place =
+          std::ranges::find_if(trainable.tensors, [&](const at::Tensor& t) { return t.is_same(parameter); });
       GRADWISE_CHECK(place != trainable.tensors.end(), "optimizer",
                      "the optimizer holds a parameter that is none of the model's, of shape ", parameter.sizes());
       fused_order.push_back(static_cast<std::size_t>(place - trainable.tensors.begin()));

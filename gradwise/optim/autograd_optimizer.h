@@ -102,8 +102,8 @@ class AutogradOptimizer {
   /// where the window is shorter than was announced.
   [[nodiscard]] double gradient_scale() const;
 
-  /// Brings this average up to date after each update from now on, in the optimizer's own pass where it has one. It must
-  /// outlive the optimizer; a null pointer ends it.
+  /// Brings this average up to date after each update from now on, in the optimizer's own pass where it has one. It
+  /// must outlive the optimizer; a null pointer ends it.
   void set_average(ExponentialMovingAverage* average);
 
   /// Whether updates are measured as they are made: the parameters are on the CPU, the optimizer is Gradwise's.

@@ -26,7 +26,8 @@ namespace {
 using Tensors = std::vector<at::Tensor>;
 
 void fused_adam(const FusedOptions& o, std::int64_t step, const ComposedStep& t) {
-  const Tensors steps(t.parameters.size(), at::full({}, static_cast<double>(step), t.parameters.front().options().dtype(at::kFloat)));
+  const Tensors steps(t.parameters.size(),
+                      at::full({}, static_cast<double>(step), t.parameters.front().options().dtype(at::kFloat)));
   const auto update = o.decoupled ? &at::_ops::_fused_adamw_::call : &at::_ops::_fused_adam_::call;
   update(t.parameters, t.gradients, t.first, t.second, t.third, steps, o.lr, o.beta1, o.beta2, o.weight_decay, o.eps,
          o.amsgrad, o.maximize, /*grad_scale=*/{}, /*found_inf=*/{});

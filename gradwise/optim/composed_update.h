@@ -17,13 +17,13 @@ struct ComposedStep {
   std::vector<at::Tensor> third;
 };
 
-/// The update by ATen's foreach operators, in the order of torch.optim's `_single_tensor_*` functions: on the CPU it has
-/// their bits. On other devices Adam and AdamW take ATen's fused kernel, unless `options.parity` is set. `step` counts
-/// from 1.
+/// The update by ATen's foreach operators, in the order of torch.optim's `_single_tensor_*` functions: on the CPU it
+/// has their bits. On other devices Adam and AdamW take ATen's fused kernel, unless `options.parity` is set. `step`
+/// counts from 1.
 void composed_update(const FusedOptions& options, std::int64_t step, const ComposedStep& tensors);
 
-/// One sparse gradient, by sgd or adagrad, as torch.optim does it: weights that it does not name stay. sgd with momentum
-/// or weight decay takes it as a dense one. An error for the other rules.
+/// One sparse gradient, by sgd or adagrad, as torch.optim does it: weights that it does not name stay. sgd with
+/// momentum or weight decay takes it as a dense one. An error for the other rules.
 void sparse_update(const FusedOptions& options, std::int64_t step, const at::Tensor& parameter,
                    const at::Tensor& gradient, const FusedState& state);
 

@@ -102,8 +102,8 @@ void ExponentialMovingAverage::move_averages(std::size_t from, double share) {
                                         sources_.tensors.end());
   bool moved = false;
   for (std::size_t i = 0; i < averages.size(); ++i) {
-    moved = moved || averages[i].scalar_type() != sources[i].scalar_type() ||
-            averages[i].device() != sources[i].device();
+    moved =
+        moved || averages[i].scalar_type() != sources[i].scalar_type() || averages[i].device() != sources[i].device();
   }
   at::_foreach_lerp_(averages, moved ? converted(sources, averages) : sources, share);
 }

@@ -112,8 +112,7 @@ void FusedOptimizer::place_lines(std::size_t index, FusedState& parameter_state)
   };
   const StateLines lines = state_lines(options);
   place(parameter_state.first, lines.first, 0);
-  place(parameter_state.second, lines.second,
-        options.rule == UpdateRule::adagrad ? options.initial_accumulator : 0);
+  place(parameter_state.second, lines.second, options.rule == UpdateRule::adagrad ? options.initial_accumulator : 0);
   place(parameter_state.third, lines.third, 0);
 }
 
@@ -160,9 +159,9 @@ void FusedOptimizer::run_pass() {
   work_.run([&](std::size_t i) {
     const PieceWork::Piece& piece = pieces[i];
     const Slot& slot = slots_[piece.tensor];
-    found_[i] = kernels::fused_update(slot.state->rule, slot.memory, static_cast<std::size_t>(piece.begin),
-                                      static_cast<std::size_t>(piece.count), slot.coefficients, slot.rounding,
-                                      slot.seed);
+    found_[i] =
+        kernels::fused_update(slot.state->rule, slot.memory, static_cast<std::size_t>(piece.begin),
+                              static_cast<std::size_t>(piece.count), slot.coefficients, slot.rounding, slot.seed);
   });
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     WeightMoments& moments = moments_[pieces[i].tensor];

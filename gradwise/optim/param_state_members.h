@@ -50,7 +50,8 @@ void members(Visitor& visit, FusedState& s) {
   }
 }
 template <class Visitor, class AdamState>
-requires std::same_as<AdamState, torch::optim::AdamParamState> || std::same_as<AdamState, torch::optim::AdamWParamState>
+  requires std::same_as<AdamState, torch::optim::AdamParamState> ||
+           std::same_as<AdamState, torch::optim::AdamWParamState>
 void members(Visitor& visit, AdamState& s) {
   visit("step", s.step());
   visit("exp_avg", s.exp_avg());

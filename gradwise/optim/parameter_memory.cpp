@@ -50,9 +50,9 @@ void refuse_shared_memory(const std::vector<at::Tensor>& parameters) {
 void check_gradient(const at::Tensor& parameter, const at::Tensor& gradient, std::size_t index) {
   GRADWISE_CHECK(gradient.sizes() == parameter.sizes() && gradient.scalar_type() == parameter.scalar_type() &&
                      gradient.device() == parameter.device(),
-                 "optimizer", "the gradient of parameter ", index, " is ", gradient.sizes(), " ", gradient.scalar_type(),
-                 " on ", gradient.device(), ", the parameter ", parameter.sizes(), " ", parameter.scalar_type(), " on ",
-                 parameter.device());
+                 "optimizer", "the gradient of parameter ", index, " is ", gradient.sizes(), " ",
+                 gradient.scalar_type(), " on ", gradient.device(), ", the parameter ", parameter.sizes(), " ",
+                 parameter.scalar_type(), " on ", parameter.device());
 }
 
 }  // namespace gradwise

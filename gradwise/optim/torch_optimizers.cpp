@@ -225,9 +225,11 @@ std::unique_ptr<torch::optim::Optimizer> make_torchs(const OptimizerOptions& opt
                                                      const NamedParameters& trainable) {
   GRADWISE_CHECK(options.name != "lion", "optimizer",
                  "LibTorch has no lion, allowed: implementation = \"gradwise\", or another optimizer");
-  GRADWISE_CHECK(!options.maximize && !options.parity && options.state_dtype == "float32" && !options.stochastic_rounding,
-                 "optimizer", "maximize, parity, state_dtype and stochastic_rounding need implementation = \"gradwise\", "
-                 "it is \"torch\"");
+  GRADWISE_CHECK(
+      !options.maximize && !options.parity && options.state_dtype == "float32" && !options.stochastic_rounding,
+      "optimizer",
+      "maximize, parity, state_dtype and stochastic_rounding need implementation = \"gradwise\", "
+      "it is \"torch\"");
   if (options.name == "adamw") {
     return make_grouped<torch::optim::AdamW>(options, trainable, adam_options<torch::optim::AdamWOptions>);
   }

@@ -16,7 +16,8 @@ class OptimizerOptions;
 namespace gradwise {
 
 /// The named optimizer over the parameters that ask for a gradient, in groups by `options.groups` and
-/// `options.decay_vectors`: a FusedOptimizer, or with `options.implementation` = "torch" (and for lbfgs) LibTorch's own.
+/// `options.decay_vectors`: a FusedOptimizer, or with `options.implementation` = "torch" (and for lbfgs) LibTorch's
+/// own.
 [[nodiscard]] std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& options,
                                                                       const NamedParameters& parameters);
 

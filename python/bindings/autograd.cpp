@@ -44,14 +44,13 @@ void bind_functions(py::module_& module) {
              [](const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
                return released([&] { return custom_linear(input, weight, bias.value_or(at::Tensor())); });
              });
-  module.def("custom_activation",
-             [](const at::Tensor& input, const py::object& value, const py::object& derivative) {
-               const auto one = [](const py::object& function) {
-                 return [held = adapt_function(function)](const at::Tensor& x) { return held({x}).at(0); };
-               };
-               const Activation activation{one(value), one(derivative)};
-               return released([&] { return custom_activation(input, activation); });
-             });
+  module.def("custom_activation", [](const at::Tensor& input, const py::object& value, const py::object& derivative) {
+    const auto one = [](const py::object& function) {
+      return [held = adapt_function(function)](const at::Tensor& x) { return held({x}).at(0); };
+    };
+    const Activation activation{one(value), one(derivative)};
+    return released([&] { return custom_activation(input, activation); });
+  });
   py::class_<CustomLossFunction>(module, "CustomLossFunction")
       .def("__call__", [](const CustomLossFunction& self, const Tensors& inputs) { return self(inputs); }, Release());
   module.def("huber_loss", [](double delta, const std::string& reduction) {
@@ -68,8 +67,7 @@ void bind_functions(py::module_& module) {
     return CustomLossFunction::contrastive({.margin = margin, .reduction = reduction_named(reduction)});
   });
   module.def("triplet_loss", [](double margin, double p, double eps, const std::string& reduction) {
-    return CustomLossFunction::triplet(
-        {.margin = margin, .p = p, .eps = eps, .reduction = reduction_named(reduction)});
+    return CustomLossFunction::triplet({.margin = margin, .p = p, .eps = eps, .reduction = reduction_named(reduction)});
   });
 }
 
@@ -79,13 +77,13 @@ GradcheckOptions gradcheck_options(double eps, double atol, double rtol, double 
 }
 
 void bind_gradients(py::module_& module) {
-  module.def("gradients",
-             [](const Tensors& outputs, const Tensors& inputs, const Tensors& grad_outputs, bool create_graph,
-                bool retain_graph) {
-               return gradients(outputs, inputs, grad_outputs,
-                                {.create_graph = create_graph, .retain_graph = retain_graph});
-             },
-             Release());
+  module.def(
+      "gradients",
+      [](const Tensors& outputs, const Tensors& inputs, const Tensors& grad_outputs, bool create_graph,
+         bool retain_graph) {
+        return gradients(outputs, inputs, grad_outputs, {.create_graph = create_graph, .retain_graph = retain_graph});
+      },
+      Release());
   module.def("gradient_penalty", &gradient_penalty, Release());
   module.def("gradcheck", [](const py::object& function, const Tensors& inputs, double eps, double atol, double rtol,
                              double nondet_tol, bool undefined, bool raise_exception) {
@@ -126,7 +124,7 @@ void bind_transforms(py::module_& module) {
   module.def("hessian", [](const py::object& function, const Tensors& inputs, const std::vector<std::int64_t>& argnums,
                            std::optional<std::int64_t> chunk_size) {
     const TensorFunction transformed =
-        hessian(adapt_function(function), jacobian_options(argnums, "automatic", chunk_size));
+        hessian(adapt_function(function), {.argnums = argnums, .chunk_size = chunk_size});
     return released([&] { return transformed(inputs); });
   });
   module.def("vjp", [](const py::object& function, const Tensors& primals, const Tensors& cotangents) {
@@ -156,8 +154,7 @@ py::object nonfinite_origin(const py::object& module, const py::object& loss_fun
                             const at::Tensor& target) {
   const Model model = adapt_module(module);
   const LossFunction loss = adapt_loss(loss_function);
-  const std::optional<NonfiniteOrigin> origin =
-      released([&] { return find_nonfinite(model, loss, input, target); });
+  const std::optional<NonfiniteOrigin> origin = released([&] { return find_nonfinite(model, loss, input, target); });
   if (!origin) {
     return py::none();
   }
@@ -241,14 +238,16 @@ void bind_autograd(py::module_& module) {
   module.def("find_nonfinite", &nonfinite_origin);
   py::class_<Measured>(module, "PeakMemory")
       .def(py::init<>())
-      .def("__enter__", [](Measured& self) -> Measured& {
-        self.memory = std::make_unique<PeakMemory>();
-        return self;
-      })
-      .def("__exit__", [](Measured& self, const py::args&) {
-        self.peak = self.memory->peak();
-        self.memory.reset();
-      })
+      .def("__enter__",
+           [](Measured& self) -> Measured& {
+             self.memory = std::make_unique<PeakMemory>();
+             return self;
+           })
+      .def("__exit__",
+           [](Measured& self, const py::args&) {
+             self.peak = self.memory->peak();
+             self.memory.reset();
+           })
       .def_readonly("peak_bytes", &Measured::peak);
 }
 

@@ -45,7 +45,7 @@ py::dict trace(const LinearOperator& matrix, const std::string& method, std::int
     const py::gil_scoped_release release;
     GRADWISE_CHECK(method == "hutchinson" || method == "hutch++" || method == "xtrace" || method == "xnystrace",
                    "trace", "method is \"", method, "\", allowed: hutchinson, hutch++, xtrace, xnystrace");
-    estimate = method == "hutchinson" ? hutchinson_trace(matrix, products, seed)
+    estimate = method == "hutchinson" ? hutchinson_trace(matrix, options)
                : method == "hutch++"  ? hutch_plus_plus(matrix, options)
                : method == "xtrace"   ? xtrace(matrix, options)
                                       : xnystrace(matrix, options);
@@ -60,15 +60,16 @@ void bind_curvature(py::module_& module) {
       .def("size", &LinearOperator::size)
       .def("apply", &LinearOperator::apply, Release())
       .def("apply_columns", &LinearOperator::apply_columns, Release())
-      .def("lanczos",
-           [](const LinearOperator& self, std::int64_t wanted, std::int64_t steps, double tolerance, std::int64_t seed) {
-             LanczosResult result;
-             {
-               const py::gil_scoped_release release;
-               result = lanczos(self, wanted, {.steps = steps, .tolerance = tolerance, .seed = seed});
-             }
-             return dict_of(result);
-           })
+      .def(
+          "lanczos",
+          [](const LinearOperator& self, std::int64_t wanted, std::int64_t steps, double tolerance, std::int64_t seed) {
+            LanczosResult result;
+            {
+              const py::gil_scoped_release release;
+              result = lanczos(self, wanted, {.steps = steps, .tolerance = tolerance, .seed = seed});
+            }
+            return dict_of(result);
+          })
       .def("trace", &trace)
       .def("diagonal",
            [](const LinearOperator& self, std::int64_t products, std::int64_t seed) {
@@ -86,7 +87,11 @@ void bind_curvature(py::module_& module) {
              for (std::int64_t i = 0; i < vectors; ++i) {
                runs.push_back(lanczos(self, steps, {.steps = steps, .tolerance = 0, .seed = seed + i}));
              }
-             return spectral_density(runs);
+             std::vector<std::pair<double, double>> points;
+             for (const DensityPoint& point : spectral_density(runs)) {
+               points.emplace_back(point.eigenvalue, point.density);
+             }
+             return points;
            });
   py::class_<Hessian, LinearOperator>(module, "Hessian")
       .def(py::init(&make_operator<Hessian>))

@@ -35,7 +35,8 @@ class KeywordFields {
       return;
     }
     if (!py::isinstance<py::dict>(given)) {
-      throw py::type_error(text(key) + " is " + py::repr(given).cast<std::string>() + ", allowed: a dict of its fields");
+      throw py::type_error(text(key) + " is " + py::repr(given).cast<std::string>() +
+                           ", allowed: a dict of its fields");
     }
     KeywordFields inner(place_, given.cast<py::dict>(), prefix_ + std::string(key) + ".");
     describe(inner, options);

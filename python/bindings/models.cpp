@@ -47,7 +47,8 @@ class PythonBatches : public BatchSource {
  public:
   explicit PythonBatches(const py::object& dataloader) : iterable_(hold(dataloader)) {
     if (!py::hasattr(dataloader, "__iter__") && !py::hasattr(dataloader, "__getitem__")) {
-      throw py::type_error("the data loader is a " + type_name(dataloader) + ", allowed: an iterable of (input, target)");
+      throw py::type_error("the data loader is a " + type_name(dataloader) +
+                           ", allowed: an iterable of (input, target)");
     }
     if (py::hasattr(dataloader, "__len__")) {
       length_ = static_cast<std::int64_t>(py::len(dataloader));
@@ -59,8 +60,9 @@ class PythonBatches : public BatchSource {
     const py::gil_scoped_acquire lock;
     const bool again = std::exchange(started_, true);
     if (once_ && again) {
-      throw py::value_error("the data loader is an iterator and has been gone through, allowed: an iterable that can be "
-                            "started again for each epoch, such as a list or a torch.utils.data.DataLoader");
+      throw py::value_error(
+          "the data loader is an iterator and has been gone through, allowed: an iterable that can be "
+          "started again for each epoch, such as a list or a torch.utils.data.DataLoader");
     }
     with_python([&] { iterator_ = hold(py::iter(*iterable_)); });
     Batch passed_over;
@@ -152,7 +154,8 @@ Model adapt_module(const py::object& object) {
 
 LossFunction adapt_loss(const py::object& loss_function) {
   if (PyCallable_Check(loss_function.ptr()) == 0) {
-    throw py::type_error("loss_function is a " + type_name(loss_function) + ", allowed: a callable of (output, target)");
+    throw py::type_error("loss_function is a " + type_name(loss_function) +
+                         ", allowed: a callable of (output, target)");
   }
   return [held = hold(loss_function)](const at::Tensor& output, const at::Tensor& target) {
     return with_python([&] { return tensor_of((*held)(py::cast(output), py::cast(target)), "the loss"); });

@@ -182,7 +182,8 @@ class Watching {
     }
     const std::vector<at::Tensor>& held = fused->get().ordered_parameters();
     for (const at::Tensor& parameter : model_.parameters.trainable().tensors) {
-      const auto found = std::find_if(held.begin(), held.end(), [&](const at::Tensor& t) { return t.is_same(parameter); });
+      const auto found =
+          std::find_if(held.begin(), held.end(), [&](const at::Tensor& t) { return t.is_same(parameter); });
       if (found == held.end()) {
         fused_order_.clear();
         return;

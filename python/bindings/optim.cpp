@@ -144,8 +144,8 @@ void bind_optim(py::module_& module) {
       .def(py::init([](const std::vector<std::string>& names, const std::vector<at::Tensor>& tensors,
                        const std::vector<std::string>& buffer_names, const std::vector<at::Tensor>& buffers,
                        const py::dict& options) {
-        return std::make_unique<ExponentialMovingAverage>(named(names, tensors), options_from<EmaOptions>("ema", options),
-                                                          named(buffer_names, buffers));
+        return std::make_unique<ExponentialMovingAverage>(
+            named(names, tensors), options_from<EmaOptions>("ema", options), named(buffer_names, buffers));
       }))
       .def("update", &ExponentialMovingAverage::update, Release())
       .def("copy_to", &ExponentialMovingAverage::copy_to, Release())

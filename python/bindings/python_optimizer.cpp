@@ -74,7 +74,8 @@ class PythonOptimizer : public torch::optim::Optimizer {
   void load(torch::serialize::InputArchive& archive) override {
     at::Tensor tensor;
     archive.read("state_dict", tensor);
-    const std::string bytes(static_cast<const char*>(tensor.const_data_ptr()), static_cast<std::size_t>(tensor.numel()));
+    const std::string bytes(static_cast<const char*>(tensor.const_data_ptr()),
+                            static_cast<std::size_t>(tensor.numel()));
     with_python([&] {
       const py::object file = py::module_::import("io").attr("BytesIO")(py::bytes(bytes));
       optimizer_->attr("load_state_dict")(py::module_::import("torch").attr("load")(file));

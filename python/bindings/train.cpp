@@ -160,11 +160,11 @@ py::dict fit(Loop& self, const py::object& training, const py::object& validatio
 }
 
 const std::pair<const char*, Point> kPoints[] = {
-    {"train_start", Point::train_start},   {"epoch_start", Point::epoch_start},
-    {"batch_start", Point::batch_start},   {"backward_end", Point::backward_end},
-    {"step_end", Point::step_end},         {"validation_end", Point::validation_end},
-    {"epoch_end", Point::epoch_end},       {"checkpoint", Point::checkpoint},
-    {"exception", Point::exception},       {"train_end", Point::train_end}};
+    {"train_start", Point::train_start}, {"epoch_start", Point::epoch_start},
+    {"batch_start", Point::batch_start}, {"backward_end", Point::backward_end},
+    {"step_end", Point::step_end},       {"validation_end", Point::validation_end},
+    {"epoch_end", Point::epoch_end},     {"checkpoint", Point::checkpoint},
+    {"exception", Point::exception},     {"train_end", Point::train_end}};
 
 Action action_named(const py::object& answer) {
   if (answer.is_none()) {
@@ -220,10 +220,8 @@ void bind_train(py::module_& module) {
       .def("rates", &rates)
       .def("set_rates", &set_rates)
       .def("state", [](Optimizer& self) { return tuple_of(self.get().state()); })
-      .def("load_state",
-           [](Optimizer& self, const std::string& values, const py::dict& tensors) {
-             self.get().load_state(state_from(values, tensors));
-           })
+      .def("load_state", [](Optimizer& self, const std::string& values,
+                            const py::dict& tensors) { self.get().load_state(state_from(values, tensors)); })
       .def_property_readonly("steps", [](Optimizer& self) { return self.get().steps(); })
       .def_property_readonly("skipped_steps", [](Optimizer& self) { return self.get().skipped_steps(); })
       .def_property_readonly("parameters_without_gradient",
@@ -236,9 +234,11 @@ void bind_train(py::module_& module) {
       .def("fit", &fit)
       .def("on", &on)
       .def("request_stop", [](Loop& self) { self.get().request_stop(); })
-      .def("save_checkpoint", [](Loop& self) { return self.get().save_checkpoint().string(); }, Release())
-      .def("resume",
-           [](Loop& self, const std::string& folder, at::Device device) { self.get().resume(folder, device); }, Release())
+      .def(
+          "save_checkpoint", [](Loop& self) { return self.get().save_checkpoint().string(); }, Release())
+      .def(
+          "resume", [](Loop& self, const std::string& folder, at::Device device) { self.get().resume(folder, device); },
+          Release())
       .def_property_readonly("steps", [](Loop& self) { return self.get().steps(); });
 }
 

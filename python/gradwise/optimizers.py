@@ -10,7 +10,7 @@ import torch
 
 from . import _core
 from ._records import Record
-from .autograd_utils import ExponentialMovingAverage
+from ._average import ExponentialMovingAverage
 
 __all__ = ["SGD", "AdamW"]
 

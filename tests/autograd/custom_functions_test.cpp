@@ -184,8 +184,8 @@ INSTANTIATE_TEST_SUITE_P(All, CustomFunction, testing::Range<std::size_t>(0, cas
 std::int64_t products_of_backward(const at::Tensor& y, const Tensors& wanted) {
   const OperatorLog log(NamedParameters{});
   (void)torch::autograd::grad({y}, wanted, {at::full_like(y, NAN)}, /*retain_graph=*/true);
-  return std::count_if(log.operators().begin(), log.operators().end(),
-                       [](const LoggedOperator& op) { return op.name == "aten::mm"; });
+  const std::vector<LoggedOperator> seen = log.operators();
+  return std::count_if(seen.begin(), seen.end(), [](const LoggedOperator& op) { return op.name == "aten::mm"; });
 }
 
 TEST(CustomFunctionGradients, OnlyThoseThatAreAskedFor) {

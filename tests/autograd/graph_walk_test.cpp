@@ -181,6 +181,14 @@ TEST(GraphWalk, CountsNonfiniteResults) {
   EXPECT_NEAR(walk.activations.at(0).nonfinite, 0.4, 1e-6);
 }
 
+TEST(GraphWalk, TakesAVarianceBeyondFloat32ForInfinite) {
+  const at::Tensor x = at::arange(1, 9, at::kFloat).mul(1e30).requires_grad_();
+  const GraphWalk walk = walk_graph(x.relu().mul(1e-30).sum(), {{"x"}, {x}});
+  ASSERT_EQ(walk.activations.size(), 1U);
+  EXPECT_TRUE(std::isinf(walk.activations[0].variance));
+  EXPECT_NEAR(walk.activations[0].mean, 4.5e30, 1e25);
+}
+
 TEST(GraphWalk, LeavesGradientsAsTheyAre) {
   const auto gradient = [](bool walked) {
     TwoLayers net;

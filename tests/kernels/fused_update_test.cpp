@@ -92,7 +92,9 @@ struct Buffers {
   }
   UpdateMemory memory(bool averaged = true) {
     const auto line = [](std::vector<std::byte>& bytes) { return bytes.empty() ? nullptr : bytes.data(); };
-    return {weights.data(), gradient.data(), line(first), line(second), line(third), averaged ? average.data() : nullptr,
+    return {weights.data(), gradient.data(),
+            line(first),    line(second),
+            line(third),    averaged ? average.data() : nullptr,
             element,        state};
   }
   [[nodiscard]] bool operator==(const Buffers&) const = default;
@@ -167,13 +169,11 @@ TEST_P(EveryTarget, MatchesThePortableUpdate) {
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
-INSTANTIATE_TEST_SUITE_P(FusedUpdate, EveryTarget,
-                         testing::Values(std::tuple(Element::float32, Element::float32),
-                                         std::tuple(Element::float32, Element::bfloat16),
-                                         std::tuple(Element::float64, Element::float64),
-                                         std::tuple(Element::float16, Element::float32),
-                                         std::tuple(Element::bfloat16, Element::float32),
-                                         std::tuple(Element::bfloat16, Element::bfloat16)));
+INSTANTIATE_TEST_SUITE_P(
+    FusedUpdate, EveryTarget,
+    testing::Values(std::tuple(Element::float32, Element::float32), std::tuple(Element::float32, Element::bfloat16),
+                    std::tuple(Element::float64, Element::float64), std::tuple(Element::float16, Element::float32),
+                    std::tuple(Element::bfloat16, Element::float32), std::tuple(Element::bfloat16, Element::bfloat16)));
 
 TEST(FusedUpdate, DoesNotDependOnHowATensorIsCut) {
   std::mt19937 engine(1);

@@ -25,9 +25,8 @@ TEST(StepErrors, ALossThatIsNoScalar) {
 TEST(StepErrors, AnOutputThatDoesNotFitTheLossShowsBothShapes) {
   const Batch batch = toy_batch(5);
   AutogradOptimizer optimizer(toy_model());
-  const std::string message = error_of([&optimizer, &batch] {
-    (void)optimizer.step(squared_error, batch.input, random_tensor({3, 2}, 1));
-  });
+  const std::string message =
+      error_of([&optimizer, &batch] { (void)optimizer.step(squared_error, batch.input, random_tensor({3, 2}, 1)); });
   for (const char* part : {"[loss]", "output [5, 1] Float", "target [3, 2] Float"}) {
     EXPECT_NE(message.find(part), std::string::npos) << message;
   }
@@ -128,9 +127,10 @@ INSTANTIATE_TEST_SUITE_P(
         BadOptions{"torchs_lion",
                    [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.name = "lion", o.implementation = "torch"; },
                    "LibTorch has no lion, allowed: implementation = \"gradwise\""},
-        BadOptions{"torchs_maximize",
-                   [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.maximize = true, o.implementation = "torch"; },
-                   "maximize, parity, state_dtype and stochastic_rounding need implementation = \"gradwise\""},
+        BadOptions{
+            "torchs_maximize",
+            [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.maximize = true, o.implementation = "torch"; },
+            "maximize, parity, state_dtype and stochastic_rounding need implementation = \"gradwise\""},
         BadOptions{"state_dtype", [](OptimizerOptions& o, AutogradOptimizerOptions&) { o.state_dtype = "float16"; },
                    "state_dtype is \"float16\", allowed: float32, bfloat16"},
         BadOptions{"lbfgs_groups",

@@ -50,9 +50,8 @@ class MatrixProduct : public Function<MatrixProduct> {
     }
     if (context->needs_input_grad(1)) {
       // One product of tall matrices beats a product a batch that is summed afterwards.
-      grad_weight = weight.dim() == 2
-                        ? at::matmul(as_rows(input).t(), as_rows(grads[0]))
-                        : at::matmul(input.transpose(-2, -1), grads[0]).sum_to_size(weight.sizes());
+      grad_weight = weight.dim() == 2 ? at::matmul(as_rows(input).t(), as_rows(grads[0]))
+                                      : at::matmul(input.transpose(-2, -1), grads[0]).sum_to_size(weight.sizes());
     }
     return {grad_input, grad_weight};
   }

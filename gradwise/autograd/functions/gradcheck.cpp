@@ -64,8 +64,8 @@ Tensors differentiable(const char* place, const Tensors& outputs) {
       continue;
     }
     GRADWISE_CHECK(!outputs[i].is_complex(), place, "output ", i, " is complex, allowed: real floating types");
-    GRADWISE_CHECK(outputs[i].layout() == at::kStrided, place, "output ", i, " has the layout ",
-                   outputs[i].layout(), ", allowed: strided");
+    GRADWISE_CHECK(outputs[i].layout() == at::kStrided, place, "output ", i, " has the layout ", outputs[i].layout(),
+                   ", allowed: strided");
     if (outputs[i].requires_grad()) {
       kept.push_back(outputs[i]);
     }

@@ -139,8 +139,8 @@ Columns columns_of(const TensorFunction& function, const Tensors& arguments, std
   std::vector<Tensors> parts;
   for (std::int64_t start = 0; start < numel; start += chunk) {
     set_random_state(random, argument.device());  // columns are of one function, whatever it draws
-    const Tensors found = vmap(
-        column, {.randomness = Randomness::same})({unit_vectors(argument, start, std::min(chunk, numel - start))});
+    const Tensors found =
+        vmap(column, {.randomness = Randomness::same})({unit_vectors(argument, start, std::min(chunk, numel - start))});
     const std::size_t count = (found.size() - static_cast<std::size_t>(options.aux)) / 2;
     parts.resize(count);
     columns.outputs.clear();

@@ -1,0 +1,115 @@
+"""Gradients of any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from . import _core
+
+
+def _several(value: Any) -> list[torch.Tensor]:
+    return [value] if isinstance(value, torch.Tensor) else list(value)
+
+
+def _like(given: Any, results: Sequence[torch.Tensor]) -> Any:
+    return results[0] if isinstance(given, torch.Tensor) else tuple(results)
+
+
+class GradientComputationUtils:
+    """Gradients of any order, of functions and of models. Where one tensor goes in, one comes out."""
+
+    @staticmethod
+    def gradients(outputs: Any, inputs: Any, grad_outputs: Any = None, create_graph: bool = False,
+                  retain_graph: bool = False) -> Any:  # fmt: skip
+        """Gradients with respect to `inputs`; zeros where nothing depends on one. `.grad` stays as it is."""
+        weights = [] if grad_outputs is None else _several(grad_outputs)
+        found = _core.gradients(_several(outputs), _several(inputs), weights, create_graph, retain_graph)
+        return _like(inputs, found)
+
+    @staticmethod
+    def jacobian(function: Callable[..., Any], inputs: Any, mode: str = "automatic",
+                 chunk_size: int | None = None) -> Any:  # fmt: skip
+        """Of `function(*inputs)`: output shape + input shape, one an input. `mode`: automatic, reverse, forward."""
+        primals = _several(inputs)
+        return _like(inputs, _core.jacobian(function, primals, list(range(len(primals))), mode, chunk_size))
+
+    @staticmethod
+    def hessian(function: Callable[..., torch.Tensor], inputs: Any, chunk_size: int | None = None) -> Any:
+        """Second derivatives of a scalar function; of several inputs a tuple of rows of blocks."""
+        primals = _several(inputs)
+        found = _core.hessian(function, primals, list(range(len(primals))), chunk_size)
+        if isinstance(inputs, torch.Tensor):
+            return found[0]
+        n = len(primals)
+        return tuple(tuple(found[row * n + column] for column in range(n)) for row in range(n))
+
+    @staticmethod
+    def vjp(function: Callable[..., Any], inputs: Any, cotangents: Any) -> tuple[Any, Any]:
+        """The function's value, and cotangents times its Jacobian."""
+        outputs, found = _core.vjp(function, _several(inputs), _several(cotangents))
+        return _like(cotangents, outputs), _like(inputs, found)
+
+    @staticmethod
+    def jvp(function: Callable[..., Any], inputs: Any, tangents: Any) -> tuple[Any, Any]:
+        """The function's value, and its Jacobian times the tangents."""
+        outputs, found = _core.jvp(function, _several(inputs), _several(tangents))
+        single = len(outputs) == 1
+        return (outputs[0], found[0]) if single else (tuple(outputs), tuple(found))
+
+    @staticmethod
+    def hessian_vector_product(function: Callable[..., torch.Tensor], inputs: Any, vectors: Any) -> tuple[Any, Any]:
+        """The value of a scalar function, and its Hessian times the vectors."""
+        value, _, products = _core.hvp(function, _several(inputs), _several(vectors))
+        return value, _like(inputs, products)
+
+    @staticmethod
+    def gradient_norm(model: torch.nn.Module, norm_type: float = 2.0) -> float:
+        """Global norm of the gradients that the parameters hold."""
+        return float(torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None], norm_type))
+
+    @staticmethod
+    def layer_gradient_norms(model: torch.nn.Module, norm_type: float = 2.0) -> dict[str, float]:
+        """The norm of each parameter's gradient, by name."""
+        return {
+            name: float(torch.linalg.vector_norm(p.grad, norm_type))
+            for name, p in model.named_parameters()
+            if p.grad is not None
+        }
+
+    @staticmethod
+    def clip_gradients(model: torch.nn.Module, max_norm: float = 1.0, method: str = "norm") -> float:
+        """In place, to a global norm (`method="norm"`) or element by element ("value"); gives the norm before."""
+        before = GradientComputationUtils.gradient_norm(model)
+        if method == "norm":
+            torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+        elif method == "value":
+            torch.nn.utils.clip_grad_value_(model.parameters(), max_norm)
+        else:
+            raise ValueError(f"method is {method!r}, allowed: 'norm', 'value'")
+        return before
+
+    @staticmethod
+    def gradient_penalty(output: torch.Tensor, input: torch.Tensor, target: float = 1.0) -> torch.Tensor:
+        """Mean of (norm of the output's gradient by the input - target)², differentiable (WGAN-GP)."""
+        return _core.gradient_penalty(output, input, target)
+
+    @staticmethod
+    def gradcheck(function: Callable[..., Any], inputs: Any, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
+                  nondet_tol: float = 0.0, check_undefined_grad: bool = True,
+                  raise_exception: bool = True) -> bool:  # fmt: skip
+        """Gradients against central differences; arguments as `torch.autograd.gradcheck`."""
+        return _core.gradcheck(
+            function, _several(inputs), eps, atol, rtol, nondet_tol, check_undefined_grad, raise_exception
+        )
+
+    @staticmethod
+    def gradgradcheck(function: Callable[..., Any], inputs: Any, eps: float = 1e-6, atol: float = 1e-5,
+                      rtol: float = 1e-3, nondet_tol: float = 0.0, check_undefined_grad: bool = True,
+                      raise_exception: bool = True) -> bool:  # fmt: skip
+        """The same of second derivatives."""
+        return _core.gradgradcheck(
+            function, _several(inputs), eps, atol, rtol, nondet_tol, check_undefined_grad, raise_exception
+        )

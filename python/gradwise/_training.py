@@ -1,0 +1,141 @@
+"""The optimizer step and the training loop."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+
+from . import _core
+from ._native_optimizer import native_options
+from ._records import Record, record
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Device = str | torch.device
+
+
+def _optimizer(model: torch.nn.Module, optimizer_class: Any, options: dict[str, Any]) -> Any:
+    """The core's options for an optimizer class, or an instance of it."""
+    if isinstance(optimizer_class, torch.optim.Optimizer):
+        return optimizer_class
+    native = native_options(optimizer_class, options)
+    return optimizer_class(model.parameters(), **options) if native is None else native
+
+
+class AutogradOptimizer:
+    """Forward, backward, clipping and update in one call.
+
+    `optimizer_class` is a class of torch.optim, given as a class; AdamW, Adam, SGD, RMSprop, Adagrad and LBFGS run
+    in the core's one pass, every other class (or an optimizer that you have made) as it is. Further keywords are its
+    options. `step_options` are those of the step: ``{"clip": {"method": "agc"}, "precision": "bfloat16"}``.
+    """
+
+    def __init__(self, model: torch.nn.Module, optimizer_class: Any = torch.optim.AdamW, lr: float = 1e-3,
+                 weight_decay: float = 1e-2, *, step_options: dict[str, Any] | None = None,
+                 **options: Any) -> None:  # fmt: skip
+        given = {"lr": lr, "weight_decay": weight_decay} | options
+        if optimizer_class is torch.optim.LBFGS:
+            given.pop("weight_decay")
+        self.model = model
+        self._native = _core.AutogradOptimizer(model, _optimizer(model, optimizer_class, given), step_options or {})
+
+    def step(self, loss_function: Loss, input_data: torch.Tensor, target_data: torch.Tensor,
+             clip_gradients: bool = True, max_grad_norm: float = 1.0) -> Record:  # fmt: skip
+        """One step on a batch; gives `loss`, `grad_norm`, `grad_norm_clipped`, `clipped`, `lr`, `param_norm`,
+        `update_ratio`, `seconds` of each phase, `issues`."""
+        return record(self._native.step(loss_function, input_data, target_data, clip_gradients, float(max_grad_norm)))
+
+    def accumulate(self, loss_function: Loss, input_data: torch.Tensor, target_data: torch.Tensor,
+                   window: int = 1) -> None:  # fmt: skip
+        """Forward and backward of one of `window` micro-batches."""
+        self._native.accumulate(loss_function, input_data, target_data, window)
+
+    def finish_step(self, clip_gradients: bool = True, max_grad_norm: float = 1.0) -> Record:
+        """The update by what was accumulated: that of one batch of all micro-batches."""
+        return record(self._native.finish_step(clip_gradients, float(max_grad_norm)))
+
+    @property
+    def lr(self) -> list[float]:
+        """The learning rate of each parameter group."""
+        return self._native.rates()
+
+    @lr.setter
+    def lr(self, rates: float | Sequence[float]) -> None:
+        groups = len(self._native.rates())
+        self._native.set_rates([float(rates)] * groups if isinstance(rates, (int, float)) else list(rates))
+
+    @property
+    def steps(self) -> int:
+        return self._native.steps
+
+    @property
+    def skipped_steps(self) -> int:
+        return self._native.skipped_steps
+
+    def state_dict(self) -> dict[str, Any]:
+        values, tensors = self._native.state()
+        return {"values": json.loads(values), "tensors": tensors}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._native.load_state(json.dumps(state_dict["values"]), state_dict["tensors"])
+
+
+class AutogradTrainingLoop:
+    """A training loop over any module, optimizer class and iterable of (input, target).
+
+    Keywords beyond those of the optimizer are in `options`, as `gradwise config --explain` lists them under `train`:
+    ``{"epochs": 5, "metrics": ["accuracy"], "use_ema": True, "schedule": {"name": "cosine"}}``. `checkpoints` is a
+    folder for checkpoints, from which `resume` goes on to the same bits.
+    """
+
+    def __init__(self, model: torch.nn.Module, optimizer_class: Any = torch.optim.AdamW, lr: float = 1e-3,
+                 weight_decay: float = 1e-2, *, options: dict[str, Any] | None = None,
+                 checkpoints: str | os.PathLike[str] | None = None, **optimizer_options: Any) -> None:  # fmt: skip
+        given = {"lr": lr, "weight_decay": weight_decay} | optimizer_options
+        if optimizer_class is torch.optim.LBFGS:
+            given.pop("weight_decay")
+        self.model = model
+        folder = "" if checkpoints is None else os.fspath(checkpoints)
+        self._native = _core.AutogradTrainingLoop(
+            model, _optimizer(model, optimizer_class, given), options or {}, folder
+        )
+
+    def train_epoch(self, dataloader: Iterable[Any], loss_function: Loss, device: Device = "cpu",
+                    clip_gradients: bool = True, max_grad_norm: float = 1.0) -> Record:  # fmt: skip
+        """One epoch; gives `losses` (one a step), `grad_norms`, `learning_rates`, `samples_per_second`."""
+        return record(
+            self._native.train_epoch(
+                dataloader, loss_function, torch.device(device), clip_gradients, float(max_grad_norm)
+            )
+        )
+
+    def validate(self, dataloader: Iterable[Any], loss_function: Loss, device: Device = "cpu") -> Record:
+        """In evaluation mode, with the averaged weights where there is an average; gives `validation_loss` and
+        `metrics`."""
+        return record(self._native.validate(dataloader, loss_function, torch.device(device)))
+
+    def fit(self, training: Iterable[Any], loss_function: Loss, validation: Iterable[Any] | None = None,
+            device: Device = "cpu") -> Record:  # fmt: skip
+        """All epochs, with validation, early stopping and checkpoints as the options say."""
+        return record(self._native.fit(training, validation, loss_function, torch.device(device)))
+
+    def on(self, point: str, callback: Callable[[Record], str | None]) -> None:
+        """Calls back at a point ("step_end", "epoch_end", ...); an answer of "skip", "stop" or "roll_back" steers."""
+        self._native.on(point, lambda told: callback(record(told)))
+
+    def request_stop(self) -> None:
+        self._native.request_stop()
+
+    def save_checkpoint(self) -> str:
+        """Saves now, and gives the folder."""
+        return self._native.save_checkpoint()
+
+    def resume(self, checkpoint: str | os.PathLike[str], device: Device = "cpu") -> None:
+        self._native.resume(os.fspath(checkpoint), torch.device(device))
+
+    @property
+    def steps(self) -> int:
+        return self._native.steps
