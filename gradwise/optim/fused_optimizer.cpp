@@ -42,6 +42,7 @@ FusedOptimizer::FusedOptimizer(const std::vector<torch::optim::OptimizerParamGro
     for (const at::Tensor& parameter : given.params()) {
       ordered_.push_back(parameter);
       slots_.emplace_back().group = group;
+      all_.push_back(all_.size());
     }
     ++group;
   }
@@ -151,6 +152,10 @@ void FusedOptimizer::prepare_pass(std::size_t index, const at::Tensor& gradient,
   slot.seed = kernels::mixed(options.rounding_seed + kernels::mixed(static_cast<std::uint32_t>(lines.step)) +
                              0x9E3779B9U * static_cast<std::uint32_t>(index));
   work_.add(index, parameter.numel());
+  // The pass writes behind autograd's back: graphs that have saved the weights must notice.
+  if (!parameter.is_inference()) {
+    parameter.unsafeGetTensorImpl()->bump_version();
+  }
 }
 
 void FusedOptimizer::run_pass() {
@@ -233,7 +238,8 @@ void FusedOptimizer::measure_standing() {
   }
 }
 
-void FusedOptimizer::update(const Riders& riders) {
+// Steps those of the parameters that have a gradient.
+void FusedOptimizer::update_some(const std::vector<std::size_t>& indices, const Riders& riders) {
   const at::NoGradGuard no_grad;
   if (!arranged_) {
     arrange();
@@ -243,12 +249,10 @@ void FusedOptimizer::update(const Riders& riders) {
   const FusedOptions* options = nullptr;
   kernels::UpdateCoefficients coefficients;
   std::int64_t step = 0;
-  bool all = true;
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
+  for (const std::size_t i : indices) {
     Slot& slot = slots_[i];
     const at::Tensor& gradient = ordered_[i].grad();
     slot.stepped = gradient.defined();
-    all = all && slot.stepped;
     if (!slot.stepped) {
       continue;
     }
@@ -269,11 +273,24 @@ void FusedOptimizer::update(const Riders& riders) {
   }
   run_pass();
   step_by_operators(by_operators, riders);
-  for (Slot& slot : slots_) {
-    slot.gradient.reset();
+  for (const std::size_t i : indices) {
+    slots_[i].gradient.reset();
   }
-  if (!all) {
+}
+
+void FusedOptimizer::update(const Riders& riders) {
+  update_some(all_, riders);
+  if (!std::all_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.stepped; })) {
     measure_standing();
+  }
+}
+
+void FusedOptimizer::update_one(std::size_t index, const Riders& riders) { update_some({index}, riders); }
+
+void FusedOptimizer::end_partial_step() {
+  measure_standing();
+  for (Slot& slot : slots_) {
+    slot.stepped = false;
   }
 }
 

@@ -42,6 +42,10 @@ class FusedOptimizer : public torch::optim::Optimizer {
     double average_share = 0;
   };
   void update(const Riders& riders);
+  /// Steps one parameter alone, by its place in `ordered_parameters`; nothing where it has no gradient.
+  void update_one(std::size_t index, const Riders& riders);
+  /// After a step of `update_one` calls: what they have passed over has not moved.
+  void end_partial_step();
 
   [[nodiscard]] const std::vector<at::Tensor>& ordered_parameters() const { return ordered_; }
   /// Whether every parameter is where updates are measured: on the CPU.
@@ -73,12 +77,14 @@ class FusedOptimizer : public torch::optim::Optimizer {
   [[nodiscard]] const FusedOptions& options_of(const Slot& slot);
   FusedState& state_of(std::size_t index);
   void place_lines(std::size_t index, FusedState& state);
+  void update_some(const std::vector<std::size_t>& indices, const Riders& riders);
   void prepare_pass(std::size_t index, const at::Tensor& gradient, const Riders& riders);
   void run_pass();
   void step_by_operators(const std::vector<std::size_t>& indices, const Riders& riders);
   void measure_by_copy(std::size_t index, const at::Tensor& before);
 
   std::vector<at::Tensor> ordered_;
+  std::vector<std::size_t> all_;  // every place
   std::vector<Slot> slots_;
   std::vector<WeightMoments> moments_;
   std::map<ArenaKind, StateArena> arenas_;
