@@ -23,6 +23,15 @@ class Error : public std::runtime_error {
   ErrorKind kind_;
 };
 
+/// Marks what another language's code has raised, on its way through the core: nobody rewords it.
+class ForeignException {
+ protected:
+  ForeignException() = default;
+  ForeignException(const ForeignException&) = default;
+  ForeignException& operator=(const ForeignException&) = default;
+  virtual ~ForeignException() = default;
+};
+
 namespace detail {
 
 template <class... Parts>

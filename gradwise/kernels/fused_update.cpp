@@ -64,7 +64,7 @@ double direction(UpdateRule rule, double g, const UpdateCoefficients& c, double*
       double v = *second;
       if (third != nullptr) {
         *third = moved(*third, g, c.second_share);
-        v -= *third * *third;
+        v = std::max(v - *third * *third, 0.0);
       }
       const double d = g / (std::sqrt(v) + c.eps);
       if (first == nullptr) {

@@ -153,7 +153,8 @@ struct RMSprop {
     if (at.third != nullptr) {
       const V mean = c.third.between(load(d, at.third + i), g);
       store(d, mean, c.narrowing, LineKind::third, i, at.third);
-      second = hn::NegMulAdd(mean, mean, second);
+      // Rounded lines may leave less than the mean's square.
+      second = hn::Max(hn::NegMulAdd(mean, mean, second), hn::Zero(d));
     }
     const V step = hn::Div(g, hn::Add(hn::Sqrt(second), c.eps));
     if (at.first == nullptr) {

@@ -72,7 +72,7 @@ class ReadingHook : public Hook {
     Slot& slot = shared_->slots[index_];
     ++slot.arrivals;
     const at::Tensor& gradient = parameter.grad();
-    if (shared_->due && slot.arrivals == shared_->expected && gradient.defined() && kernels_read(gradient)) {
+    if (shared_->due && slot.arrivals >= shared_->expected && gradient.defined() && kernels_read(gradient)) {
       shared_->read(index_, gradient);
     }
   }
@@ -229,7 +229,7 @@ struct Watch::Impl {
 
   // A pass over weights and their copies, which become those of the next update.
   void read_weights() {
-    if (!weights_due(steps)) {
+    if (!weights_due(steps) || before.size() != watched.size()) {  // a measured update that never came
       before_is_current = false;
       return;
     }

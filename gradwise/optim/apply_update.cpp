@@ -20,7 +20,7 @@ bool holds_nonfinite(const at::Tensor& tensor) {
 }  // namespace
 
 // A norm can overflow though every element is finite; only then are the elements looked at.
-bool AutogradOptimizer::Impl::gradients_finite(StepInfo& info, bool unscaled_finite) {
+bool AutogradOptimizer::Impl::gradients_finite(StepInfo& info, bool unscaled_finite, double scale) {
   if (unscaled_finite && std::isfinite(info.grad_norm)) {
     return true;
   }
@@ -43,7 +43,7 @@ bool AutogradOptimizer::Impl::gradients_finite(StepInfo& info, bool unscaled_fin
   for (const at::Tensor& gradient : gradients) {
     wide.push_back(gradient.to(at::kDouble));
   }
-  info.grad_norm = global_norm(wide).item<double>();
+  info.grad_norm = scale * global_norm(wide).item<double>();
   return true;
 }
 
@@ -125,7 +125,7 @@ void AutogradOptimizer::Impl::update_by_gradients(StepInfo& info, const std::opt
   const bool unscaled_finite = unscale(scale);
   read_norm(info, scale, given_norm);
   info.loss_scale = scaling() ? scaler.get_scale() : 1.0;
-  const bool finite = gradients_finite(info, unscaled_finite);
+  const bool finite = gradients_finite(info, unscaled_finite, scale);
   if (scaling() && scales_in_update()) {
     scaler.note_unscaled(finite);
   }

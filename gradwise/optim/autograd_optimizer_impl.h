@@ -59,7 +59,7 @@ struct AutogradOptimizer::Impl {
   void read_window(StepInfo& info, double norm);
 
   // apply_update.cpp: the end of a window
-  [[nodiscard]] bool gradients_finite(StepInfo& info, bool unscaled_finite);
+  [[nodiscard]] bool gradients_finite(StepInfo& info, bool unscaled_finite, double scale = 1);
   void refuse_nonfinite(StepInfo& info);
   /// Whether the update itself multiplies the gradients by what they lack; clipping by elements or units needs them
   /// whole.

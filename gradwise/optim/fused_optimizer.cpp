@@ -64,6 +64,18 @@ FusedOptimizer::ArenaKind FusedOptimizer::arena_kind(std::size_t index) {
   return {state_type(options_of(slots_[index]), parameter), device.type(), device.index()};
 }
 
+// A module that was moved to another type, device or layout keeps its parameters and changes what is in them; options
+// may ask for lines that they had not asked for before.
+bool FusedOptimizer::is_arranged() {
+  for (std::size_t i = 0; arranged_ && i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    const at::Tensor& parameter = ordered_[i];
+    arranged_ = slot.type == parameter.scalar_type() && slot.device == parameter.device() &&
+                parameter.strides() == at::IntArrayRef(slot.strides) && slot.lines == state_lines(options_of(slot));
+  }
+  return arranged_;
+}
+
 // Takes memory for all states at once, and moves into it those that are there already.
 void FusedOptimizer::arrange() {
   std::map<ArenaKind, std::int64_t> needed;
@@ -72,6 +84,10 @@ void FusedOptimizer::arrange() {
     const FusedOptions& options = options_of(slots_[i]);
     slots_[i].fits = fits_pass(options, parameter);
     const StateLines lines = state_lines(options);
+    slots_[i].type = parameter.scalar_type();
+    slots_[i].device = parameter.device();
+    slots_[i].strides.assign(parameter.strides().begin(), parameter.strides().end());
+    slots_[i].lines = lines;
     needed[arena_kind(i)] +=
         (int{lines.first} + int{lines.second} + int{lines.third}) * StateArena::padded(parameter.numel());
   }
@@ -241,7 +257,7 @@ void FusedOptimizer::measure_standing() {
 // Steps those of the parameters that have a gradient.
 void FusedOptimizer::update_some(const std::vector<std::size_t>& indices, const Riders& riders) {
   const at::NoGradGuard no_grad;
-  if (!arranged_) {
+  if (!is_arranged()) {
     arrange();
   }
   work_.clear();
@@ -279,10 +295,16 @@ void FusedOptimizer::update_some(const std::vector<std::size_t>& indices, const 
 }
 
 void FusedOptimizer::update(const Riders& riders) {
+  GRADWISE_CHECK(riders.averages.empty() || riders.averages.size() == slots_.size(), "optimizer", "there are ",
+                 riders.averages.size(), " averages for ", slots_.size(), " parameters");
   update_some(all_, riders);
-  if (!std::all_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.stepped; })) {
-    measure_standing();
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (!slots_[i].stepped && !riders.averages.empty() && riders.averages[i].defined()) {
+      at::_foreach_lerp_({riders.averages[i]}, {ordered_[i]}, riders.average_share);
+    }
   }
+  end_partial_step();
 }
 
 void FusedOptimizer::update_one(std::size_t index, const Riders& riders) { update_some({index}, riders); }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <c10/util/SmallVector.h>
 #include <torch/optim/optimizer.h>
 
 #include <cstdint>
@@ -67,12 +68,18 @@ class FusedOptimizer : public torch::optim::Optimizer {
     kernels::Rounding rounding = kernels::Rounding::nearest;
     std::uint32_t seed = 0;
     bool fits = false;  // its memory can take the pass
+    // What the state's memory was made for.
+    at::ScalarType type = at::kFloat;
+    at::Device device = at::kCPU;
+    c10::SmallVector<std::int64_t, 5> strides;
+    StateLines lines = {};
     bool stepped = false;
   };
 
   using ArenaKind = std::tuple<at::ScalarType, at::DeviceType, at::DeviceIndex>;
 
   void arrange();
+  [[nodiscard]] bool is_arranged();
   [[nodiscard]] ArenaKind arena_kind(std::size_t index);
   [[nodiscard]] const FusedOptions& options_of(const Slot& slot);
   FusedState& state_of(std::size_t index);

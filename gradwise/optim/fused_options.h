@@ -62,6 +62,7 @@ struct StateLines {
   bool first;
   bool second;
   bool third;
+  bool operator==(const StateLines&) const = default;
 };
 [[nodiscard]] StateLines state_lines(const FusedOptions& options);
 

@@ -39,6 +39,8 @@ at::Tensor guarded_forward(const Model& model, const Batch& batch) {
     return model.forward(batch);
   } catch (const Error&) {
     throw;
+  } catch (const ForeignException&) {
+    throw;
   } catch (const std::exception& error) {
     fail_usage("model", "the forward pass fails for an input of shape ", shape_of(batch.input), ": ", told_by(error));
   }
@@ -49,6 +51,8 @@ at::Tensor guarded_loss(const LossFunction& loss_function, const at::Tensor& out
   try {
     loss = loss_function(output, target);
   } catch (const Error&) {
+    throw;
+  } catch (const ForeignException&) {
     throw;
   } catch (const std::exception& error) {
     fail_usage("loss", "the model's output ", shape_of(output), " and the target ", shape_of(target),

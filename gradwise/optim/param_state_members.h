@@ -31,7 +31,8 @@ void members(Visitor& visit, FusedState& s) {
       visit("exp_avg_sq", s.second);
       visit("max_exp_avg_sq", s.third);
       break;
-    case UpdateRule::sgd:
+    case UpdateRule::sgd:  // counts steps for its random rounding alone
+      visit("step", s.step);
       visit("momentum_buffer", s.first);
       break;
     case UpdateRule::rmsprop:
@@ -45,6 +46,7 @@ void members(Visitor& visit, FusedState& s) {
       visit("sum", s.second);
       break;
     case UpdateRule::lion:
+      visit("step", s.step);
       visit("exp_avg", s.first);
       break;
   }
@@ -133,7 +135,7 @@ struct LoadMembers {
                                       : at::empty_like(parameter, found->second.scalar_type()).copy_(found->second);
   }
   void operator()(const char* member, std::int64_t& count) const {
-    count = from.values.at("state").at(name).at(member).get<std::int64_t>();
+    count = from.values.at("state").at(name).value(member, count);  // LibTorch's SGD counts none
   }
   void operator()(const char* member, double& value) const {
     value = from_json_number(from.values.at("state").at(name).at(member));

@@ -156,9 +156,9 @@ constexpr KnownState fused_state(const char* name) {
             auto fresh = std::make_unique<FusedState>(rule);
             LoadMembers load{from, parameter_name, parameter, /*flat=*/false};
             members(load, *fresh);
-            // These count no steps; what they have to know is that there was a first one.
-            if (rule == UpdateRule::sgd || rule == UpdateRule::lion) {
-              fresh->step = fresh->first.defined() ? 1 : 0;
+            // Of a state without a count it has to be known that there was a first step.
+            if (fresh->step == 0 && fresh->first.defined()) {
+              fresh->step = 1;
             }
             return fresh;
           }};

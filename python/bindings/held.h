@@ -5,6 +5,8 @@
 
 #include <memory>
 
+#include "gradwise/core/error.h"
+
 namespace gradwise::python {
 
 /// A Python object that C++ may copy and drop in any thread, with or without the interpreter lock.
@@ -22,9 +24,9 @@ using Held = std::shared_ptr<py::object>;
           }};
 }
 
-/// An exception that a callback has raised, on its way through C++. Not a std::exception, so that nobody rewords it.
-struct PythonRaised {
-  py::error_already_set error;
+/// An exception that a callback has raised, on its way through C++.
+struct PythonRaised : py::error_already_set, ForeignException {
+  explicit PythonRaised(const py::error_already_set& error) : py::error_already_set(error) {}
 };
 
 /// Calls `work` with the interpreter lock.

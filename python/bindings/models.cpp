@@ -50,10 +50,13 @@ class PythonBatches : public BatchSource {
       throw py::type_error("the data loader is a " + type_name(dataloader) +
                            ", allowed: an iterable of (input, target)");
     }
-    if (py::hasattr(dataloader, "__len__")) {
-      length_ = static_cast<std::int64_t>(py::len(dataloader));
+    const Py_ssize_t length = PyObject_Length(dataloader.ptr());
+    if (length >= 0) {
+      length_ = length;
+    } else {
+      PyErr_Clear();  // a DataLoader over an IterableDataset has a __len__ that raises
     }
-    once_ = py::iter(dataloader).is(dataloader);
+    once_ = PyIter_Check(dataloader.ptr()) != 0;
   }
 
   void start(std::int64_t /*epoch*/, std::int64_t position) override {

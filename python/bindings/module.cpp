@@ -1,4 +1,4 @@
-#include <ATen/Parallel.h>
+#include <torch/csrc/Exceptions.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include "gradwise/core/error.h"
@@ -12,7 +12,9 @@ void translate(std::exception_ptr thrown) {
   try {
     std::rethrow_exception(std::move(thrown));
   } catch (PythonRaised& raised) {
-    raised.error.restore();
+    raised.restore();
+  } catch (python_error& raised) {  // of a function or hook that autograd has called
+    raised.restore();
   } catch (const Error& error) {
     const py::module_ errors = py::module_::import("gradwise.errors");
     const char* name = error.kind() == ErrorKind::usage ? "GradwiseUsageError" : "GradwiseError";

@@ -81,6 +81,7 @@ class Watching {
   // Gradients; `fused` measures the update that follows. Gives the global norm, NaN where it is not known.
   double backward_end(double scale, const Fused* fused) {
     const py::gil_scoped_release release;
+    measured_ = false;
     place_fused(fused);
     double norm = kNotMeasured;
     Moment moment{.point = Point::backward_end};
@@ -92,9 +93,19 @@ class Watching {
     return norm;
   }
 
+  // What `fused` has measured of the update, before the loop may replace it.
+  void update_end(const Fused* fused) {
+    measured_ = !fused_order_.empty() && fused == placed_;
+    if (measured_) {
+      const std::span<const WeightMoments> found = fused->get().weight_moments();
+      for (std::size_t i = 0; i < fused_order_.size(); ++i) {
+        moments_[i] = found[fused_order_[i]];
+      }
+    }
+  }
+
   // Weights and update, and the rules. Gives the issues that are new.
-  py::list step_end(std::optional<double> loss, double grad_norm, double lr, bool skipped, std::int64_t samples,
-                    const Fused* fused) {
+  py::list step_end(std::optional<double> loss, double grad_norm, double lr, bool skipped, std::int64_t samples) {
     news_.clear();
     if (loss && !std::exchange(told_losses_, true)) {
       monitor_->rules().add(rule_named("nonfinite_loss"));
@@ -111,14 +122,18 @@ class Watching {
       const Event event = make_event(steps_, std::move(info));
       Moment moment{.point = Point::step_end, .event = &event};
       moment.step = steps_;
-      moment.weights = weights_of(fused);
+      moment.weights = measured_ ? std::span<const WeightMoments>(moments_) : std::span<const WeightMoments>();
       (void)monitor_->on(moment);
       record(event);
     }
     return list_of(news_);
   }
 
+  // The last ones, also after `close`.
   [[nodiscard]] py::dict readings() const {
+    if (!monitor_) {
+      return last_readings_;
+    }
     py::dict dict;
     const History& history = monitor_->history();
     if (history.empty() || !history.now().reading) {
@@ -140,6 +155,7 @@ class Watching {
   }
 
   void close(const std::string& status, const std::string& reason) {
+    last_readings_ = readings();
     const py::gil_scoped_release release;
     if (recording_) {
       record(make_event(steps_, Diagnosed{monitor_->diagnosis().findings()}));
@@ -193,17 +209,6 @@ class Watching {
     moments_.resize(fused_order_.size());
   }
 
-  [[nodiscard]] std::span<const WeightMoments> weights_of(const Fused* fused) {
-    if (fused_order_.empty() || fused != placed_) {
-      return {};
-    }
-    const std::span<const WeightMoments> found = fused->get().weight_moments();
-    for (std::size_t i = 0; i < fused_order_.size(); ++i) {
-      moments_[i] = found[fused_order_[i]];
-    }
-    return moments_;
-  }
-
   Model model_;
   std::unique_ptr<Recording> recording_;
   std::unique_ptr<TrainingMonitor> monitor_;
@@ -213,6 +218,8 @@ class Watching {
   const Fused* placed_ = nullptr;
   std::vector<std::size_t> fused_order_;
   std::vector<WeightMoments> moments_;
+  bool measured_ = false;
+  py::dict last_readings_;
 };
 
 }  // namespace
@@ -223,7 +230,8 @@ void bind_monitor(py::module_& module) {
       .def("forward_end", &Watching::forward_end)
       .def("backward_end", &Watching::backward_end, py::arg("scale"), py::arg("fused").none(true))
       .def("step_end", &Watching::step_end, py::arg("loss"), py::arg("grad_norm"), py::arg("lr"), py::arg("skipped"),
-           py::arg("samples"), py::arg("fused").none(true))
+           py::arg("samples"))
+      .def("update_end", &Watching::update_end, py::arg("fused").none(true))
       .def("readings", &Watching::readings)
       .def("diagnosis", &Watching::diagnosis)
       .def("close", &Watching::close)

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <utility>
@@ -88,12 +89,36 @@ double Fused::gradient_norm() {
   return GradientPass::reads(gradients) ? pass_.norm(gradients) : global_norm(gradients).item<double>();
 }
 
+// By the parameters that they are the averages of; none where one is of another type or elsewhere, or of no parameter
+// here, which the pass could not move.
+std::vector<at::Tensor> Fused::averages_in_order(const ExponentialMovingAverage& average) const {
+  const std::vector<at::Tensor>& held = optimizer_->ordered_parameters();
+  const std::vector<at::Tensor> averages = average.parameter_averages();
+  const std::vector<at::Tensor> sources = average.averaged_parameters();
+  std::vector<at::Tensor> ordered(held.size());
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const auto found = std::find_if(held.begin(), held.end(), [&](const at::Tensor& t) { return t.is_same(sources[i]); });
+    const at::Tensor& shadow = averages[i];
+    if (found == held.end() || shadow.scalar_type() != found->scalar_type() || shadow.device() != found->device() ||
+        shadow.strides() != found->strides()) {
+      return {};
+    }
+    ordered[static_cast<std::size_t>(found - held.begin())] = shadow;
+  }
+  return ordered;
+}
+
 void Fused::update(double grad_scale, ExponentialMovingAverage* average) {
   if (average == nullptr) {
     optimizer_->update({.grad_scale = grad_scale});
     return;
   }
-  const std::vector<at::Tensor> averages = average->parameter_averages();
+  const std::vector<at::Tensor> averages = averages_in_order(*average);
+  if (averages.empty()) {
+    optimizer_->update({.grad_scale = grad_scale});
+    average->update();
+    return;
+  }
   optimizer_->update({.grad_scale = grad_scale, .averages = averages, .average_share = average->begin_update()});
   average->finish_update();
 }

@@ -53,7 +53,14 @@ class PythonOptimizer : public torch::optim::Optimizer {
  public:
   explicit PythonOptimizer(const py::object& optimizer)
       : Optimizer(groups_of(optimizer), std::make_unique<PythonGroup>(hold(py::dict(py::arg("lr") = 0.0)))),
-        optimizer_(hold(optimizer)) {}
+        optimizer_(hold(optimizer)) {
+    // LibTorch has put copies of the defaults in their place.
+    std::size_t i = 0;
+    for (const py::handle& group : optimizer.attr("param_groups")) {
+      param_groups().at(i++).set_options(
+          std::make_unique<PythonGroup>(hold(py::reinterpret_borrow<py::object>(group))));
+    }
+  }
 
   torch::Tensor step(LossClosure /*closure*/) override {
     with_python([this] { optimizer_->attr("step")(); });

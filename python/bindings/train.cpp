@@ -26,8 +26,11 @@ std::unique_ptr<torch::optim::Optimizer> optimizer_from(const py::object& optimi
   return adapt_optimizer(optimizer);
 }
 
-std::optional<ClipRequest> clip_request(bool clip_gradients, double max_grad_norm) {
-  return ClipRequest{clip_gradients, max_grad_norm};
+// Whether to clip, and the largest norm; none: as the options say.
+using Clip = std::optional<std::pair<bool, double>>;
+
+std::optional<ClipRequest> clip_request(const Clip& clip) {
+  return clip ? std::optional(ClipRequest{clip->first, clip->second}) : std::nullopt;
 }
 
 // An optimizer with what its model and callbacks need.
@@ -46,12 +49,12 @@ class Optimizer {
 };
 
 py::dict step(Optimizer& self, const py::object& loss_function, const at::Tensor& input, const at::Tensor& target,
-              bool clip_gradients, double max_grad_norm) {
+              const Clip& clip) {
   const LossFunction loss = adapt_loss(loss_function);
   StepInfo info;
   {
     const py::gil_scoped_release release;
-    info = self.get().step(loss, input, target, clip_request(clip_gradients, max_grad_norm));
+    info = self.get().step(loss, input, target, clip_request(clip));
   }
   return dict_of(info);
 }
@@ -63,11 +66,11 @@ void accumulate(Optimizer& self, const py::object& loss_function, const at::Tens
   self.get().accumulate(loss, {.input = input, .target = target, .extra = {}}, window);
 }
 
-py::dict finish_step(Optimizer& self, bool clip_gradients, double max_grad_norm) {
+py::dict finish_step(Optimizer& self, const Clip& clip) {
   StepInfo info;
   {
     const py::gil_scoped_release release;
-    info = self.get().finish_step(clip_request(clip_gradients, max_grad_norm));
+    info = self.get().finish_step(clip_request(clip));
   }
   return dict_of(info);
 }
@@ -124,13 +127,13 @@ class Loop {
 };
 
 py::dict train_epoch(Loop& self, const py::object& dataloader, const py::object& loss_function, at::Device device,
-                     bool clip_gradients, double max_grad_norm) {
+                     const Clip& clip) {
   const auto data = adapt_data(dataloader);
   const LossFunction loss = adapt_loss(loss_function);
   EpochStats stats;
   {
     const py::gil_scoped_release release;
-    stats = self.get().train_epoch(*data, loss, device, clip_request(clip_gradients, max_grad_norm));
+    stats = self.get().train_epoch(*data, loss, device, clip_request(clip));
   }
   return dict_of(stats);
 }

@@ -32,16 +32,36 @@ class ExponentialMovingAverage:
         if isinstance(parameters, torch.nn.Module):
             buffers = list(parameters.buffers()) if use_buffers else []
             parameters = parameters.parameters()
-        self._parameters = [p for p in parameters if p.requires_grad]
+        self._take([p for p in parameters if p.requires_grad], buffers, float(decay), bool(use_num_updates))
+
+    def _take(self, parameters: list[torch.Tensor], buffers: list[torch.Tensor], decay: float, warm_up: bool) -> None:
+        self._parameters = parameters
         self._buffers = buffers
+        # The core lists the averaged buffers before the copied ones.
+        floating = [i for i, buffer in enumerate(buffers) if buffer.is_floating_point()]
+        self._buffer_order = floating + [i for i in range(len(buffers)) if i not in floating]
         self._native = _core.ExponentialMovingAverage(
             [f"p{i}" for i in range(len(self._parameters))],
             self._parameters,
             [f"b{i}" for i in range(len(buffers))],
             buffers,
-            {"decay": float(decay), "warmup": bool(use_num_updates)},
+            {"decay": decay, "warmup": warm_up},
         )
+        self._use_num_updates = warm_up
         self._stored: list[torch.Tensor] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "parameters": self._parameters,
+            "buffers": self._buffers,
+            "state": self.state_dict(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        saved = state["state"]
+        warm_up = saved["num_updates"] is not None
+        self._take(state["parameters"], state["buffers"], saved["decay"], warm_up)
+        self.load_state_dict(saved)
 
     @property
     def decay(self) -> float:
@@ -61,7 +81,7 @@ class ExponentialMovingAverage:
 
     def _targets(self, parameters: Iterable[torch.Tensor] | None) -> list[torch.Tensor]:
         if parameters is None:
-            return [*self._parameters, *self._buffers]
+            return [*self._parameters, *(self._buffers[i] for i in self._buffer_order)]
         given = [p for p in parameters if p.requires_grad]
         if len(given) != len(self._parameters):
             raise ValueError(
@@ -123,8 +143,9 @@ class ExponentialMovingAverage:
     def state_dict(self) -> dict[str, Any]:
         return {
             "decay": self.decay,
-            "num_updates": self.num_updates,
+            "num_updates": self.num_updates if self._use_num_updates else None,
             "shadow_params": [average.clone() for average in self.shadow_params],
+            "shadow_buffers": [average.clone() for average in self._native.averages()[len(self._parameters) :]],
             "collected_params": self._stored,
         }
 
@@ -136,8 +157,9 @@ class ExponentialMovingAverage:
         values, tensors = self._native.state()
         now = json.loads(values)
         now["decay"] = state_dict["decay"]
-        now["warmup"] = state_dict["num_updates"] is not None
+        self._use_num_updates = now["warmup"] = state_dict["num_updates"] is not None
         now["num_updates"] = state_dict["num_updates"] or 0
         tensors |= {f"p{i}": average for i, average in enumerate(shadow)}
+        tensors |= {f"b{i}": average for i, average in zip(self._buffer_order, state_dict.get("shadow_buffers", []))}
         self._native.load_state(json.dumps(now), tensors)
         self._stored = state_dict.get("collected_params")

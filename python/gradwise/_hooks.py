@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from . import _core
+from ._checks import check_tensors
 from ._records import Record, record
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -27,7 +28,7 @@ class AutogradHooks:
         native = _core.AutogradHooks(
             model,
             {
-                "patterns": list(patterns),
+                "patterns": [patterns] if isinstance(patterns, str) else list(patterns),
                 "parameter_gradients": parameter_gradients,
                 "activations": activations,
                 "activation_gradients": activation_gradients,
@@ -72,5 +73,6 @@ def find_nonfinite(model: torch.nn.Module, loss_function: Loss, input_data: torc
                    target_data: torch.Tensor) -> Record | None:  # fmt: skip
     """Replays a step and names the first operator and layer that made inf or NaN: `phase`, `op`, `layer`, `inputs`,
     `output`, `message`, `advice`. None where loss and gradients are finite."""
+    check_tensors(input_data=input_data, target_data=target_data)
     found = _core.find_nonfinite(model, loss_function, input_data, target_data)
     return None if found is None else record(found)

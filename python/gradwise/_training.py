@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from . import _core
+from ._checks import check_tensors
 from ._native_optimizer import native_options
 from ._records import Record, record
 
@@ -17,11 +19,24 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Device = str | torch.device
 
 
+def _clip(by_options: bool, clip_gradients: bool, max_grad_norm: float) -> tuple[bool, float] | None:
+    """What a call asks of clipping; None where it asks for nothing of its own and the options have their say."""
+    usual = clip_gradients is True and max_grad_norm == 1.0
+    return None if by_options and usual else (clip_gradients, float(max_grad_norm))
+
+
 def _optimizer(model: torch.nn.Module, optimizer_class: Any, options: dict[str, Any]) -> Any:
     """The core's options for an optimizer class, or an instance of it."""
     if isinstance(optimizer_class, torch.optim.Optimizer):
         return optimizer_class
+    if not callable(optimizer_class):
+        raise TypeError(f"optimizer_class is {optimizer_class!r}, allowed: a class of torch.optim, or an optimizer")
+    known = inspect.signature(optimizer_class).parameters
+    if "weight_decay" not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        options = {key: value for key, value in options.items() if key != "weight_decay"}
     native = native_options(optimizer_class, options)
+    if native is None and optimizer_class is torch.optim.LBFGS:
+        raise ValueError("LBFGS takes lr, max_iter, history_size and line_search_fn here; leave the others as they are")
     return optimizer_class(model.parameters(), **options) if native is None else native
 
 
@@ -30,32 +45,36 @@ class AutogradOptimizer:
 
     `optimizer_class` is a class of torch.optim, given as a class; AdamW, Adam, SGD, RMSprop, Adagrad and LBFGS run
     in the core's one pass, every other class (or an optimizer that you have made) as it is. Further keywords are its
-    options. `step_options` are those of the step: ``{"clip": {"method": "agc"}, "precision": "bfloat16"}``.
+    options. `step_options` are those of the step: ``{"clip": {"method": "agc"}, "precision": "bfloat16"}``; with a "clip" among them, a call
+    that leaves `clip_gradients` and `max_grad_norm` at their defaults clips by it.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer_class: Any = torch.optim.AdamW, lr: float = 1e-3,
                  weight_decay: float = 1e-2, *, step_options: dict[str, Any] | None = None,
                  **options: Any) -> None:  # fmt: skip
         given = {"lr": lr, "weight_decay": weight_decay} | options
-        if optimizer_class is torch.optim.LBFGS:
-            given.pop("weight_decay")
         self.model = model
+        self._clips_by_options = "clip" in (step_options or {})
         self._native = _core.AutogradOptimizer(model, _optimizer(model, optimizer_class, given), step_options or {})
 
     def step(self, loss_function: Loss, input_data: torch.Tensor, target_data: torch.Tensor,
              clip_gradients: bool = True, max_grad_norm: float = 1.0) -> Record:  # fmt: skip
         """One step on a batch; gives `loss`, `grad_norm`, `grad_norm_clipped`, `clipped`, `lr`, `param_norm`,
         `update_ratio`, `seconds` of each phase, `issues`."""
-        return record(self._native.step(loss_function, input_data, target_data, clip_gradients, float(max_grad_norm)))
+        check_tensors(input_data=input_data, target_data=target_data)
+        return record(self._native.step(
+                loss_function, input_data, target_data, _clip(self._clips_by_options, clip_gradients, max_grad_norm)
+            ))
 
     def accumulate(self, loss_function: Loss, input_data: torch.Tensor, target_data: torch.Tensor,
                    window: int = 1) -> None:  # fmt: skip
         """Forward and backward of one of `window` micro-batches."""
+        check_tensors(input_data=input_data, target_data=target_data)
         self._native.accumulate(loss_function, input_data, target_data, window)
 
     def finish_step(self, clip_gradients: bool = True, max_grad_norm: float = 1.0) -> Record:
         """The update by what was accumulated: that of one batch of all micro-batches."""
-        return record(self._native.finish_step(clip_gradients, float(max_grad_norm)))
+        return record(self._native.finish_step(_clip(self._clips_by_options, clip_gradients, max_grad_norm)))
 
     @property
     def lr(self) -> list[float]:
@@ -95,9 +114,8 @@ class AutogradTrainingLoop:
                  weight_decay: float = 1e-2, *, options: dict[str, Any] | None = None,
                  checkpoints: str | os.PathLike[str] | None = None, **optimizer_options: Any) -> None:  # fmt: skip
         given = {"lr": lr, "weight_decay": weight_decay} | optimizer_options
-        if optimizer_class is torch.optim.LBFGS:
-            given.pop("weight_decay")
         self.model = model
+        self._clips_by_options = "clip" in (options or {}).get("step", {})
         folder = "" if checkpoints is None else os.fspath(checkpoints)
         self._native = _core.AutogradTrainingLoop(
             model, _optimizer(model, optimizer_class, given), options or {}, folder
@@ -108,7 +126,10 @@ class AutogradTrainingLoop:
         """One epoch; gives `losses` (one a step), `grad_norms`, `learning_rates`, `samples_per_second`."""
         return record(
             self._native.train_epoch(
-                dataloader, loss_function, torch.device(device), clip_gradients, float(max_grad_norm)
+                dataloader,
+                loss_function,
+                torch.device(device),
+                _clip(self._clips_by_options, clip_gradients, max_grad_norm),
             )
         )
 

@@ -7,15 +7,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from . import _core
+from ._checks import check_tensors
 from ._records import Record, record
 
 __all__ = ["GaussNewton", "Hessian"]
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def _batch(data: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise TypeError(f"data is a {type(data).__name__}, allowed: a batch (x, y)")
+    check_tensors(x=data[0], y=data[1])
+    return data[0], data[1]
 
 
 class LinearOperator:
@@ -61,7 +70,7 @@ class Hessian(LinearOperator):
     """The Hessian of `loss_function(model(x), y)` on the batch `data = (x, y)`."""
 
     def __init__(self, model: torch.nn.Module, loss_function: Loss, data: tuple[torch.Tensor, torch.Tensor]) -> None:
-        super().__init__(_core.Hessian(model, loss_function, *data))
+        super().__init__(_core.Hessian(model, loss_function, *_batch(data)))
 
     @property
     def gradient(self) -> torch.Tensor:
@@ -76,4 +85,4 @@ class GaussNewton(LinearOperator):
     _psd = True
 
     def __init__(self, model: torch.nn.Module, loss_function: Loss, data: tuple[torch.Tensor, torch.Tensor]) -> None:
-        super().__init__(_core.GaussNewton(model, loss_function, *data))
+        super().__init__(_core.GaussNewton(model, loss_function, *_batch(data)))

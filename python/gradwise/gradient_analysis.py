@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from . import _core
+from ._checks import check_tensors
 from ._records import Issue, Record, issues, record
 
 __all__ = ["GradientAnalysisConfig", "GradientAnalyzer", "GradientMonitoring"]
@@ -58,8 +59,8 @@ class Analysis(Record):
         object.__setattr__(self, "_native", native)
 
 
-def _options(config: GradientAnalysisConfig | None) -> dict[str, Any]:
-    return {} if config is None else config.options
+def _config(config: GradientAnalysisConfig | dict[str, Any] | None) -> GradientAnalysisConfig:
+    return config if isinstance(config, GradientAnalysisConfig) else GradientAnalysisConfig(**(config or {}))
 
 
 class GradientAnalyzer:
@@ -69,12 +70,13 @@ class GradientAnalyzer:
     results = GradientAnalyzer().analyze_gradients(model, loss_function, x, y)
     """
 
-    def __init__(self, config: GradientAnalysisConfig | None = None) -> None:
-        self.config = config or GradientAnalysisConfig()
-        self._native = _core.GradientAnalyzer(_options(config))
+    def __init__(self, config: GradientAnalysisConfig | dict[str, Any] | None = None) -> None:
+        self.config = _config(config)
+        self._native = _core.GradientAnalyzer(self.config.options)
 
     def analyze_gradients(self, model: torch.nn.Module, loss_function: Loss, input_data: torch.Tensor,
                           target_data: torch.Tensor) -> Analysis:  # fmt: skip
+        check_tensors(input_data=input_data, target_data=target_data)
         return Analysis(self._native.analyze_gradients(model, loss_function, input_data, target_data))
 
     def analyze_data(self, model: torch.nn.Module, loss_function: Loss, dataloader: Iterable[Any]) -> Analysis:
@@ -86,6 +88,8 @@ class GradientAnalyzer:
         return record(self._native.get_gradient_statistics())
 
     def detect_gradient_issues(self, results: Analysis) -> list[Issue]:
+        if not isinstance(results, Analysis):
+            raise TypeError(f"results is a {type(results).__name__}, allowed: what analyze_gradients gave")
         return issues(self._native.detect_gradient_issues(results._native))
 
     def plot_gradient_analysis(self, save_path: str | os.PathLike[str] = "gradient_analysis.png") -> str:
@@ -99,13 +103,14 @@ class GradientAnalyzer:
 class GradientMonitoring:
     """Analyses a training step's batch beside the training, at whatever steps it is called."""
 
-    def __init__(self, config: GradientAnalysisConfig | None = None) -> None:
-        self.config = config or GradientAnalysisConfig()
-        self._native = _core.GradientMonitoring(_options(config))
+    def __init__(self, config: GradientAnalysisConfig | dict[str, Any] | None = None) -> None:
+        self.config = _config(config)
+        self._native = _core.GradientMonitoring(self.config.options)
 
     def monitor_training_step(self, model: torch.nn.Module, loss_function: Loss, input_data: torch.Tensor,
                               target_data: torch.Tensor, step: int) -> Record:  # fmt: skip
         """Gives `step`, `analysis` and `issues`."""
+        check_tensors(input_data=input_data, target_data=target_data)
         return record(self._native.monitor_training_step(model, loss_function, input_data, target_data, step))
 
     def get_monitoring_summary(self) -> Record:

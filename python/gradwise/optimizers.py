@@ -30,6 +30,7 @@ class _OnePass(torch.optim.Optimizer):
         self.max_grad_norm = max_grad_norm
         self.ema = None if ema_decay is None else ExponentialMovingAverage(self._parameters(), ema_decay)
         self._fused: Any = None
+        self._shown = False  # whether `state` holds views of the core's memory
         self._last = Record()
 
     def _parameters(self) -> list[torch.Tensor]:
@@ -49,6 +50,7 @@ class _OnePass(torch.optim.Optimizer):
     def _native(self) -> Any:
         if self._fused is None:
             self._fused = _core.FusedOptimizer(self._rule, self._decoupled, self.param_groups)
+            self._shown = False
             for index, parameter in enumerate(self._parameters()):
                 if parameter in self.state and self.state[parameter]:
                     state = self.state[parameter]
@@ -81,7 +83,7 @@ class _OnePass(torch.optim.Optimizer):
             grad_norm=norm, clipped=scale < 1, skipped=skipped, param_norm=param_norm, update_norm=update_norm,
             update_ratio=ratio,
         )  # fmt: skip
-        if len(self.state) != len(self._parameters()):
+        if not self._shown or len(self.state) != len(self._parameters()):
             self._show_state()
         return loss
 
@@ -89,20 +91,17 @@ class _OnePass(torch.optim.Optimizer):
         """Puts the core's tensors where torch's optimizers have theirs."""
         for index, parameter in enumerate(self._parameters()):
             found = self._fused.lines(index)
-            if found is not None and not self.state.get(parameter):
+            if found is not None:
                 step, *lines = found
-                state = {"step": torch.tensor(float(step))} if self._rule == "adam" else {}
+                state = self.state[parameter]
+                if self._rule == "adam":
+                    state["step"] = torch.tensor(float(step))
                 state |= {name: line for name, line in zip(self._lines, lines, strict=False) if line is not None}
-                self.state[parameter] = state
+        self._shown = True
 
     def _sync_state(self) -> None:
-        if self._fused is None:
-            return
-        self._show_state()
-        for index, parameter in enumerate(self._parameters()):
-            found = self._fused.lines(index)
-            if found is not None and "step" in self.state[parameter]:
-                self.state[parameter]["step"] = torch.tensor(float(found[0]))
+        if self._fused is not None:
+            self._show_state()
 
     def state_dict(self) -> dict[str, Any]:
         self._sync_state()
@@ -115,7 +114,7 @@ class _OnePass(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         self._sync_state()
-        return super().__getstate__() | {"max_grad_norm": self.max_grad_norm}
+        return super().__getstate__() | {"max_grad_norm": self.max_grad_norm, "ema": self.ema}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -123,6 +122,7 @@ class _OnePass(torch.optim.Optimizer):
         self.__dict__.setdefault("ema", None)
         self.__dict__.setdefault("_last", Record())
         self._fused = None
+        self._shown = False
 
 
 class AdamW(_OnePass):
@@ -169,5 +169,7 @@ class SGD(_OnePass):
 
 def _check(**values: Any) -> None:
     for name, value in values.items():
+        if not isinstance(value, (int, float, torch.Tensor)):
+            raise TypeError(f"{name} is {value!r}, allowed: a number >= 0")
         if not value >= 0:
             raise ValueError(f"{name} is {value}, allowed: >= 0")

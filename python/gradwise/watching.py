@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 import pathlib
+import warnings
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -23,7 +24,7 @@ class Watch:
     """Reads every gradient as it arrives, weights and updates as they are made, and holds the rules against them.
 
     `step` may be left out where an optimizer is given: its steps are seen by themselves. Called after each of them
-    with the loss, the rules on the loss work too.
+    with the loss, the rules on the loss work too; a step without one counts the last that was told.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer: Any = None, *, every: int = 1, histograms_every: int = 0,
@@ -34,6 +35,10 @@ class Watch:
             if not isinstance(given, torch.optim.Optimizer):
                 raise TypeError(f"optimizer is a {type(given).__name__}, allowed: torch.optim.Optimizer")
         model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper
+        own = {id(p) for p in model.parameters()} if isinstance(model, torch.nn.Module) else set()
+        for given in optimizers:
+            if not any(id(p) in own for group in given.param_groups for p in group["params"]):
+                raise ValueError("the optimizer holds none of the model's parameters, allowed: one that trains this model")
         self._optimizers = optimizers
         self._scaler = scaler
         self._on_host = all(p.device.type == "cpu" for p in model.parameters())
@@ -53,7 +58,8 @@ class Watch:
         self._pending: dict[str, Any] | None = None
         self._loss: float | None = None
         self._issues: list[Issue] = []
-        self._stepped = 0
+        self._told = False  # of an optimizer that does not step
+        self._seen: set[int] = set()  # optimizers that have stepped in the step under way
         self._handles = list(
             itertools.chain.from_iterable(
                 (o.register_step_pre_hook(self._before_update), o.register_step_post_hook(self._after_update))
@@ -75,22 +81,26 @@ class Watch:
     def _native_of(self) -> Any:
         return None if self._fused is None else self._fused._native()
 
-    def _before_update(self, *_: Any) -> None:
-        self._stepped += 1
-        if self._stepped > 1:  # of several optimizers, the first one's step is the step's
-            return
-        self._finish()
-        norm = self._native.backward_end(self._scale(), self._native_of())
-        lr = self._optimizers[0].param_groups[0]["lr"] if self._optimizers else math.nan
-        self._pending = {"grad_norm": norm * self._scale(), "lr": float(lr)}
+    def _before_update(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if id(optimizer) in self._seen:  # another of them did not step this time
+            self._end_updates()
+        if not self._seen:  # of several optimizers, the first one's step is the step's
+            self._finish()
+            norm = self._native.backward_end(self._scale(), self._native_of())
+            lr = self._optimizers[0].param_groups[0]["lr"]
+            self._pending = {"grad_norm": norm * self._scale(), "lr": float(lr)}
+        self._seen.add(id(optimizer))
 
     def _after_update(self, *_: Any) -> None:
-        if self._stepped < len(self._optimizers):
-            return
-        self._stepped = 0
-        assert self._pending is not None
-        self._pending["skipped"] = bool(self._fused is not None and self._fused.last_step.get("skipped", False))
-        self._pending["ready"] = True
+        if len(self._seen) == len(self._optimizers):
+            self._end_updates()
+
+    def _end_updates(self) -> None:
+        self._seen.clear()
+        if self._pending is not None:
+            self._pending["skipped"] = bool(self._fused is not None and self._fused.last_step.get("skipped", False))
+            self._pending["ready"] = True
+            self._native.update_end(self._native_of())
 
     def _finish(self) -> None:
         """Ends the step that waits for its loss."""
@@ -98,13 +108,14 @@ class Watch:
             return
         pending, self._pending = self._pending, None
         new = self._native.step_end(
-            self._loss, pending["grad_norm"], pending["lr"], pending["skipped"], 0, self._native_of()
+            self._loss, pending["grad_norm"], pending["lr"], pending["skipped"], 0
         )
         self._issues += issues(new)
 
     def observe(self, loss: torch.Tensor) -> None:
         """Reads activations off the loss's graph; call it before `backward`. Only every tenth step costs anything."""
         self._check_open()
+        self._finish()
         self._native.forward_end(loss)
 
     def step(self, loss: torch.Tensor | float | None = None) -> list[Issue]:
@@ -116,13 +127,18 @@ class Watch:
         seen = len(self._issues)
         if not self._optimizers:
             norm = self._native.backward_end(self._scale(), self._native_of())
+            self._native.update_end(self._native_of())
             self._pending = {"grad_norm": norm * self._scale(), "lr": math.nan, "skipped": False, "ready": True}
+        elif self._pending is None and not self._told:
+            self._told = True
+            warnings.warn("watch.step was called and the optimizer has not stepped since the last call", stacklevel=2)
         self._finish()
         return self._issues[seen:]
 
     def readings(self) -> dict[str, Record]:
         """The last reading of each parameter: `grad_norm`, `grad_mean`, `weight_norm`, `update_ratio`, ..."""
-        self._finish()
+        if not self._native.closed:
+            self._finish()
         return {name: record(reading) for name, reading in self._native.readings().items()}
 
     @property

@@ -171,6 +171,43 @@ def test_readings_are_unscaled_under_a_grad_scaler(network, data):
         assert watch.readings()["0.weight"].grad_norm == pytest.approx(float(expected.norm()), rel=1e-4), unscale
 
 
+def test_a_step_that_the_scaler_skips_spoils_no_reading(network, data):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    watch = gradwise.watch(model, optimizer, scaler=scaler)
+    for factor in (float("inf"), 1.0):
+        optimizer.zero_grad()
+        scaler.scale(functional.cross_entropy(model(data[0]), data[1]) * factor).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    expected = torch.autograd.grad(functional.cross_entropy(model(data[0]), data[1]), model[0].weight)[0]
+    assert watch.readings()["0.weight"].grad_norm == pytest.approx(float(expected.norm()), rel=1e-4)
+    watch.detach()
+    assert watch.readings()["0.weight"].grad_norm > 0
+
+
+def test_optimizers_that_take_turns_keep_in_step(network, data):
+    model = network()
+    first = torch.optim.SGD(model[0].parameters(), lr=0.1)
+    second = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    watch = gradwise.watch(model, [first, second])
+    for step in range(6):
+        model.zero_grad()
+        functional.cross_entropy(model(data[0]), data[1]).backward()
+        first.step()
+        if step % 2 == 0:
+            second.step()
+    watch.readings()
+    assert watch.steps in (5, 6)
+    optimizer = gradwise.AdamW(model.parameters())
+    other = gradwise.watch(model, optimizer)
+    train(model, optimizer, data, 2)
+    optimizer.load_state_dict(optimizer.state_dict())  # another core before the step is finished
+    train(model, optimizer, data, 2)
+    assert other.readings()["0.weight"].update_norm > 0
+
+
 def test_attaching_many_times_leaves_nothing(network, data):
     model = network()
     optimizer = torch.optim.AdamW(model.parameters())
@@ -206,11 +243,12 @@ def test_a_watched_model_can_go(network, data):
     "call, kind, message",
     [
         (lambda m, p: gradwise.watch(m, 5), TypeError, "optimizer is a int"),
+        (lambda m, p: gradwise.watch(m, torch.optim.SGD([torch.zeros(2, requires_grad=True)])), ValueError, "none of the"),
         (lambda m, p: gradwise.watch(m, every=0), ValueError, "every is 0, allowed: >= 1"),
         (lambda m, p: gradwise.watch(m, evry=2), TypeError, "there is no option evry"),
         (lambda m, p: gradwise.watch(m.requires_grad_(False)), ValueError, "none of the 4 parameters"),
-        (lambda m, p: gradwise.watch(m, run=p), gradwise.GradwiseError, "."),
-        (lambda m, p: gradwise.load_run(p / "none"), gradwise.GradwiseError, "."),
+        (lambda m, p: gradwise.watch(m, run=p), gradwise.GradwiseError, "holds a run already"),
+        (lambda m, p: gradwise.load_run(p / "none"), gradwise.GradwiseError, "none"),
     ],
 )
 def test_bad_watches(network, tmp_path, call, kind, message):

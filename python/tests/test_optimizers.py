@@ -78,6 +78,14 @@ def test_state_goes_both_ways(name, options):
         give_gradients(tensors, 9)
         optimizer.step()
     assert_near(c, b)
+    for step in range(10, 13):  # what is saved after a load are the moments of now, not those that were loaded
+        for tensors, optimizer in ((c, back), (b, torchs)):
+            give_gradients(tensors, step)
+            optimizer.step()
+    assert_near(c, b)
+    line = "exp_avg" if name == "AdamW" else "momentum_buffer"
+    for index, saved in torchs.state_dict()["state"].items():
+        torch.testing.assert_close(back.state_dict()["state"][index][line], saved[line])
 
 
 def test_rates_groups_and_tensor_rates_may_change():
@@ -151,7 +159,14 @@ def test_a_step_that_is_not_finite_is_skipped():
     give_gradients(a, 0)
     a[0].grad[0, 0] = float("nan")
     mine.step()
-    assert mine.last_step.skipped
+    assert mine.last_step.skipped and mine.last_step.update_norm == 0
+    give_gradients(a, 1)
+    mine.step()
+    assert mine.last_step.update_norm > 0
+    before = [p.detach().clone() for p in a]
+    a[0].grad[0, 0] = float("inf")
+    mine.step()
+    assert mine.last_step.skipped and mine.last_step.update_norm == 0
     assert all(torch.equal(p, q) for p, q in zip(a, before, strict=True))
 
 
@@ -167,6 +182,46 @@ def test_can_be_pickled_and_copied():
         give_gradients(tensors, 1)
         optimizer.step()
         assert_near(tensors, a)
+
+
+def test_averages_belong_to_their_parameters():
+    a = parameters()
+    a[0].requires_grad_(False)
+    mine = gradwise.AdamW(a, ema_decay=0.9)
+    expected = [p.detach().clone() for p in a[1:]]
+    for step in range(5):
+        give_gradients(a[1:], step)
+        if step == 3:
+            a[1].grad = None  # not moved in this step, and averaged all the same
+        mine.step()
+        decay = min(0.9, (2 + step) / (11 + step))
+        for average, p in zip(expected, a[1:], strict=True):
+            average.lerp_(p.detach(), 1 - decay)
+    assert_near(mine.ema.shadow_params, expected)
+    twin = copy.deepcopy(mine)
+    assert_near(twin.ema.shadow_params, expected)
+    mine.ema.to(dtype=torch.float32)  # no longer the weights' type: moves apart from the pass
+    give_gradients(a[1:], 9)
+    mine.step()
+    assert mine.ema.shadow_params[0].dtype == torch.float32 and mine.ema.num_updates == 6
+
+
+def test_a_module_may_change_its_type_and_an_option_in_mid_run():
+    torch.manual_seed(0)
+    ours, theirs = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3)
+    theirs.load_state_dict(ours.state_dict())
+    mine = gradwise.SGD(ours.parameters(), lr=0.1)
+    torchs = torch.optim.SGD(theirs.parameters(), lr=0.1)
+    for step in range(6):
+        if step == 2:
+            ours.double()
+            theirs.double()
+        if step == 4:
+            mine.param_groups[0]["momentum"] = torchs.param_groups[0]["momentum"] = 0.9
+        for module, optimizer in ((ours, mine), (theirs, torchs)):
+            give_gradients(list(module.parameters()), step)
+            optimizer.step()
+    assert_near(list(ours.parameters()), list(theirs.parameters()), 1e-6)
 
 
 @pytest.mark.parametrize(

@@ -258,11 +258,13 @@ def test_an_exception_in_a_callback_is_the_users_own(network, data):
         (lambda m, d: AutogradOptimizer(m, momentum=1), TypeError, "AdamW has no option momentum"),
         (lambda m, d: AutogradOptimizer(m, lr=-1), ValueError, "lr is -1, allowed"),
         (lambda m, d: AutogradOptimizer(m, step_options={"precison": "x"}), TypeError, 'did you mean "precision"'),
+        (lambda m, d: AutogradOptimizer(m, "adamw"), TypeError, "optimizer_class is 'adamw', allowed: a class"),
+        (lambda m, d: AutogradOptimizer(m).step(functional.cross_entropy, [1], d[1]), TypeError, "input_data is a list"),
         (lambda m, d: AutogradOptimizer(m).step(5, *d), TypeError, "loss_function is a int, allowed: a callable"),
         (lambda m, d: AutogradOptimizer(m).step(lambda o, t: o, *d), ValueError, "the loss has shape"),
         (lambda m, d: AutogradOptimizer(m).step(lambda o, t: 1.0, *d), ValueError, "the loss is a float"),
         (lambda m, d: AutogradTrainingLoop(m).train_epoch(7, None), TypeError, "the data loader is a int"),
-        (lambda m, d: AutogradTrainingLoop(m).train_epoch([1], functional.cross_entropy), Exception, "a batch is a int"),
+        (lambda m, d: AutogradTrainingLoop(m).train_epoch([1], functional.cross_entropy), TypeError, "a batch is a int"),
         (lambda m, d: AutogradTrainingLoop(m).on("never", print), ValueError, 'there is no point "never"'),
         (lambda m, d: AutogradTrainingLoop(m, options={"epochs": "3"}), TypeError, "epochs is '3', allowed: an int"),
         (lambda m, d: ExponentialMovingAverage(m.parameters(), decay=2), ValueError, "Decay must be between 0 and 1"),
@@ -272,6 +274,88 @@ def test_an_exception_in_a_callback_is_the_users_own(network, data):
 def test_bad_input(network, data, call, kind, message):
     with pytest.raises(kind, match=message):
         call(network(), data)
+
+
+def test_an_exception_within_backward_comes_back(network, data):
+    def broken(x):
+        raise KeyError("slope")
+
+    x = torch.randn(3, requires_grad=True)
+    with pytest.raises((KeyError, RuntimeError), match="slope"):
+        CustomAutogradFunction.activation(x, torch.tanh, broken).sum().backward()
+
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        AutogradOptimizer(network()).step(lambda o, t: Broken.apply(o).sum(), *data)
+
+
+def test_the_exception_point_is_told(network, data):
+    told = []
+    loop = AutogradTrainingLoop(network())
+    loop.on("exception", lambda moment: told.append(moment.point))
+
+    def broken(output, target):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError):
+        loop.fit(batches(*data), broken)
+    assert told == ["exception"]
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __iter__(self):
+        return iter(zip(self.x, self.y, strict=True))
+
+
+def test_loaders_without_a_length_and_without_a_trace_in_the_random_numbers(network, data):
+    loader = torch.utils.data.DataLoader(Stream(*data), batch_size=20)
+    assert len(AutogradTrainingLoop(network()).train_epoch(loader, functional.cross_entropy).losses) == 3
+    dropout, by_hand = (nn.Sequential(nn.Dropout(0.5), network()) for _ in range(2))
+    shuffled = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*data), batch_size=20, shuffle=True)
+    torch.manual_seed(3)
+    losses = AutogradTrainingLoop(dropout, torch.optim.SGD, lr=0.1, weight_decay=0.0).train_epoch(
+        shuffled, functional.cross_entropy
+    )["losses"]
+    torch.manual_seed(3)
+    expected = train_by_hand(by_hand, torch.optim.SGD(by_hand.parameters(), lr=0.1), shuffled)
+    assert losses == pytest.approx(expected, rel=1e-5)
+
+
+def test_clipping_is_as_the_options_say_unless_the_call_does(network, data):
+    free = AutogradOptimizer(network(), step_options={"clip": {"max_norm": 1e-4}})
+    assert free.step(functional.cross_entropy, *data).grad_norm_clipped == pytest.approx(1e-4, rel=1e-2)
+    assert free.step(functional.cross_entropy, *data, max_grad_norm=1e-3).grad_norm_clipped == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_every_optimizer_class_gets_what_it_takes(network, data):
+    stats = AutogradOptimizer(network(), torch.optim.Rprop, lr=0.01).step(functional.cross_entropy, *data)
+    assert stats.lr == 0.01
+    AutogradOptimizer(network(), torch.optim.LBFGS, lr=0.1).step(functional.cross_entropy, *data)
+    with pytest.raises(ValueError, match="LBFGS takes lr"):
+        AutogradOptimizer(network(), torch.optim.LBFGS, tolerance_grad=1e-3)
+
+
+def test_averages_without_warm_up_and_buffers_survive_a_round_trip(network):
+    model = nn.Sequential(network(), nn.BatchNorm1d(3))
+    ema = ExponentialMovingAverage(model, decay=0.9, use_num_updates=False, use_buffers=True)
+    model(torch.randn(8, 4))
+    ema.update()
+    other = ExponentialMovingAverage(model, decay=0.5, use_buffers=True)
+    other.load_state_dict(ema.state_dict())
+    assert ema.state_dict()["num_updates"] is None and other.state_dict()["num_updates"] is None
+    for a, b in zip(ema.state_dict()["shadow_buffers"], other.state_dict()["shadow_buffers"], strict=True):
+        assert torch.equal(a, b)
 
 
 def test_an_iterator_can_be_gone_through_once(network, data):

@@ -9,6 +9,7 @@
 #include "gradwise/core/error.h"
 #include "gradwise/optim/fused_optimizer.h"
 #include "gradwise/optim/torch_optimizers.h"
+#include "tests/data/error_of.h"
 #include "tests/optim/toy_model.h"
 
 namespace gradwise {

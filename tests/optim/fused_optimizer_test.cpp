@@ -13,6 +13,7 @@
 #include "gradwise/optim/autograd_optimizer.h"
 #include "gradwise/optim/ema.h"
 #include "gradwise/optim/torch_optimizers.h"
+#include "tests/data/error_of.h"
 #include "tests/optim/toy_model.h"
 
 namespace gradwise {
@@ -277,6 +278,21 @@ TEST(FusedOptimizerErrors, NameTheParameterAndWhatIsWrong) {
   EXPECT_NO_THROW(fused({storage.slice(0, 0, 10), storage.slice(0, 10, 20)}));
   EXPECT_ERROR_WITH("parameter 0 of shape [3, 4] repeats its elements along dimension 0",
                     fused({random_tensor({4}, 1).expand({3, 4})}));
+}
+
+// With rounded lines, second - third² may fall below zero.
+TEST(FusedOptimizer, CenteredRmspropStaysFiniteWithRoundedMoments) {
+  OptimizerOptions options = options_of("rmsprop");
+  options.centered = true;
+  options.state_dtype = "bfloat16";
+  options.stochastic_rounding = true;
+  const std::vector<at::Tensor> tensors{random_tensor({200}, 1)};
+  const auto optimizer = fused(tensors, options);
+  for (int step = 0; step < 200; ++step) {
+    at::Tensor(tensors[0]).mutable_grad() = at::zeros({200}).fill_(0.7);
+    optimizer->step();
+  }
+  EXPECT_TRUE(tensors[0].isfinite().all().item<bool>());
 }
 
 // The same training, its gradients read during backward or not, averaged along or apart.

@@ -1,0 +1,14 @@
+"""What the core would refuse with less of a word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+def check_tensors(**values: Any) -> None:
+    """A TypeError for the first that is no tensor."""
+    for name, value in values.items():
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"{name} is a {type(value).__name__}, allowed: torch.Tensor")
