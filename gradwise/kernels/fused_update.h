@@ -24,8 +24,8 @@ enum class Rounding { nearest, stochastic };
 ///   sgd:     first = first_keep·first + first_share·g where there is a first
 ///            w -= step_size·(first, or g + look_ahead·first with look_ahead > 0, or g without a first)
 ///   rmsprop: second = second_keep·second + second_share·g²
-///            third += second_share·(g - third), v = max(second - third², 0) where there is a third;  d = g / (√v + eps)
-///            first = first_keep·first + d, w -= step_size·first where there is a first;  else w -= step_size·d
+///            third += second_share·(g - third), v = max(second - third², 0) where there is a third;  d = g / (√v +
+///            eps) first = first_keep·first + d, w -= step_size·first where there is a first;  else w -= step_size·d
 ///   adagrad: second += g²;  w -= step_size·g / (√second + eps)
 ///   lion:    w -= step_size·sign(first + look_ahead·(g - first));  first += first_share·(g - first)
 ///   average += average_share·(w - average)

@@ -29,7 +29,8 @@ struct BackwardUpdate::Impl {
     const std::vector<at::Tensor>& held = optimizer.ordered_parameters();
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const at::Tensor& parameter = parameters.tensors[i];
-      const auto found = std::find_if(held.begin(), held.end(), [&](const at::Tensor& t) { return t.is_same(parameter); });
+      const auto found =
+          std::find_if(held.begin(), held.end(), [&](const at::Tensor& t) { return t.is_same(parameter); });
       GRADWISE_CHECK(found != held.end(), "optimizer", "the optimizer does not hold parameter \"", parameters.names[i],
                      "\"");
       GRADWISE_CHECK(parameter.is_cpu(), "optimizer", "an update in the backward pass is for parameters on the CPU, \"",
@@ -40,7 +41,8 @@ struct BackwardUpdate::Impl {
 
   [[nodiscard]] double coefficient(double norm) const {
     const bool by_running = options.clip == BackwardClip::running_norm && steps > 0;
-    return options.clip == BackwardClip::none ? 1 : clip_coefficient(by_running ? running_norm : norm, options.max_norm);
+    return options.clip == BackwardClip::none ? 1
+                                              : clip_coefficient(by_running ? running_norm : norm, options.max_norm);
   }
 
   void take(std::size_t index) {

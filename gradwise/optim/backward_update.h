@@ -16,7 +16,8 @@ class FusedOptimizer;
 enum class BackwardClip {
   none,
   tensor,       ///< each tensor's gradient to `max_norm` by itself
-  running_norm  ///< all by max_norm / (mean norm of the steps before), where that is below 1; the first step as `tensor`
+  running_norm  ///< all by max_norm / (mean norm of the steps before), where that is below 1; the first step as
+                ///< `tensor`
 };
 
 struct BackwardUpdateOptions {
@@ -33,10 +34,11 @@ struct BackwardUpdateOptions {
 ///   loss.backward();                                  // the weights have moved
 ///   const StepInfo done = in_backward.finish_step();
 ///
-/// A gradient that is not finite leaves its own parameter as it was; others may have moved by then. A later parameter of
-/// the pass sees the graph's saved tensors, which its update does not change: those of other parameters that backward
-/// still needs are saved by the graph, so a parameter that is used twice in one graph must not be updated between; such
-/// a write is an error of autograd's. On the CPU alone. A Watch that is to read the gradients is attached before.
+/// A gradient that is not finite leaves its own parameter as it was; others may have moved by then. A later parameter
+/// of the pass sees the graph's saved tensors, which its update does not change: those of other parameters that
+/// backward still needs are saved by the graph, so a parameter that is used twice in one graph must not be updated
+/// between; such a write is an error of autograd's. On the CPU alone. A Watch that is to read the gradients is attached
+/// before.
 class BackwardUpdate {
  public:
   /// `optimizer` holds all of the parameters that ask for a gradient, and outlives this.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "gradwise/plot/script_text.h"
 
@@ -35,7 +36,7 @@ std::vector<std::string> WatchedRun::weight_names() const {
   return names;
 }
 
-std::vector<double> WatchedRun::figure(std::size_t parameter, double ParameterReading::*member) const {
+std::vector<double> WatchedRun::figure(std::size_t parameter, double ParameterReading::* member) const {
   std::vector<double> values;
   for (const auto& reading : readings) {
     values.push_back(parameter < reading->parameters.size() ? reading->parameters[parameter].*member : kNotMeasured);
@@ -79,6 +80,8 @@ std::string heat_map(const std::vector<std::string>& names, const std::vector<do
                      const std::vector<std::vector<double>>& rows, const std::string& unit, bool logarithmic) {
   // Boxes from half way to the step before to half way to the next: steps need not lie evenly.
   std::vector<std::vector<double>> cells;
+  double least = std::numeric_limits<double>::infinity();
+  double most = 0;
   for (std::size_t row = 0; row < rows.size(); ++row) {
     for (std::size_t i = 0; i < steps.size(); ++i) {
       const double gap = steps.size() > 1 ? (i > 0 ? steps[i] - steps[i - 1] : steps[1] - steps[0]) : 1;
@@ -87,14 +90,24 @@ std::string heat_map(const std::vector<std::string>& names, const std::vector<do
       const double value = rows[row][i];
       if (std::isfinite(value) && (!logarithmic || value > 0)) {
         const auto y = static_cast<double>(row);
+        least = std::min(least, value);
+        most = std::max(most, value);
         cells.push_back({steps[i], y, left, right, y - 0.5, y + 0.5, value});
       }
     }
   }
+  // Whole decades: gnuplot's own range for a single reading begins below zero.
+  std::string colours;
+  if (logarithmic && most > 0) {
+    const auto low = static_cast<int>(std::floor(std::log10(least)));
+    const int high = std::max(low + 1, static_cast<int>(std::ceil(std::log10(most))));
+    colours = "set logscale cb\nset format cb '10^{%T}'\nset cbrange [1e" + std::to_string(low) + ":1e" +
+              std::to_string(high) + "]\n";
+  }
   const std::string count = std::to_string(names.size());
   return data_block("cells", cells) + heat_palette() + name_ticks("y", names) + "set yrange [" + count +
          "-0.5:-0.5]\nset xlabel 'optimizer step'\nset lmargin 26\nset rmargin 16\nunset grid\nset cblabel " +
-         gnuplot_word(unit) + "\n" + (logarithmic ? "set logscale cb\nset format cb '10^{%T}'\n" : "") +
+         gnuplot_word(unit) + "\n" + colours +
          (steps.empty() ? "" : "set xrange [0:" + gnuplot_number(steps.back()) + "]\n") +
          "plot $cells using 1:2:3:4:5:6:7 with boxxyerror fs solid noborder lc palette notitle";
 }

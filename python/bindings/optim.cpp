@@ -97,7 +97,8 @@ std::vector<at::Tensor> Fused::averages_in_order(const ExponentialMovingAverage&
   const std::vector<at::Tensor> sources = average.averaged_parameters();
   std::vector<at::Tensor> ordered(held.size());
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    const auto found = std::find_if(held.begin(), held.end(), [&](const at::Tensor& t) { return t.is_same(sources[i]); });
+    const auto found =
+        std::find_if(held.begin(), held.end(), [&](const at::Tensor& t) { return t.is_same(sources[i]); });
     const at::Tensor& shadow = averages[i];
     if (found == held.end() || shadow.scalar_type() != found->scalar_type() || shadow.device() != found->device() ||
         shadow.strides() != found->strides()) {

@@ -187,6 +187,19 @@ TEST(Figures, AllHavePanelsOfAWatchedRunAndNoneOfAnother) {
   EXPECT_ERROR_WITH("there is no figure \"norm\"; did you mean \"norms\"?", figure_named("norm"));
 }
 
+// One look at the run, with gradients of one size: no range of colours, no range of steps.
+TEST(Figures, AreDrawnOfASingleReading) {
+  const TemporaryFolder folder;
+  const RunReader run = run_with(folder, watched_events(10));
+  for (const Figure& figure : figures()) {
+    const PlotStatus status = plot_figure(figure, run, folder / (figure.name + ".png"));
+    if (status.reason == "the program gnuplot is not installed") {
+      GTEST_SKIP() << status.reason;
+    }
+    EXPECT_TRUE(status.drawn) << figure.name << ": " << status.reason;
+  }
+}
+
 TEST(Figures, SayWhereTheyCannotBeWritten) {
   const TemporaryFolder folder;
   const RunReader run = run_with(folder, synthetic_run());
