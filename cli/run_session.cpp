@@ -131,6 +131,9 @@ int RunSession::resume(const std::filesystem::path& run, const std::vector<std::
       std::make_unique<AutogradTrainingLoop>(std::move(model), session.config_.optimizer, session.config_.train);
   session.enter(std::move(folder));
   const std::int64_t step = session.load_checkpoint();
+  const auto done = static_cast<std::int64_t>(RunReader(session.folder_->path()).epochs().size());
+  GRADWISE_CHECK(session.config_.train.epochs >= done, "resume", "train.epochs is ", session.config_.train.epochs,
+                 ", allowed: at least the ", done, " that are done");
   if (!overrides.empty()) {
     write_file_atomically(session.folder_->file("config.toml"), to_toml(session.config_));
   }
@@ -297,10 +300,12 @@ void RunSession::finish(const FitResult& result) {
       std::printf(share ? "test %s: %.2f %%\n" : "test %s: %.4f\n", name.c_str(), share ? 100 * value : value);
     }
   }
+  const bool by_steps = config_.train.max_steps > 0 && result.steps >= config_.train.max_steps;
+  const auto longer = static_cast<long long>(2 * (by_steps ? config_.train.max_steps : config_.train.epochs));
   std::printf(
-      "next     gradwise report %s\n         gradwise train --resume %s --set train.epochs=%lld\n"
+      "next     gradwise report %s\n         gradwise train --resume %s --set train.%s=%lld\n"
       "         gradwise plot %s\n         tensorboard --logdir %s\n",
-      run.c_str(), run.c_str(), 2 * static_cast<long long>(config_.train.epochs), run.c_str(), run.c_str());
+      run.c_str(), run.c_str(), by_steps ? "max_steps" : "epochs", longer, run.c_str(), run.c_str());
 }
 
 }  // namespace gradwise

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "gradwise/train/metrics.h"
+
 namespace gradwise {
 namespace {
 
@@ -44,6 +46,9 @@ void check_config(const RunConfig& config) {
     require_file("data.test_file", data.test_file, true);
   }
   const LoopOptions& train = config.train;
+  for (const std::string& name : train.metrics) {
+    (void)make_metric(name);  // before `monitor` is blamed for a slip in them
+  }
   const bool known = train.monitor == "loss" || std::ranges::find(train.metrics, train.monitor) != train.metrics.end();
   GRADWISE_CHECK(known, "config", "train.monitor is \"", train.monitor, "\", allowed: loss or one of train.metrics");
 }

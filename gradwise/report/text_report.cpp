@@ -276,11 +276,15 @@ std::string files_section(const std::filesystem::path& folder) {
 }
 
 std::string next_section(const std::string& folder) {
-  return "\nNext\n\n" +
-         text_pairs({{"go on, with more epochs", "gradwise train --resume " + folder + " --set train.epochs=N"},
-                     {"see it in TensorBoard", "tensorboard --logdir " + folder},
-                     {"see its layers", "gradwise plot " + folder},
-                     {"compare with other runs", "gradwise compare " + folder + " OTHER"}});
+  std::vector<std::pair<std::string, std::string>> next;
+  // A run that a program has recorded has no configuration to go on with.
+  if (std::filesystem::exists(std::filesystem::path(folder) / "config.toml")) {
+    next.emplace_back("go on, with more epochs", "gradwise train --resume " + folder + " --set train.epochs=N");
+  }
+  next.emplace_back("see it in TensorBoard", "tensorboard --logdir " + folder);
+  next.emplace_back("see its layers", "gradwise plot " + folder);
+  next.emplace_back("compare with other runs", "gradwise compare " + folder + " OTHER");
+  return "\nNext\n\n" + text_pairs(next);
 }
 
 }  // namespace

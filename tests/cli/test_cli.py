@@ -3,6 +3,7 @@
 import gzip
 import json
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -281,6 +282,30 @@ def test_what_a_resumed_run_cannot_change(config, tmp_path):
     train(config, run, "train.max_steps=7")
     done = gradwise("train", "--resume", run, "--set", "optimizer.lr=0.5", check=2)
     assert "optimizer.lr=0.5 can't be changed" in done.stderr
+
+
+def test_a_resumed_run_keeps_what_is_done(config, tmp_path):
+    run = tmp_path / "run"
+    train(config, run, "train.epochs=3")
+    before = (run / "config.toml").read_text()
+    done = gradwise("train", "--resume", run, "--set", "train.epochs=1", check=2)
+    assert "train.epochs is 1, allowed: at least the 3 that are done" in done.stderr
+    assert (run / "config.toml").read_text() == before
+
+
+def test_the_next_command_goes_on_from_where_the_run_stopped(config, tmp_path):
+    run = tmp_path / "run"
+    done = train(config, run, "train.max_steps=7")
+    assert "--set train.max_steps=14" in done.stdout
+    words = next(line for line in done.stdout.splitlines() if "--resume" in line).split()
+    gradwise(*words[words.index("train") :], check=0)
+    with sqlite3.connect(run / "run.sqlite") as store:
+        assert store.execute("select max(step) from steps").fetchone() == (14,)
+
+
+def test_a_slip_in_the_metrics_is_named(config, tmp_path):
+    done = train(config, tmp_path / "run", 'train.metrics=["acuracy"]', check=2)
+    assert "acuracy" in done.stderr and "accuracy" in done.stderr
 
 
 def test_second_signal_ends_at_once(config, tmp_path):
