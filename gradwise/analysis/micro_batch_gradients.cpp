@@ -8,33 +8,12 @@
 
 #include <utility>
 
+#include "gradwise/core/buffer_state.h"
 #include "gradwise/core/error.h"
 #include "gradwise/core/random_state.h"
 
 namespace gradwise {
 namespace {
-
-// Gives buffers (batch norm's statistics) their values back, whatever a forward pass did to them.
-class BufferGuard {
- public:
-  explicit BufferGuard(const Model& model) : buffers_(model.buffers.tensors) {
-    for (const at::Tensor& buffer : buffers_) {
-      saved_.push_back(buffer.clone());
-    }
-  }
-  ~BufferGuard() {
-    const at::NoGradGuard no_grad;
-    for (std::size_t i = 0; i < buffers_.size(); ++i) {
-      buffers_[i].copy_(saved_[i]);
-    }
-  }
-  BufferGuard(const BufferGuard&) = delete;
-  BufferGuard& operator=(const BufferGuard&) = delete;
-
- private:
-  std::vector<at::Tensor> buffers_;
-  std::vector<at::Tensor> saved_;
-};
 
 at::Tensor part_of(const at::Tensor& tensor, std::int64_t first, std::int64_t length) {
   return tensor.defined() && tensor.dim() > 0 ? tensor.narrow(0, first, length) : tensor;
@@ -55,7 +34,7 @@ GradientSource::GradientSource(const Model& model, LossFunction loss_function)
 
 BatchGradient GradientSource::of(const Batch& batch, const std::function<void(const at::Tensor&)>& keep) const {
   GRADWISE_CHECK(batch.input.defined() && batch.input.numel() > 0, "analysis", "the batch is empty");
-  const BufferGuard buffers(model_);
+  const BufferStateGuard buffers(model_.buffers);
   const RandomStateGuard random(batch.input.device());
   const at::AutoGradMode grad_mode(true);
   const at::Tensor loss = loss_function_(model_.forward(batch), batch.target);

@@ -203,21 +203,7 @@ void AutogradOptimizer::Impl::take_averages() {
     return;
   }
   average_moves = average->moves();
-  const std::vector<at::Tensor> averages = average->parameter_averages();
-  const std::vector<at::Tensor> sources = average->averaged_parameters();
-  if (sources.size() != fused_order.size() || sources.size() != trainable.size()) {
-    return;
-  }
-  for (const std::size_t place : fused_order) {
-    const at::Tensor& source = sources[place];
-    const at::Tensor& shadow = averages[place];
-    if (!source.is_same(trainable.tensors[place]) || shadow.scalar_type() != source.scalar_type() ||
-        shadow.device() != source.device() || shadow.strides() != source.strides()) {
-      fused_averages.clear();
-      return;
-    }
-    fused_averages.push_back(shadow);
-  }
+  fused_averages = fused->averages_by_place(*average);
 }
 
 void AutogradOptimizer::Impl::end_window(StepInfo& info) {

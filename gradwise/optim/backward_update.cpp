@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "gradwise/core/error.h"
@@ -26,16 +27,13 @@ struct BackwardUpdate::Impl {
     GRADWISE_CHECK(options.max_norm > 0, "optimizer", "max_norm is ", options.max_norm, ", allowed: > 0");
     GRADWISE_CHECK(options.norm_decay >= 0 && options.norm_decay < 1, "optimizer", "norm_decay is ", options.norm_decay,
                    ", allowed: from 0 to below 1");
-    const std::vector<at::Tensor>& held = optimizer.ordered_parameters();
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const at::Tensor& parameter = parameters.tensors[i];
-      const auto found =
-          std::find_if(held.begin(), held.end(), [&](const at::Tensor& t) { return t.is_same(parameter); });
-      GRADWISE_CHECK(found != held.end(), "optimizer", "the optimizer does not hold parameter \"", parameters.names[i],
-                     "\"");
+      const std::optional<std::size_t> found = optimizer.place_of(parameter);
+      GRADWISE_CHECK(found, "optimizer", "the optimizer does not hold parameter \"", parameters.names[i], "\"");
       GRADWISE_CHECK(parameter.is_cpu(), "optimizer", "an update in the backward pass is for parameters on the CPU, \"",
                      parameters.names[i], "\" is on ", parameter.device());
-      place.push_back(static_cast<std::size_t>(found - held.begin()));
+      place.push_back(*found);
     }
   }
 

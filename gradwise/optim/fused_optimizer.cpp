@@ -12,6 +12,7 @@
 #include "gradwise/core/tensor_memory.h"
 #include "gradwise/kernels/mixed_bits.h"
 #include "gradwise/kernels/weight_moments.h"
+#include "gradwise/optim/ema.h"
 #include "gradwise/optim/parameter_memory.h"
 
 namespace gradwise {
@@ -40,6 +41,7 @@ FusedOptimizer::FusedOptimizer(const std::vector<torch::optim::OptimizerParamGro
   std::size_t group = 0;
   for (const torch::optim::OptimizerParamGroup& given : param_groups()) {
     for (const at::Tensor& parameter : given.params()) {
+      places_.emplace(parameter.unsafeGetTensorImpl(), ordered_.size());
       ordered_.push_back(parameter);
       slots_.emplace_back().group = group;
       all_.push_back(all_.size());
@@ -48,6 +50,27 @@ FusedOptimizer::FusedOptimizer(const std::vector<torch::optim::OptimizerParamGro
   }
   refuse_shared_memory(ordered_);
   moments_.resize(slots_.size());
+}
+
+std::optional<std::size_t> FusedOptimizer::place_of(const at::Tensor& parameter) const {
+  const auto found = places_.find(parameter.unsafeGetTensorImpl());
+  return found == places_.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::vector<at::Tensor> FusedOptimizer::averages_by_place(const ExponentialMovingAverage& average) const {
+  const std::vector<at::Tensor> averages = average.parameter_averages();
+  const std::vector<at::Tensor> sources = average.averaged_parameters();
+  std::vector<at::Tensor> ordered(ordered_.size());
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const std::optional<std::size_t> place = place_of(sources[i]);
+    const at::Tensor& shadow = averages[i];
+    if (!place || shadow.scalar_type() != sources[i].scalar_type() || shadow.device() != sources[i].device() ||
+        shadow.strides() != sources[i].strides()) {
+      return {};
+    }
+    ordered[*place] = shadow;
+  }
+  return ordered;
 }
 
 const FusedOptions& FusedOptimizer::options_of(const Slot& slot) {

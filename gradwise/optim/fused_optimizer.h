@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <tuple>
+#include <unordered_map>
 #include <vector>
 
 #include "gradwise/core/reading.h"
@@ -17,6 +19,8 @@
 #include "gradwise/optim/state_arena.h"
 
 namespace gradwise {
+
+class ExponentialMovingAverage;
 
 /// AdamW, Adam, SGD, RMSprop, Adagrad and Lion in one pass over memory (kernels/fused_update.h), which also scales the
 /// gradient, moves an average and measures weights and update.
@@ -49,6 +53,11 @@ class FusedOptimizer : public torch::optim::Optimizer {
   void end_partial_step();
 
   [[nodiscard]] const std::vector<at::Tensor>& ordered_parameters() const { return ordered_; }
+  /// Where a parameter stands among them; none where it is not held.
+  [[nodiscard]] std::optional<std::size_t> place_of(const at::Tensor& parameter) const;
+  /// The averages of parameters as Riders take them. Empty where one of them can't ride along, being of another type,
+  /// device or layout than its parameter, or of a parameter that is not held.
+  [[nodiscard]] std::vector<at::Tensor> averages_by_place(const ExponentialMovingAverage& average) const;
   /// Whether every parameter is where updates are measured: on the CPU.
   [[nodiscard]] bool measures() const;
   /// Of the last update, in the order of `ordered_parameters`; a parameter that it passed over has not moved.
@@ -91,6 +100,7 @@ class FusedOptimizer : public torch::optim::Optimizer {
   void measure_by_copy(std::size_t index, const at::Tensor& before);
 
   std::vector<at::Tensor> ordered_;
+  std::unordered_map<const at::TensorImpl*, std::size_t> places_;
   std::vector<std::size_t> all_;  // every place
   std::vector<Slot> slots_;
   std::vector<WeightMoments> moments_;

@@ -5,7 +5,6 @@
 #include <memory>
 #include <string>
 #include <tuple>
-#include <vector>
 
 #include "gradwise/optim/ema.h"
 #include "gradwise/optim/fused_optimizer.h"
@@ -33,8 +32,6 @@ class Fused {
   [[nodiscard]] const FusedOptimizer& get() const { return *optimizer_; }
 
  private:
-  [[nodiscard]] std::vector<at::Tensor> averages_in_order(const ExponentialMovingAverage& average) const;
-
   std::unique_ptr<FusedOptimizer> optimizer_;
   GradientPass pass_;
 };

@@ -196,15 +196,13 @@ class Watching {
     if (fused == nullptr || !fused->get().measures()) {
       return;
     }
-    const std::vector<at::Tensor>& held = fused->get().ordered_parameters();
     for (const at::Tensor& parameter : model_.parameters.trainable().tensors) {
-      const auto found =
-          std::find_if(held.begin(), held.end(), [&](const at::Tensor& t) { return t.is_same(parameter); });
-      if (found == held.end()) {
+      const std::optional<std::size_t> found = fused->get().place_of(parameter);
+      if (!found) {
         fused_order_.clear();
         return;
       }
-      fused_order_.push_back(static_cast<std::size_t>(found - held.begin()));
+      fused_order_.push_back(*found);
     }
     moments_.resize(fused_order_.size());
   }

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
 #include "python/bindings/keywords.h"
+#include "python/bindings/states.h"
 
 namespace gradwise::python {
 namespace {
@@ -89,32 +89,12 @@ double Fused::gradient_norm() {
   return GradientPass::reads(gradients) ? pass_.norm(gradients) : global_norm(gradients).item<double>();
 }
 
-// By the parameters that they are the averages of; none where one is of another type or elsewhere, or of no parameter
-// here, which the pass could not move.
-std::vector<at::Tensor> Fused::averages_in_order(const ExponentialMovingAverage& average) const {
-  const std::vector<at::Tensor>& held = optimizer_->ordered_parameters();
-  const std::vector<at::Tensor> averages = average.parameter_averages();
-  const std::vector<at::Tensor> sources = average.averaged_parameters();
-  std::vector<at::Tensor> ordered(held.size());
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    const auto found =
-        std::find_if(held.begin(), held.end(), [&](const at::Tensor& t) { return t.is_same(sources[i]); });
-    const at::Tensor& shadow = averages[i];
-    if (found == held.end() || shadow.scalar_type() != found->scalar_type() || shadow.device() != found->device() ||
-        shadow.strides() != found->strides()) {
-      return {};
-    }
-    ordered[static_cast<std::size_t>(found - held.begin())] = shadow;
-  }
-  return ordered;
-}
-
 void Fused::update(double grad_scale, ExponentialMovingAverage* average) {
   if (average == nullptr) {
     optimizer_->update({.grad_scale = grad_scale});
     return;
   }
-  const std::vector<at::Tensor> averages = averages_in_order(*average);
+  const std::vector<at::Tensor> averages = optimizer_->averages_by_place(*average);
   if (averages.empty()) {
     optimizer_->update({.grad_scale = grad_scale});
     average->update();
@@ -178,24 +158,9 @@ void bind_optim(py::module_& module) {
       .def("averages", [](const ExponentialMovingAverage& self) { return self.averages().tensors; })
       .def("num_updates", &ExponentialMovingAverage::num_updates)
       .def("decay", &ExponentialMovingAverage::decay)
-      .def("state",
-           [](const ExponentialMovingAverage& self) {
-             const State state = self.state();
-             py::dict tensors;
-             for (const auto& [name, tensor] : state.tensors) {
-               tensors[py::str(name)] = tensor.clone();
-             }
-             return py::make_tuple(state.values.dump(), tensors);
-           })
-      .def("load_state",
-           [](ExponentialMovingAverage& self, const std::string& values, const py::dict& tensors) {
-             State state;
-             state.values = nlohmann::json::parse(values);
-             for (const auto& item : tensors) {
-               state.tensors[py::str(item.first)] = item.second.cast<at::Tensor>();
-             }
-             self.load_state(state);
-           })
+      .def("state", [](const ExponentialMovingAverage& self) { return tuple_of(self.state()); })
+      .def("load_state", [](ExponentialMovingAverage& self, const std::string& values,
+                            const py::dict& tensors) { self.load_state(state_from(values, tensors)); })
       .def("to_device", [](ExponentialMovingAverage& self, at::Device device) { self.to(device); })
       .def("to_dtype", [](ExponentialMovingAverage& self, at::ScalarType dtype) { self.to(dtype); });
 

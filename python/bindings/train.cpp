@@ -10,6 +10,7 @@
 #include "python/bindings/models.h"
 #include "python/bindings/python_optimizer.h"
 #include "python/bindings/records.h"
+#include "python/bindings/states.h"
 
 #include <torch/optim/optimizer.h>
 
@@ -91,24 +92,6 @@ void set_rates(Optimizer& self, const std::vector<double>& lrs) {
     now[i].lr = lrs[i];
   }
   self.get().set_rates(now);
-}
-
-// State across the border: JSON as text, tensors as a dict.
-py::tuple tuple_of(const State& state) {
-  py::dict tensors;
-  for (const auto& [name, tensor] : state.tensors) {
-    tensors[py::str(name)] = tensor.detach().clone();
-  }
-  return py::make_tuple(state.values.dump(), tensors);
-}
-
-State state_from(const std::string& values, const py::dict& tensors) {
-  State state;
-  state.values = nlohmann::json::parse(values);
-  for (const auto& item : tensors) {
-    state.tensors[py::str(item.first)] = item.second.cast<at::Tensor>();
-  }
-  return state;
 }
 
 class Loop {
