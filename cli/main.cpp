@@ -3,12 +3,16 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "cli/commands/commands.h"
 #include "gradwise/core/error.h"
+#include "gradwise/core/fields.h"
+#include "gradwise/core/nearest_name.h"
 
 namespace {
 
@@ -22,8 +26,24 @@ int complain(const std::string& text, int status) {
   return status;
 }
 
+// CLI11 takes a slip in the command's name for a stray argument, and does not say which commands there are.
+void check_command(const CLI::App& program, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') {
+    return;
+  }
+  std::vector<std::string> known;
+  for (const CLI::App* command : program.get_subcommands({})) {
+    known.push_back(command->get_name());
+  }
+  if (std::ranges::find(known, argv[1]) == known.end()) {
+    gradwise::fail_usage("command", "there is no command \"", argv[1], "\"", gradwise::did_you_mean(argv[1], known),
+                         "; allowed: ", gradwise::one_of(known).text);
+  }
+}
+
 int run(CLI::App& program, gradwise::CommandResult& result, int argc, char** argv) {
   try {
+    check_command(program, argc, argv);
     program.parse(argc, argv);
     if (program.get_subcommands().empty()) {
       return complain("a command is needed; see gradwise --help", kUsage);

@@ -21,6 +21,7 @@
 #include "gradwise/core/random_state.h"
 #include "gradwise/data/safetensors.h"
 #include "gradwise/optim/guarded_forward.h"
+#include "gradwise/optim/unused_options.h"
 #include "gradwise/record/jsonl.h"
 #include "gradwise/record/run_store.h"
 #include "gradwise/record/tensorboard.h"
@@ -73,6 +74,10 @@ int RunSession::start(const RunConfig& config, const std::string& name) {
   keep_freed_memory();
   set_threads(config);
   check_config(config);
+  for (const std::string& key : unused_options(config.optimizer)) {
+    std::fprintf(stderr, "gradwise: warning: optimizer.%s is set, and %s has no use for it\n", key.c_str(),
+                 config.optimizer.name.c_str());
+  }
   RunConfig resolved = config;
   if (resolved.run.dir.empty()) {
     resolved.run.dir = "runs/" + name;

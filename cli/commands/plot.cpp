@@ -38,6 +38,9 @@ int plot_run(const PlotRequest& request) {
       names.push_back(figure.name);
     }
   }
+  for (const std::string& name : names) {
+    (void)figure_named(name);
+  }
   const bool one_file = std::filesystem::path(request.output).has_extension();
   if (one_file) {
     check_picture_path(request.output);

@@ -13,7 +13,7 @@ namespace gradwise {
 void add_runs_command(CLI::App& program) {
   CLI::App* command = program.add_subcommand("runs", "List the runs in a folder");
   auto root = std::make_shared<std::string>("runs");
-  command->add_option("--root", *root, "Folder that holds the runs")->capture_default_str();
+  command->add_option("root,--root", *root, "Folder that holds the runs")->capture_default_str();
   command->callback([root] {
     const std::vector<RunSummary> runs = list_runs(*root);
     std::printf("%s", runs.empty() ? ("no runs in " + *root + "\n").c_str() : runs_table(runs).c_str());

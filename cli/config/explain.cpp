@@ -1,6 +1,10 @@
 #include "cli/config/explain.h"
 
+#include <utility>
+
 #include "cli/config/toml_writer.h"
+#include "gradwise/core/error.h"
+#include "gradwise/core/nearest_name.h"
 #include "gradwise/report/text_table.h"
 
 namespace gradwise {
@@ -18,8 +22,14 @@ const char* type_name(const std::vector<std::string>&) { return "texts"; }
 
 class Explainer {
  public:
+  explicit Explainer(std::string wanted) : wanted_(std::move(wanted)) {}
+
   template <FieldType T>
   void add(std::string_view key, const T& value, std::string_view meaning, const Allowed& allowed) {
+    known_.push_back(prefix_ + std::string(key));
+    if (!is_wanted(known_.back())) {
+      return;
+    }
     text_ += "  " + prefix_ + std::string(key) + "  (" + type_name(value) + ", default " + toml_value(value) + ")\n";
     std::string line(meaning);
     if (allowed.number || !allowed.words.empty()) {
@@ -32,24 +42,38 @@ class Explainer {
   void group(std::string_view key, Options& options, std::string_view meaning) {
     const std::string outer = prefix_;
     prefix_ += std::string(key) + ".";
-    text_ += "\n[" + outer + std::string(key) + "]  " + std::string(meaning) + "\n";
+    known_.push_back(outer + std::string(key));
+    if (is_wanted(known_.back())) {
+      text_ += "\n[" + outer + std::string(key) + "]  " + std::string(meaning) + "\n";
+    }
     describe(*this, options);
     prefix_ = outer;
   }
 
   [[nodiscard]] const std::string& text() const { return text_; }
+  [[nodiscard]] const std::vector<std::string>& known() const { return known_; }
 
  private:
+  // All, the key itself, or one inside the group that is asked for.
+  [[nodiscard]] bool is_wanted(const std::string& name) const {
+    return wanted_.empty() || name == wanted_ || name.starts_with(wanted_ + ".");
+  }
+
+  std::string wanted_;
   std::string prefix_;
   std::string text_;
+  std::vector<std::string> known_;
 };
 
 }  // namespace
 
-std::string explain_config() {
+std::string explain_config(const std::string& wanted) {
   RunConfig defaults;
-  Explainer explainer;
+  Explainer explainer(wanted);
   describe(explainer, defaults);
+  if (explainer.text().empty()) {
+    fail_usage("config", "there is no key or group \"", wanted, "\"", did_you_mean(wanted, explainer.known()));
+  }
   return explainer.text();
 }
 

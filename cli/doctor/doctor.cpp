@@ -103,11 +103,24 @@ std::optional<Cure> best_remedy(const Patient& patient, const Cure& now, std::in
   return best;
 }
 
+// A later override of a key hides an earlier one.
+std::vector<std::string> last_of_each_key(const std::vector<std::string>& overrides) {
+  std::vector<std::string> kept;
+  for (const std::string& text : overrides) {
+    const std::string key = text.substr(0, text.find('=') + 1);
+    std::erase_if(kept, [&key](const std::string& earlier) { return earlier.starts_with(key); });
+    kept.push_back(text);
+  }
+  return kept;
+}
+
 void write_mended(const Patient& patient, const Cure& cure) {
-  write_file_atomically(patient.mended, to_toml(config_with(patient, cure.overrides)));
+  RunConfig mended = config_with(patient, cure.overrides);
+  mended.run.dir.clear();  // the sick run keeps its folder
+  write_file_atomically(patient.mended, to_toml(mended));
   std::printf("mended configuration  %s\nor                    gradwise train %s", patient.mended.c_str(),
               patient.subject.config.c_str());
-  for (const std::string& text : cure.overrides) {
+  for (const std::string& text : last_of_each_key(cure.overrides)) {
     std::printf(" --set '%s'", text.c_str());
   }
   std::printf("\n");

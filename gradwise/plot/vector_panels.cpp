@@ -37,7 +37,7 @@ Panel correlation_panel(const std::string& title, const std::vector<double>& mat
   if (n <= kMostPrinted) {
     text += ", $cells using 1:2:(sprintf('%.2f', $3)) with labels font 'sans,9' notitle";
   }
-  return {title, text, std::clamp(0.14 * static_cast<double>(n), 1.2, 2.5)};
+  return {title, text, std::clamp(0.5 + 0.16 * static_cast<double>(n), 1.2, 3.0)};
 }
 
 Panel spectrum_panel(const std::string& title, const std::vector<std::pair<double, double>>& density) {

@@ -144,6 +144,9 @@ RunSummary summarize_run(const fs::path& path) {
   summary.epochs = static_cast<std::int64_t>(reader.epochs().size());
   summary.best = best_figure(reader);
   summary.started = number_or_zero(reader.info("started"));
+  if (summary.started == 0 && summary.step > 0) {  // a program of its own that records steps alone
+    summary.started = reader.first_time();
+  }
   const double last = std::max(number_or_zero(reader.info("ended")), summary.step > 0 ? reader.last_time() : 0);
   summary.seconds = std::max(0.0, last - summary.started);
   return summary;

@@ -12,6 +12,9 @@ namespace {
 
 std::filesystem::path store_of(const std::filesystem::path& run) {
   std::filesystem::path store = run / "run.sqlite";
+  if (!std::filesystem::exists(run)) {
+    fail("run", "there is no run ", run.string());
+  }
   if (!std::filesystem::exists(store)) {
     fail("run", run.string(), " is no run: it has no run.sqlite");
   }
@@ -69,6 +72,11 @@ std::vector<StepInfo> RunReader::steps(std::int64_t after) const {
 std::int64_t RunReader::last_step() const {
   Statement query = database_.prepare("SELECT max(step) FROM steps");
   return query.row() ? query.integer(0) : 0;
+}
+
+double RunReader::first_time() const {
+  Statement query = database_.prepare("SELECT min(time) FROM steps");
+  return query.row() ? query.real(0) : kNotMeasured;
 }
 
 double RunReader::last_time() const {

@@ -44,7 +44,8 @@ class RunReader {
   /// Steps after `after`, in order.
   [[nodiscard]] std::vector<StepInfo> steps(std::int64_t after = 0) const;
   [[nodiscard]] std::int64_t last_step() const;
-  /// Wall time of the last step in seconds since the Unix epoch; NaN where there is none.
+  /// Wall time of the first and the last step in seconds since the Unix epoch; NaN where there is none.
+  [[nodiscard]] double first_time() const;
   [[nodiscard]] double last_time() const;
   [[nodiscard]] std::vector<EpochRow> epochs() const;
   [[nodiscard]] std::vector<ValidationRow> validations() const;

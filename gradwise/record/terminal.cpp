@@ -116,6 +116,9 @@ void TerminalSink::progress(const Event& event) {
 }
 
 void TerminalSink::show(const Event& /*event*/, const Issue& issue) {
+  if (issue.severity == Issue::Severity::info) {
+    return;  // for who looks into the report
+  }
   line("  ! step " + count(issue.step) + ": " + issue.message + (issue.advice.empty() ? "" : "; " + issue.advice),
        issue.severity == Issue::Severity::error ? kRed : kYellow);
 }

@@ -130,7 +130,7 @@ std::set<std::string> metrics_of_all(const std::vector<RunReader>& runs) {
 std::string text_comparison(const std::vector<RunReader>& runs) {
   const std::vector<std::string> names = names_of(runs);
   std::vector<std::vector<std::string>> rows{
-      {"run", "model", "steps", "best validation", "loss", "duration", "samples/s", "diagnosis"}};
+      {"run", "model", "steps", "best validation", "last train loss", "duration", "samples/s", "diagnosis"}};
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const RunSummary summary = summarize_run(runs[i].folder());
     rows.push_back({names[i], runs[i].info("model"), std::to_string(summary.step),

@@ -1,6 +1,7 @@
 #include "gradwise/report/figures.h"
 
 #include "gradwise/core/error.h"
+#include "gradwise/core/fields.h"
 #include "gradwise/core/nearest_name.h"
 #include "gradwise/report/layer_panels.h"
 #include "gradwise/report/training_panels.h"
@@ -29,7 +30,7 @@ const Figure& figure_named(const std::string& name) {
     }
     known.push_back(figure.name);
   }
-  fail_usage("plot", "there is no figure \"", name, "\"", did_you_mean(name, known));
+  fail_usage("plot", "there is no figure \"", name, "\"", did_you_mean(name, known), "; allowed: ", one_of(known).text);
 }
 
 PlotStatus plot_figure(const Figure& figure, const RunReader& run, const std::filesystem::path& path) {

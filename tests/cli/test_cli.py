@@ -46,6 +46,7 @@ def test_train_makes_a_run(config, tmp_path):
     report = gradwise("report", run, check=0).stdout
     assert "finished" in report and "val accuracy" in report
     assert "finished" in gradwise("runs", "--root", tmp_path, check=0).stdout
+    assert "finished" in gradwise("runs", tmp_path, check=0).stdout
     assert max(map(len, report.splitlines())) <= 110
 
 
@@ -62,6 +63,23 @@ def test_explain_names_every_key():
     for key in ("run.dir", "loader.batch_size", "train.schedule.warmup_steps", "optimizer.decay_vectors"):
         assert f"  {key}  (" in text
     assert max(map(len, text.splitlines())) <= 130
+
+
+def test_explain_of_one_group_or_key():
+    assert gradwise("config", "--explain", "optimizer.lr", check=0).stdout.startswith("  optimizer.lr  (number")
+    group = gradwise("config", "--explain", "train.schedule", check=0).stdout
+    assert group.startswith("\n[train.schedule]") and "train.schedule.warmup_steps" in group and "optimizer." not in group
+    assert 'did you mean "optimizer"?' in gradwise("config", "--explain", "optimizr", check=2).stderr
+
+
+def test_a_slip_in_the_name_of_a_command():
+    error = gradwise("trian", "x.toml", check=2).stderr
+    assert 'did you mean "train"?' in error and "doctor" in error
+
+
+def test_warns_of_an_option_that_the_optimizer_does_not_have(config, tmp_path):
+    run = ("train", config, "--set", f"run.dir={tmp_path / 'run'}", "--set", "optimizer.momentum=0.9")
+    assert "optimizer.momentum is set, and adamw has no use for it" in gradwise(*run, check=0).stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

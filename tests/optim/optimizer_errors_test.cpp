@@ -8,11 +8,22 @@
 #include <vector>
 
 #include "gradwise/optim/autograd_optimizer.h"
+#include "gradwise/optim/unused_options.h"
 #include "tests/data/error_of.h"
 #include "tests/optim/toy_model.h"
 
 namespace gradwise {
 namespace {
+
+TEST(UnusedOptions, NamesWhatTheOptimizerDoesNotHave) {
+  OptimizerOptions options;
+  options.beta1 = 0.8;
+  options.momentum = 0.9;
+  options.nesterov = true;
+  EXPECT_EQ(unused_options(options), (std::vector<std::string>{"momentum", "nesterov"}));
+  options.name = "sgd";
+  EXPECT_EQ(unused_options(options), std::vector<std::string>{"beta1"});
+}
 
 TEST(StepErrors, ALossThatIsNoScalar) {
   const LossFunction each = [](const at::Tensor& y, const at::Tensor& t) { return y.sub(t).square(); };

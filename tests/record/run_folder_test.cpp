@@ -88,7 +88,9 @@ TEST(RunFolder, MakesAllFoldersOfARun) {
 
 TEST(RunFolder, CreatingWhereARunStandsIsAnError) {
   const TemporaryFolder folder;
-  { const RunFolder run = begin_run(folder / "a"); }
+  {
+    const RunFolder run = begin_run(folder / "a");
+  }
   EXPECT_ERROR_WITH("holds a run already; go on with it by --resume", RunFolder::create(folder / "a"));
 }
 
@@ -112,7 +114,9 @@ TEST(RunFolder, RefusesAFolderThatCannotBeWritten) {
 
 TEST(RunFolder, ASecondProcessIsToldWhoHoldsTheRun) {
   const TemporaryFolder folder;
-  { const RunFolder run = begin_run(folder / "a"); }
+  {
+    const RunFolder run = begin_run(folder / "a");
+  }
   {
     const Holder holder(folder / "a");
     ASSERT_TRUE(holder.holds());
@@ -133,7 +137,9 @@ TEST(RunFolder, HoldsTheRunAfterAMove) {
 
 TEST(Runs, AreSummedUp) {
   const TemporaryFolder folder;
-  { const RunFolder run = begin_run(folder / "a"); }
+  {
+    const RunFolder run = begin_run(folder / "a");
+  }
   write_store(folder / "a", /*finished=*/true);
   const RunSummary summary = summarize_run(folder / "a/");
   EXPECT_EQ(summary.name, "a");
@@ -143,6 +149,21 @@ TEST(Runs, AreSummedUp) {
   EXPECT_EQ(summary.best, "accuracy 0.8750");
   EXPECT_EQ(summary.started, kSyntheticStart);
   EXPECT_EQ(summary.seconds, 12);
+}
+
+TEST(Runs, BeginWithTheirFirstStepWhereNothingWasSaidOfTheirStart) {
+  const TemporaryFolder folder;
+  {
+    const RunFolder run = begin_run(folder / "a");
+  }
+  {
+    RunStoreSink sink(folder / "a/run.sqlite");
+    const std::vector<Event> steps{event_after(3, 1, synthetic_step(1)), event_after(8, 2, synthetic_step(2))};
+    sink.write(steps);
+  }
+  const RunSummary summary = summarize_run(folder / "a");
+  EXPECT_EQ(summary.started, kSyntheticStart + 3);
+  EXPECT_EQ(summary.seconds, 5);
 }
 
 TEST(Runs, AreListedWithTheirStatus) {

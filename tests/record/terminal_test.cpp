@@ -77,6 +77,22 @@ TEST(TerminalAsFile, ProgressKeepsItsInterval) {
   }
 }
 
+TEST(TerminalAsFile, LeavesSuggestionsToTheReport) {
+  const TemporaryFolder folder;
+  {
+    const File out(std::fopen((folder / "out").c_str(), "w"));
+    TerminalSink sink(out.get(), {});
+    const std::vector<Event> events{
+        event_after(1, 1, Issue{.severity = Severity::info, .rule = "a", .message = "of use"}),
+        event_after(2, 2, Issue{.severity = Severity::warning, .rule = "b", .message = "bad"})};
+    sink.write(events);
+  }
+  std::ifstream file(folder / "out");
+  std::string line;
+  std::getline(file, line);
+  EXPECT_EQ(line, "  ! step 0: bad");
+}
+
 TEST(TerminalAsFile, LeavesOutWhatIsNotKnown) {
   const TemporaryFolder folder;
   {
