@@ -50,6 +50,10 @@ void check_config(const RunConfig& config) {
     (void)make_metric(name);  // before `monitor` is blamed for a slip in them
   }
   const bool known = train.monitor == "loss" || std::ranges::find(train.metrics, train.monitor) != train.metrics.end();
+  GRADWISE_CHECK(
+      !train.step.in_backward || (train.accumulate == 1 && config.watch.skip_on.empty()), "config",
+      "train.step.in_backward moves the weights in each backward pass, allowed with it: train.accumulate = 1 "
+      "and no watch.skip_on");
   GRADWISE_CHECK(known, "config", "train.monitor is \"", train.monitor, "\", allowed: loss or one of train.metrics");
 }
 

@@ -229,12 +229,15 @@ void AutogradOptimizer::Impl::drop_window() {
 
 StepInfo AutogradOptimizer::Impl::finish(const std::optional<ClipRequest>& request, double given_norm) {
   GRADWISE_CHECK(micro_batches > 0, "optimizer", "finish_step was called before any accumulate");
+  refuse_in_backward(request);
   StepInfo info;
   info.step = steps + 1;
   info.lr = optimizer->param_groups().front().options().get_lr();
   try {
     if (closure_driven) {
       update_by_closure(info);
+    } else if (in_backward) {
+      note_update_in_backward(info);
     } else {
       update_by_gradients(info, request, given_norm);
     }

@@ -33,6 +33,9 @@ AutogradOptimizer::Impl::Impl(Model m, std::unique_ptr<torch::optim::Optimizer> 
       fused_order.push_back(static_cast<std::size_t>(place - trainable.tensors.begin()));
     }
   }
+  if (options.in_backward) {
+    prepare_in_backward();
+  }
   for (const at::Tensor& buffer : model.buffers.tensors) {
     if (buffer.is_floating_point()) {
       guarded_buffers.push_back(buffer);
@@ -56,6 +59,7 @@ AutogradOptimizer::AutogradOptimizer(AutogradOptimizer&&) noexcept = default;
 
 StepInfo AutogradOptimizer::step(const LossFunction& loss_function, const at::Tensor& input_data,
                                  const at::Tensor& target_data, std::optional<ClipRequest> clip) {
+  impl_->refuse_in_backward(clip);
   accumulate(loss_function, {.input = input_data, .target = target_data, .extra = {}});
   return finish_step(clip);
 }
@@ -64,6 +68,8 @@ void AutogradOptimizer::accumulate(const LossFunction& loss_function, const Batc
   GRADWISE_CHECK(window >= 1, "optimizer", "window is ", window, ", allowed: >= 1");
   GRADWISE_CHECK(batch.input.defined() && batch.size() > 0, "optimizer", "the batch is empty");
   Impl& self = *impl_;
+  GRADWISE_CHECK(!self.in_backward || (window == 1 && self.micro_batches == 0), "optimizer",
+                 "in_backward makes a step of each backward pass, allowed: windows of one micro-batch");
   const std::int64_t size = batch.size();
   if (self.micro_batches == 0) {
     self.expected_samples = static_cast<double>(size * window);
@@ -92,6 +98,8 @@ StepInfo AutogradOptimizer::finish_step(std::optional<ClipRequest> clip, double 
 StepInfo AutogradOptimizer::abandon_step() {
   Impl& self = *impl_;
   GRADWISE_CHECK(self.micro_batches > 0, "optimizer", "abandon_step was called before any accumulate");
+  GRADWISE_CHECK(!self.in_backward, "optimizer",
+                 "abandon_step comes too late: with in_backward the weights have moved already");
   StepInfo info;
   info.step = self.steps + 1;
   info.lr = self.optimizer->param_groups().front().options().get_lr();
@@ -155,6 +163,9 @@ State AutogradOptimizer::state() const {
   State saved;
   saved.nest("optimizer", optimizer_state(*impl_->optimizer, impl_->trainable));
   saved.nest("scaler", impl_->scaler.state());
+  if (impl_->in_backward) {
+    saved.nest("in_backward", impl_->in_backward->state());
+  }
   saved.values["steps"] = impl_->steps;
   saved.values["skipped"] = impl_->skipped;
   saved.values["told"] = impl_->told;
@@ -168,6 +179,9 @@ void AutogradOptimizer::load_state(const State& state) {
   scaler.values["backoff_factor"] = impl_->options.scaler.backoff_factor;
   scaler.values["growth_interval"] = impl_->options.scaler.growth_interval;
   impl_->scaler.load_state(scaler);
+  if (const State saved = state.nested("in_backward"); impl_->in_backward && !saved.values.empty()) {
+    impl_->in_backward->load_state(saved);
+  }
   impl_->steps = state.values.at("steps").get<std::int64_t>();
   impl_->skipped = state.values.at("skipped").get<std::int64_t>();
   impl_->told = state.values.at("told").get<std::set<std::string>>();

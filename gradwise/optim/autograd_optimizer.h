@@ -32,6 +32,7 @@ struct AutogradOptimizerOptions {
   std::string precision = "float32";
   GradScalerOptions scaler = {};
   std::int64_t weight_statistics_every = 1;
+  bool in_backward = false;
 };
 
 template <class Fields>
@@ -44,6 +45,11 @@ void describe(Fields& fields, AutogradOptimizerOptions& o) {
   fields.group("scaler", o.scaler, "loss scaling, used with float16");
   fields.add("weight_statistics_every", o.weight_statistics_every,
              "steps between measurements of parameter norm and update ratio; 0: never", at_least(0));
+  fields.add(
+      "in_backward", o.in_backward,
+      "update each parameter as its gradient arrives and free the gradient; clip.method norm then goes by the mean "
+      "norm of the steps before",
+      anything());
 }
 
 /// Clipping of one step where it differs from the options: off, or by `max_grad_norm` where the method is "norm" or
@@ -66,6 +72,10 @@ struct ClipRequest {
 ///   StepInfo done = optimizer.finish_step();
 ///
 /// which equals one step on the joined batch within rounding, also where the window is shorter than announced.
+///
+/// With `in_backward` the weights move during backward (see BackwardUpdate) and no more than one gradient is in memory.
+/// A parameter whose gradient is not finite stays as it was. Errors: an optimizer that is not Gradwise's, loss scaling,
+/// another `on_nonfinite` than "skip", clipping by value or units or by a ClipRequest, a window of more than one.
 class AutogradOptimizer {
  public:
   explicit AutogradOptimizer(const Model& model, const OptimizerOptions& optimizer = {},

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gradwise/optim/autograd_optimizer.h"
+#include "gradwise/optim/backward_update.h"
 #include "gradwise/optim/ema.h"
 #include "gradwise/optim/fused_optimizer.h"
 #include "gradwise/optim/gradient_pass.h"
@@ -75,6 +76,11 @@ struct AutogradOptimizer::Impl {
   void take_moments(StepInfo& info);
   void take_averages();
   void update_by_closure(StepInfo& info);
+
+  // update_in_backward.cpp: the weights have moved when the window ends
+  void prepare_in_backward();
+  void refuse_in_backward(const std::optional<ClipRequest>& request) const;
+  void note_update_in_backward(StepInfo& info);
   at::Tensor evaluate_window(StepInfo& info);
   void end_window(StepInfo& info);
   /// Forgets the micro-batches so far and their gradients.
@@ -88,6 +94,7 @@ struct AutogradOptimizer::Impl {
   FusedOptimizer* fused;  // the optimizer, where it is one
   GradScaler scaler;
   at::ScalarType dtype;
+  std::unique_ptr<BackwardUpdate> in_backward;  // where that is asked for
   bool closure_driven;
 
   // The window of micro-batches under way.

@@ -23,7 +23,11 @@ using Hook = torch::autograd::PostAccumulateGradHook;
 
 struct BackwardUpdate::Impl {
   Impl(FusedOptimizer& o, const NamedParameters& given, BackwardUpdateOptions asked)
-      : optimizer(o), parameters(given.trainable()), options(asked), arrived(parameters.size(), false) {
+      : optimizer(o),
+        parameters(given.trainable()),
+        options(asked),
+        hooks(parameters.size(), nullptr),
+        arrived(parameters.size(), false) {
     GRADWISE_CHECK(options.max_norm > 0, "optimizer", "max_norm is ", options.max_norm, ", allowed: > 0");
     GRADWISE_CHECK(options.norm_decay >= 0 && options.norm_decay < 1, "optimizer", "norm_decay is ", options.norm_decay,
                    ", allowed: from 0 to below 1");
@@ -64,9 +68,8 @@ struct BackwardUpdate::Impl {
   NamedParameters parameters;
   BackwardUpdateOptions options;
   std::vector<std::size_t> place;  // of each parameter in the optimizer
-  std::vector<Hook*> hooks;        // compared only
+  std::vector<const Hook*> hooks;  // those in force, compared only
   GradientPass pass;
-  bool attached = true;
   std::int64_t steps = 0;
   double running_norm = 0;
 
@@ -93,7 +96,7 @@ class UpdatingHook : public Hook {
     if (before_) {
       (*before_)(parameter);
     }
-    if (shared_->attached && parameter.grad().defined()) {
+    if (shared_->hooks[index_] == this && parameter.grad().defined()) {
       shared_->take(index_);
     }
   }
@@ -110,22 +113,29 @@ class UpdatingHook : public Hook {
 BackwardUpdate::BackwardUpdate(FusedOptimizer& optimizer, const NamedParameters& parameters,
                                BackwardUpdateOptions options)
     : impl_(std::make_shared<Impl>(optimizer, parameters, options)) {
-  for (std::size_t i = 0; i < impl_->parameters.size(); ++i) {
-    const at::Tensor& parameter = impl_->parameters.tensors[i];
-    std::unique_ptr<Hook>& standing = torch::autograd::impl::post_acc_grad_hooks(parameter);
-    auto hook = std::make_unique<UpdatingHook<Impl>>(impl_, i, std::move(standing));
-    impl_->hooks.push_back(hook.get());
-    torch::autograd::impl::set_post_acc_grad_hooks(parameter, std::move(hook));
-  }
+  run_last();
 }
 
 // Where a later hook lies over ours, ours stays below it and does nothing.
 BackwardUpdate::~BackwardUpdate() {
-  impl_->attached = false;
   for (std::size_t i = 0; i < impl_->parameters.size(); ++i) {
     std::unique_ptr<Hook>& standing = torch::autograd::impl::post_acc_grad_hooks(impl_->parameters.tensors[i]);
-    if (standing.get() == impl_->hooks[i]) {
+    const bool on_top = standing.get() == impl_->hooks[i];
+    impl_->hooks[i] = nullptr;
+    if (on_top) {
       standing = static_cast<UpdatingHook<Impl>&>(*standing).take_before();
+    }
+  }
+}
+
+void BackwardUpdate::run_last() {
+  for (std::size_t i = 0; i < impl_->parameters.size(); ++i) {
+    const at::Tensor& parameter = impl_->parameters.tensors[i];
+    std::unique_ptr<Hook>& standing = torch::autograd::impl::post_acc_grad_hooks(parameter);
+    if (!standing || standing.get() != impl_->hooks[i]) {
+      auto hook = std::make_unique<UpdatingHook<Impl>>(impl_, i, std::move(standing));
+      impl_->hooks[i] = hook.get();
+      torch::autograd::impl::set_post_acc_grad_hooks(parameter, std::move(hook));
     }
   }
 }
@@ -177,5 +187,17 @@ StepInfo BackwardUpdate::finish_step() {
 }
 
 const std::vector<std::string>& BackwardUpdate::without_gradient() const { return impl_->missing; }
+
+State BackwardUpdate::state() const {
+  State saved;
+  saved.values["steps"] = impl_->steps;
+  saved.values["running_norm"] = to_json_number(impl_->running_norm);
+  return saved;
+}
+
+void BackwardUpdate::load_state(const State& state) {
+  impl_->steps = state.values.at("steps").get<std::int64_t>();
+  impl_->running_norm = from_json_number(state.values.at("running_norm"));
+}
 
 }  // namespace gradwise

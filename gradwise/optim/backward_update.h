@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gradwise/core/named_parameters.h"
+#include "gradwise/core/state.h"
 #include "gradwise/core/step_info.h"
 
 namespace gradwise {
@@ -38,7 +39,7 @@ struct BackwardUpdateOptions {
 /// of the pass sees the graph's saved tensors, which its update does not change: those of other parameters that
 /// backward still needs are saved by the graph, so a parameter that is used twice in one graph must not be updated
 /// between; such a write is an error of autograd's. On the CPU alone. A Watch that is to read the gradients is attached
-/// before.
+/// before, or `run_last` called after. AutogradOptimizer does all of this under its option `in_backward`.
 class BackwardUpdate {
  public:
   /// `optimizer` holds all of the parameters that ask for a gradient, and outlives this.
@@ -48,11 +49,18 @@ class BackwardUpdate {
   BackwardUpdate(const BackwardUpdate&) = delete;
   BackwardUpdate& operator=(const BackwardUpdate&) = delete;
 
+  /// Makes its hooks the last to run, behind those of whoever came since (a Watch that is to read the gradients).
+  /// Before a backward pass.
+  void run_last();
   /// What the backward pass since the last call did: norms, whether it clipped, an issue for each gradient that was not
   /// finite. `skipped` where that was every one.
   StepInfo finish_step();
   /// Names of the parameters that had no gradient in the last step.
   [[nodiscard]] const std::vector<std::string>& without_gradient() const;
+
+  /// The running norm and the number of steps.
+  [[nodiscard]] State state() const;
+  void load_state(const State& state);
 
  private:
   struct Impl;

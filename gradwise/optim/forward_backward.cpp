@@ -28,6 +28,9 @@ at::Tensor AutogradOptimizer::Impl::forward_backward(const LossFunction& loss_fu
     forward_listener(batch, output, loss);
   }
   output.reset();  // the graph alone decides how long it lives
+  if (in_backward) {
+    in_backward->run_last();
+  }
   const at::Tensor root = scaling() ? scaler.scale(loss) : loss;
   if (weight == 1.0) {
     root.backward();

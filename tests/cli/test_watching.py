@@ -128,3 +128,18 @@ def test_rules_are_listed_with_what_can_be_set():
 
 def test_doctor_says_nothing_of_a_healthy_configuration(run):
     assert "healthy" in gradwise("doctor", run / "config.toml", "--steps", 60, check=0).stdout
+
+
+def test_updates_in_backward_are_watched_all_the_same(run, tmp_path):
+    config = run / "config.toml"
+    run = tmp_path / "in-backward"
+    override = ("--set", f"run.dir={run}", "--set", "train.accumulate=1", "--set", "train.step.in_backward=true")
+    gradwise("train", config, *override, check=0)
+    seen = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    norms = [line["grad_norm"] for line in seen if line["kind"] == "step"]
+    assert len(norms) > 10 and all(norm > 0 for norm in norms)
+    assert "norms.png" in gradwise("plot", run, "--what", "norms", check=0).stdout
+    read = [p for line in seen if line["kind"] == "readings" for p in line["parameters"].values()]
+    assert read and all(p["grad_norm"] > 0 and p["update_norm"] > 0 for p in read)
+    bad = gradwise("train", config, *override, "--set", "train.accumulate=2", check=2)
+    assert "train.accumulate = 1" in bad.stderr
