@@ -82,6 +82,14 @@ def print_table(results):
         missed += share < 0.85
         print(f"gpt2, {kind}: {share:.2f} of the machine's own read+write rate, at least 0.85: "
               f"{'yes' if share >= 0.85 else 'NO'}")  # fmt: skip
+    for shapes, result in results.items():
+        after, inside = (result["C++"]["whole_step"][name] for name in ("after_backward", "in_backward"))
+        gradients = 4 * result["C++"]["elements"]
+        time = statistics.median(inside["seconds"]) / statistics.median(after["seconds"])
+        print(
+            f"{shapes}, whole step with the update in backward: peak {inside['peak_bytes'] / 2**20:.1f} MiB beside "
+            f"{after['peak_bytes'] / 2**20:.1f} (gradients: {gradients / 2**20:.1f}), time {time:.2f}"
+        )
     return missed
 
 

@@ -8,6 +8,7 @@
 #include <exception>
 #include <nlohmann/json.hpp>
 
+#include "benchmarks/optimizer/backward.h"
 #include "benchmarks/optimizer/steps.h"
 
 namespace {
@@ -65,6 +66,12 @@ int run(int argc, char** argv) {
   }
   for (const StepKind& step : steps) {
     result["bytes_per_parameter"][step.name] = step.bytes_per_parameter;
+  }
+  steps.clear();
+  for (const bool in_backward : {false, true}) {
+    const gradwise::bench::BackwardSteps whole = gradwise::bench::steps_with_backward(shapes, in_backward, repeats);
+    result["whole_step"][in_backward ? "in_backward" : "after_backward"] = {{"seconds", whole.seconds},
+                                                                            {"peak_bytes", whole.peak}};
   }
   std::puts(result.dump().c_str());
   return 0;
