@@ -17,6 +17,7 @@
 #include "gradwise/autograd/node_names.h"
 #include "gradwise/autograd/saved_activation.h"
 #include "gradwise/core/error.h"
+#include "gradwise/core/nearest_name.h"
 
 namespace gradwise {
 namespace {
@@ -45,11 +46,6 @@ const std::string* parameter_of(const Node& node, const Names& names) {
   }
   const auto found = names.find(leaf->variable.unsafeGetTensorImpl());
   return found == names.end() ? nullptr : found->second;
-}
-
-std::string layer_of_parameter(const std::string& parameter) {
-  const std::size_t dot = parameter.rfind('.');
-  return dot == std::string::npos ? parameter : parameter.substr(0, dot);
 }
 
 Node* root_of(const at::Tensor& loss) {
@@ -95,7 +91,7 @@ Producer producer_of(Node* activation, const Names& names) {
     const auto [node, consumer] = queue.front();
     queue.pop_front();
     if (const std::string* parameter = parameter_of(*node, names)) {
-      return {layer_of_parameter(*parameter), has_channel_units(*consumer)};
+      return {layer_of(*parameter), has_channel_units(*consumer)};
     }
     if (!is_activation(*node)) {
       push_inputs(node);

@@ -28,6 +28,23 @@ NamedParameters NamedParameters::trainable() const {
   return kept;
 }
 
+NamedParameters NamedParameters::matching(const std::vector<std::string>& patterns, const char* place) const {
+  if (patterns.empty()) {
+    return *this;
+  }
+  for (const std::string& pattern : patterns) {
+    GRADWISE_CHECK(std::ranges::any_of(names, [&pattern](const auto& name) { return matches_pattern(name, pattern); }),
+                   place, "parameters: no parameter's name matches \"", pattern, "\"", did_you_mean(pattern, names));
+  }
+  NamedParameters kept;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (std::ranges::any_of(patterns, [&](const auto& pattern) { return matches_pattern(names[i], pattern); })) {
+      kept.add(names[i], tensors[i]);
+    }
+  }
+  return kept;
+}
+
 std::size_t NamedParameters::index(const std::string& name) const {
   const auto found = std::ranges::find(names, name);
   GRADWISE_CHECK(found != names.end(), "parameters", "there is no parameter \"", name, "\"", did_you_mean(name, names));

@@ -18,6 +18,9 @@ struct NamedParameters {
   [[nodiscard]] std::int64_t numel() const;
   /// Only the parameters that ask for a gradient.
   [[nodiscard]] NamedParameters trainable() const;
+  /// Those that one of the patterns of `matches_pattern` matches, in this order; all where there is no pattern. Throws
+  /// an Error of `place` for a pattern that matches none.
+  [[nodiscard]] NamedParameters matching(const std::vector<std::string>& patterns, const char* place) const;
   /// Position of a name; throws an Error with the nearest known name where there is none.
   [[nodiscard]] std::size_t index(const std::string& name) const;
   void add(std::string name, at::Tensor tensor);

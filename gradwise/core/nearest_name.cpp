@@ -63,4 +63,9 @@ bool matches_pattern(std::string_view name, std::string_view pattern) {
   return std::ranges::all_of(pattern.substr(p), [](char c) { return c == '*'; });
 }
 
+std::string layer_of(const std::string& parameter) {
+  const std::size_t dot = parameter.rfind('.');
+  return dot == std::string::npos ? parameter : parameter.substr(0, dot);
+}
+
 }  // namespace gradwise

@@ -16,4 +16,7 @@ namespace gradwise {
 /// Shell-like match of a dotted name: `*` stands for any letters, `?` for one.
 [[nodiscard]] bool matches_pattern(std::string_view name, std::string_view pattern);
 
+/// "features.0" of "features.0.weight"; a name without a dot is its own.
+[[nodiscard]] std::string layer_of(const std::string& parameter);
+
 }  // namespace gradwise

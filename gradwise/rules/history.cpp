@@ -171,11 +171,6 @@ double slope_of(const std::vector<double>& values) {
   return below > 0 ? above / below : kNotMeasured;
 }
 
-std::string layer_of(const std::string& parameter) {
-  const std::size_t dot = parameter.rfind('.');
-  return dot == std::string::npos ? parameter : parameter.substr(0, dot);
-}
-
 bool is_weight(const ParameterFacts& parameter) { return parameter.shape.size() >= 2; }
 
 std::vector<std::size_t> weights_by_depth(const RunFacts& facts) {
@@ -199,7 +194,7 @@ std::vector<std::size_t> layer_weights(const History& history) {
 }
 
 std::vector<double> figures_of(const std::vector<const StepReading*>& readings, std::size_t parameter,
-                               double ParameterReading::*figure) {
+                               double ParameterReading::* figure) {
   std::vector<double> figures;
   for (const StepReading* reading : readings) {
     figures.push_back(parameter < reading->parameters.size() ? reading->parameters[parameter].*figure : kNotMeasured);

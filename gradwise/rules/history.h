@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "gradwise/core/nearest_name.h"
 #include "gradwise/core/reading.h"
 
 namespace gradwise {
@@ -74,8 +75,6 @@ struct History {
 /// Slope of the least-squares line through the values against 0, 1, 2, ...
 [[nodiscard]] double slope_of(const std::vector<double>& values);
 
-/// "features.0" of "features.0.weight"; a name without a dot is its own.
-[[nodiscard]] std::string layer_of(const std::string& parameter);
 /// Whether it is a matrix or a convolution's kernel: the parameters in which depth shows. Biases and norms are not.
 [[nodiscard]] bool is_weight(const ParameterFacts& parameter);
 /// Positions of the trainable weights, from the input to the output as the model lists them.
@@ -86,7 +85,7 @@ struct History {
 
 /// One figure of a parameter, in each of the readings; NaN where they do not list it.
 [[nodiscard]] std::vector<double> figures_of(const std::vector<const StepReading*>& readings, std::size_t parameter,
-                                             double ParameterReading::*figure);
+                                             double ParameterReading::* figure);
 /// The variance that a weight had before the update of a reading, which itself is taken after it; NaN where all of it
 /// was 0.
 [[nodiscard]] double variance_before(const ParameterReading& reading, const ParameterFacts& facts);

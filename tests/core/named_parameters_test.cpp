@@ -42,6 +42,14 @@ TEST(NamedParameters, IndexFindsAndSuggests) {
   EXPECT_ERROR_WITH("there is no parameter \"nothing like it\"", parameters.index("nothing like it"));
 }
 
+TEST(NamedParameters, MatchingKeepsWhatAPatternMatches) {
+  const NamedParameters all = three_parameters();
+  EXPECT_EQ(all.matching({"scale", "*.weight"}, "test").names, (std::vector<std::string>{"layer.weight", "scale"}));
+  EXPECT_EQ(all.matching({}, "test").names, all.names);
+  EXPECT_ERROR_WITH("[test] parameters: no parameter's name matches \"scala\"; did you mean \"scale\"?",
+                    all.matching({"layer.*", "scala"}, "test"));
+}
+
 TEST(Batch, SizeIsTheFirstDimension) {
   Batch batch;
   batch.input = at::empty({7, 2});

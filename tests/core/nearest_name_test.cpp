@@ -68,5 +68,10 @@ TEST(MatchesPattern, FollowsTheShell) {
   }
 }
 
+TEST(LayerOf, IsTheNameWithoutItsLastPart) {
+  EXPECT_EQ(layer_of("features.0.weight"), "features.0");
+  EXPECT_EQ(layer_of("weight"), "weight");
+}
+
 }  // namespace
 }  // namespace gradwise
