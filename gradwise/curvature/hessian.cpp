@@ -2,31 +2,36 @@
 
 #include <ATen/ops/zeros_like.h>
 
+#include <utility>
+
 #include "gradwise/autograd/functions/gradients.h"
-#include "gradwise/core/buffer_state.h"
-#include "gradwise/core/error.h"
-#include "gradwise/core/random_state.h"
 
 namespace gradwise {
+namespace {
+
+BatchCurvature hessian_of_batch(const LossFunction& loss_function, const RecordedModel& model, const Batch& batch) {
+  const at::Tensor loss =
+      checked_loss("hessian", loss_function, model.output, batch.target, "any parameter that asks for a gradient");
+  const at::Tensor gradient = flattened(kept_gradients("hessian", loss, model.parameters, {}, /*create_graph=*/true));
+  return {loss.detach(), gradient.detach(), [parameters = model.parameters, gradient](const at::Tensor& vector) {
+            if (!gradient.requires_grad()) {
+              return at::zeros_like(vector);  // the loss is linear in the parameters
+            }
+            return flattened(kept_gradients("hessian", gradient, parameters, vector, /*create_graph=*/false));
+          }};
+}
+
+}  // namespace
 
 Hessian::Hessian(const Model& model, const LossFunction& loss_function, const at::Tensor& input_data,
-                 const at::Tensor& target_data) {
-  const RandomStateGuard random(input_data.device());
-  const BufferStateGuard buffers(model.buffers);
-  model_ = record_model("hessian", model, input_data, target_data);
-  const at::Tensor loss =
-      checked_loss("hessian", loss_function, model_.output, target_data, "any parameter that asks for a gradient");
-  graph_gradient_ = flattened(kept_gradients("hessian", loss, model_.parameters, {}, /*create_graph=*/true));
-  gradient_ = graph_gradient_.detach();
-}
+                 const at::Tensor& target_data)
+    : Hessian(model, loss_function, std::vector<Batch>{{input_data, target_data, {}}}, options_of_one_batch()) {}
 
-at::Tensor Hessian::apply(const at::Tensor& vector) const {
-  GRADWISE_CHECK(vector.dim() == 1 && vector.numel() == size(), "hessian", "the vector has the shape ", vector.sizes(),
-                 ", allowed: [", size(), "]");
-  if (!graph_gradient_.requires_grad()) {
-    return at::zeros_like(vector);  // the loss is linear in the parameters
-  }
-  return flattened(kept_gradients("hessian", graph_gradient_, model_.parameters, vector, /*create_graph=*/false));
-}
+Hessian::Hessian(const Model& model, const LossFunction& loss_function, std::vector<Batch> batches,
+                 CurvatureOptions options)
+    : DataOperator("hessian", model, std::move(batches), std::move(options),
+                   [loss_function](const RecordedModel& recorded, const Batch& batch, std::int64_t /*index*/) {
+                     return hessian_of_batch(loss_function, recorded, batch);
+                   }) {}
 
 }  // namespace gradwise

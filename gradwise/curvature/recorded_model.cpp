@@ -4,7 +4,7 @@
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <stdexcept>
+#include <exception>
 #include <string_view>
 
 #include "gradwise/autograd/functions/gradients.h"
@@ -13,23 +13,15 @@
 namespace gradwise {
 namespace {
 
-// An Error where LibTorch says that it has no formula.
+// An Error where LibTorch says that it has no formula, or Python that a function of its user's is differentiable once.
 void check_has_derivative(const char* place, std::string_view message) {
-  GRADWISE_CHECK(message.find("is not implemented") == std::string_view::npos, place,
+  GRADWISE_CHECK(message.find("is not implemented") == std::string_view::npos &&
+                     message.find("marked with @once_differentiable") == std::string_view::npos,
+                 place,
                  "an operator of the model or the loss can't be differentiated as often as this takes: ", message);
 }
 
 }  // namespace
-
-RecordedModel record_model(const char* place, const Model& model, const at::Tensor& input_data,
-                           const at::Tensor& target_data) {
-  RecordedModel recorded;
-  recorded.parameters = model.parameters.trainable().tensors;
-  GRADWISE_CHECK(!recorded.parameters.empty(), place, "no parameter of the model asks for a gradient");
-  const at::AutoGradMode grad_mode(true);
-  recorded.output = model.forward({input_data, target_data, {}});
-  return recorded;
-}
 
 at::Tensor checked_loss(const char* place, const LossFunction& loss_function, const at::Tensor& output,
                         const at::Tensor& target_data, const char* source) {
@@ -50,7 +42,7 @@ std::vector<at::Tensor> kept_gradients(const char* place, const at::Tensor& outp
   } catch (const c10::Error& error) {
     check_has_derivative(place, error.what_without_backtrace());
     throw;
-  } catch (const std::runtime_error& error) {
+  } catch (const std::exception& error) {
     check_has_derivative(place, error.what());
     throw;
   }

@@ -8,15 +8,12 @@ namespace gradwise {
 
 /// One forward pass of a model with its graph, as curvature's operators start from.
 struct RecordedModel {
-  std::vector<at::Tensor> parameters;  ///< the trainable ones
+  std::vector<at::Tensor> parameters;  ///< that the operator is of
   at::Tensor output;
 };
 
-/// `place` is the operator's, for errors. Error: no parameter asks for a gradient.
-[[nodiscard]] RecordedModel record_model(const char* place, const Model& model, const at::Tensor& input_data,
-                                         const at::Tensor& target_data);
-
-/// The loss of an output. Errors: not a scalar; no graph: it does not depend on `source`, in words.
+/// The loss of an output. `place` is the operator's, for errors: not a scalar; no graph: it does not depend on
+/// `source`, in words.
 [[nodiscard]] at::Tensor checked_loss(const char* place, const LossFunction& loss_function, const at::Tensor& output,
                                       const at::Tensor& target_data, const char* source);
 

@@ -1,0 +1,195 @@
+#include "gradwise/curvature/data_operator.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "gradwise/autograd/memory/peak_memory.h"
+#include "gradwise/core/buffer_state.h"
+#include "gradwise/core/error.h"
+#include "gradwise/core/random_state.h"
+#include "gradwise/curvature/determinism.h"
+
+namespace gradwise {
+namespace {
+
+void check_parameters(const char* place, const NamedParameters& parameters) {
+  GRADWISE_CHECK(parameters.size() > 0, place, "no parameter of the model asks for a gradient");
+  const at::Tensor& first = parameters.tensors.front();
+  for (std::size_t i = 1; i < parameters.size(); ++i) {
+    const at::Tensor& other = parameters.tensors[i];
+    GRADWISE_CHECK(other.scalar_type() == first.scalar_type() && other.device() == first.device(), place,
+                   parameters.names[0], " is ", first.scalar_type(), " on ", first.device(), ", ", parameters.names[i],
+                   " ", other.scalar_type(), " on ", other.device(), ", allowed: one type and device");
+  }
+}
+
+}  // namespace
+
+DataOperator::DataOperator(const char* place, Model model, std::vector<Batch> batches, CurvatureOptions options,
+                           Record record)
+    : place_(place),
+      model_(std::move(model)),
+      batches_(std::move(batches)),
+      options_(std::move(options)),
+      record_(std::move(record)),
+      parameters_(model_.parameters.trainable()) {
+  check_fields(place_, options_);
+  check_parameters(place_, parameters_);
+  parameters_ = parameters_.matching(options_.parameters, place_);
+  check_data();
+  size_ = parameters_.numel();
+  for (const Batch& batch : batches_) {
+    samples_ += batch.size();
+  }
+  random_ = random_state(batches_.front().input.device());
+  if (options_.check_deterministic) {
+    check_first_batch();
+  }
+  record_all();
+  for (const at::Tensor& parameter : parameters_.tensors) {
+    versions_.push_back(parameter._version());
+  }
+}
+
+void DataOperator::check_data() const {
+  GRADWISE_CHECK(!batches_.empty(), place_, "the data set has no mini-batch");
+  for (std::size_t i = 0; i < batches_.size(); ++i) {
+    const at::Tensor& input = batches_[i].input;
+    GRADWISE_CHECK(input.defined() && input.numel() > 0, place_, "mini-batch ", i, " of ", batches_.size(),
+                   " is empty");
+  }
+}
+
+void DataOperator::check_first_batch() const {
+  const RandomStateGuard random(batches_.front().input.device());
+  const auto record_on = [this] {  // from wherever the generators are
+    const BufferStateGuard buffers(model_.buffers);
+    const at::AutoGradMode grad_mode(true);
+    return record_({parameters_.tensors, model_.forward(batches_.front())}, batches_.front(), 0);
+  };
+  check_same_curvature(place_, record_on(), record_on(), *this);
+  const BufferStateGuard buffers(model_.buffers);
+  check_samples_apart(place_, model_, batches_.front());
+}
+
+void DataOperator::record_all() {
+  const bool only_one = batches_.size() == 1;
+  std::int64_t taken = 0;
+  at::Tensor gradient;
+  for (std::size_t i = 0; i < batches_.size(); ++i) {
+    const PeakMemory memory;
+    BatchCurvature batch = record_batch(i);
+    const std::int64_t bytes = std::max<std::int64_t>(0, memory.current());
+    if (batch.gradient.defined()) {
+      const at::Tensor part = batch.gradient.to(at::kDouble).mul(weight(i));
+      gradient = gradient.defined() ? gradient.add_(part) : part;
+      batch.gradient.reset();
+    }
+    if (only_one || options_.memory_bound == 0 || taken + bytes <= options_.memory_bound) {
+      taken += bytes;
+    } else {
+      batch.apply = nullptr;
+    }
+    kept_.push_back(std::move(batch));
+    report(i + 1);
+  }
+  if (gradient.defined()) {
+    gradient_ = gradient.to(options().dtype());
+  }
+}
+
+BatchCurvature DataOperator::record_batch(std::size_t index) const {
+  const at::Device device = batches_.front().input.device();
+  const RandomStateGuard random(device);
+  set_random_state(random_, device);
+  const BufferStateGuard buffers(model_.buffers);
+  const at::AutoGradMode grad_mode(true);
+  return record_({parameters_.tensors, model_.forward(batches_[index])}, batches_[index],
+                 static_cast<std::int64_t>(index));
+}
+
+double DataOperator::weight(std::size_t index) const {
+  return options_.reduction == "sum" ? 1 : static_cast<double>(batches_[index].size()) / static_cast<double>(samples_);
+}
+
+std::int64_t DataOperator::kept_batches() const {
+  return std::count_if(kept_.begin(), kept_.end(), [](const BatchCurvature& batch) { return batch.apply != nullptr; });
+}
+
+void DataOperator::report(std::size_t done) const {
+  if (options_.progress) {
+    options_.progress(static_cast<std::int64_t>(done), std::ssize(batches_));
+  }
+}
+
+void DataOperator::check_columns(const at::Tensor& columns) const {
+  GRADWISE_CHECK(columns.dim() == 2 && columns.size(0) == size_, place_, "the columns have the shape ", columns.sizes(),
+                 ", allowed: [", size_, ", any]");
+  const at::Tensor& like = parameters_.tensors.front();
+  GRADWISE_CHECK(columns.scalar_type() == like.scalar_type() && columns.device() == like.device(), place_,
+                 "the vector is ", columns.scalar_type(), " on ", columns.device(), ", allowed: ", like.scalar_type(),
+                 " on ", like.device());
+  for (std::size_t i = 0; i < versions_.size(); ++i) {
+    GRADWISE_CHECK(parameters_.tensors[i]._version() == versions_[i], place_, "the parameter ", parameters_.names[i],
+                   " was written to since the operator was made: make a new one");
+  }
+}
+
+at::Tensor DataOperator::apply(const at::Tensor& vector) const {
+  GRADWISE_CHECK(vector.dim() == 1 && vector.numel() == size_, place_, "the vector has the shape ", vector.sizes(),
+                 ", allowed: [", size_, "]");
+  return apply_columns(vector.unsqueeze(1)).squeeze(1);
+}
+
+at::Tensor DataOperator::apply_columns(const at::Tensor& columns) const {
+  check_columns(columns);
+  const bool only_one = batches_.size() == 1;
+  std::vector<at::Tensor> sums;
+  for (std::size_t i = 0; i < batches_.size(); ++i) {
+    const std::function<at::Tensor(const at::Tensor&)> times = kept_[i].apply ? kept_[i].apply : record_batch(i).apply;
+    for (std::int64_t c = 0; c < columns.size(1); ++c) {
+      const at::Tensor product = times(columns.select(1, c).contiguous()).detach();
+      if (i == 0) {
+        sums.push_back(only_one ? product : product.to(at::kDouble).mul(weight(i)));
+      } else {
+        sums[static_cast<std::size_t>(c)].add_(product.to(at::kDouble), weight(i));
+      }
+    }
+    report(i + 1);
+  }
+  if (sums.empty()) {
+    return at::zeros({size_, 0}, options());
+  }
+  const at::Tensor products = at::stack(sums, 1).to(options().dtype());
+  if (!products.isfinite().all().item<bool>()) {
+    GRADWISE_CHECK(columns.isfinite().all().item<bool>(), place_, "the vector has values that are not finite");
+    fail(place_, "a product with the matrix is not finite: look at the loss and at the weights");
+  }
+  return products;
+}
+
+CurvatureOptions options_of_one_batch() {
+  CurvatureOptions options;
+  options.check_deterministic = false;
+  return options;
+}
+
+std::vector<Batch> read_batches(BatchSource& data) {
+  std::vector<Batch> batches;
+  data.start(0, 0);
+  for (Batch batch; data.next(batch);) {
+    Batch& copied = batches.emplace_back();
+    copied.input = batch.input.clone();
+    copied.target = batch.target.clone();
+    for (const at::Tensor& extra : batch.extra) {
+      copied.extra.push_back(extra.clone());
+    }
+  }
+  return batches;
+}
+
+}  // namespace gradwise

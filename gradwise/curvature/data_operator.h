@@ -1,0 +1,108 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "gradwise/core/fields.h"
+#include "gradwise/core/model.h"
+#include "gradwise/core/state.h"
+#include "gradwise/curvature/linear_operator.h"
+#include "gradwise/curvature/recorded_model.h"
+
+namespace gradwise {
+
+struct CurvatureOptions {
+  std::vector<std::string> parameters = {};           ///< patterns of names; empty: all trainable ones
+  std::string reduction = "mean";                     ///< of the loss over samples, and so of the matrix: mean, sum
+  std::int64_t memory_bound = std::int64_t{1} << 30;  ///< bytes of graphs that are kept; 0: no bound
+  bool check_deterministic = true;
+  /// Told of each mini-batch that is done, when the operator is made and at each product.
+  std::function<void(std::int64_t done, std::int64_t total)> progress = nullptr;
+};
+
+template <class Fields>
+void describe(Fields& fields, CurvatureOptions& o) {
+  fields.add("parameters", o.parameters, "patterns of the names of the parameters, all trainable ones where empty",
+             anything());
+  fields.add("reduction", o.reduction, "how the loss, and so the matrix, goes over samples", one_of({"mean", "sum"}));
+  fields.add("memory_bound", o.memory_bound, "bytes of graphs that are kept, 0: no bound", at_least(0));
+  fields.add("check_deterministic", o.check_deterministic, "refuse a loss that differs from pass to pass", anything());
+}
+
+/// What a mini-batch gives of a matrix, from graphs that are kept as long as `apply` is.
+struct BatchCurvature {
+  at::Tensor loss = {};      ///< without a graph, where the operator looks at one
+  at::Tensor gradient = {};  ///< of the loss, likewise
+  std::function<at::Tensor(const at::Tensor& vector)> apply = nullptr;  ///< the product of the batch's matrix
+};
+
+/// A matrix over a model's parameters, flattened in their order, that is made of a loss over a data set: the sum over
+/// mini-batches of their matrices, weighted by their share of the samples (mean) or by 1 (sum). So it does not depend
+/// on how the data set is cut, if the loss goes over samples as `reduction` says.
+///
+/// Every mini-batch's graph is recorded when the operator is made, and kept for all products within `memory_bound`;
+/// what goes beyond is recorded anew at each visit, and takes the memory of one mini-batch more. Several columns go
+/// through one visit. Sums are float64 and in the order of the batches. Gradients, buffers and random state stay as
+/// they were; what draws random numbers draws the same at each visit, and in each mini-batch.
+///
+/// Errors: no data, an empty mini-batch; no trainable parameter, a pattern that matches none, parameters of several
+/// types or devices; a loss that is not a scalar or has no graph; where `check_deterministic` is on, a loss or a
+/// product that differs between two passes over the first mini-batch, and a batch norm that makes a sample's output
+/// depend on its mini-batch. Of a product: a shape, type or device that does not fit, parameters that were written to
+/// since, an operator of the model that lacks a derivative, values that are not finite (kind failure).
+class DataOperator : public LinearOperator {
+ public:
+  [[nodiscard]] std::int64_t size() const override { return size_; }
+  [[nodiscard]] at::TensorOptions options() const override { return parameters_.tensors.front().options(); }
+  /// By apply_columns.
+  [[nodiscard]] at::Tensor apply(const at::Tensor& vector) const override;
+  [[nodiscard]] at::Tensor apply_columns(const at::Tensor& columns) const override;
+
+  /// Those of the rows, in their order.
+  [[nodiscard]] const NamedParameters& parameters() const { return parameters_; }
+  [[nodiscard]] std::int64_t samples() const { return samples_; }
+  /// Mini-batches whose graphs are kept.
+  [[nodiscard]] std::int64_t kept_batches() const;
+
+ protected:
+  /// From a forward pass over the mini-batch of an index.
+  using Record = std::function<BatchCurvature(const RecordedModel&, const Batch&, std::int64_t index)>;
+
+  /// `place` is the operator's, for errors.
+  DataOperator(const char* place, Model model, std::vector<Batch> batches, CurvatureOptions options, Record record);
+  /// The loss's gradient over the data set, in the operator's type; undefined where batches give none.
+  [[nodiscard]] const at::Tensor& data_gradient() const { return gradient_; }
+
+ private:
+  void check_data() const;
+  void check_first_batch() const;
+  void record_all();
+  [[nodiscard]] BatchCurvature record_batch(std::size_t index) const;
+  [[nodiscard]] double weight(std::size_t index) const;
+  void check_columns(const at::Tensor& columns) const;
+  void report(std::size_t done) const;
+
+  const char* place_;
+  Model model_;
+  std::vector<Batch> batches_;
+  CurvatureOptions options_;
+  Record record_;
+  NamedParameters parameters_;
+  std::int64_t size_ = 0;
+  std::int64_t samples_ = 0;
+  State random_;                      // that each visit draws from
+  std::vector<BatchCurvature> kept_;  // without `apply` where the graph is not kept
+  std::vector<std::int64_t> versions_;
+  at::Tensor gradient_;
+};
+
+/// The options of an operator of one mini-batch: its only graph is kept, so the matrix is one matrix whatever the
+/// forward pass has drawn.
+[[nodiscard]] CurvatureOptions options_of_one_batch();
+
+/// All mini-batches of the first epoch, copied. Memory: that of the data.
+[[nodiscard]] std::vector<Batch> read_batches(BatchSource& data);
+
+}  // namespace gradwise
