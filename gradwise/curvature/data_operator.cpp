@@ -38,8 +38,8 @@ DataOperator::DataOperator(const char* place, Model model, std::vector<Batch> ba
       record_(std::move(record)),
       parameters_(model_.parameters.trainable()) {
   check_fields(place_, options_);
-  check_parameters(place_, parameters_);
   parameters_ = parameters_.matching(options_.parameters, place_);
+  check_parameters(place_, parameters_);
   check_data();
   size_ = parameters_.numel();
   for (const Batch& batch : batches_) {
