@@ -1,10 +1,7 @@
-#include "gradwise/curvature/gauss_newton.h"
-#include "gradwise/curvature/hessian.h"
 #include "gradwise/curvature/lanczos.h"
 #include "gradwise/curvature/trace.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
-#include "python/bindings/models.h"
 
 namespace gradwise::python {
 namespace {
@@ -27,15 +24,6 @@ py::dict dict_of(const LanczosResult& result) {
   dict["weights"] = result.weights;
   dict["products"] = result.products;
   return dict;
-}
-
-template <class Operator>
-std::unique_ptr<Operator> make_operator(const py::object& model, const py::object& loss_function,
-                                        const at::Tensor& input, const at::Tensor& target) {
-  const Model adapted = adapt_module(model);
-  const LossFunction loss = adapt_loss(loss_function);
-  const py::gil_scoped_release release;
-  return std::make_unique<Operator>(adapted, loss, input, target);
 }
 
 py::dict trace(const LinearOperator& matrix, const std::string& method, std::int64_t products, std::int64_t seed) {
@@ -93,10 +81,6 @@ void bind_curvature(py::module_& module) {
              }
              return points;
            });
-  py::class_<Hessian, LinearOperator>(module, "Hessian")
-      .def(py::init(&make_operator<Hessian>))
-      .def("gradient", &Hessian::gradient);
-  py::class_<GaussNewton, LinearOperator>(module, "GaussNewton").def(py::init(&make_operator<GaussNewton>));
 }
 
 }  // namespace gradwise::python
