@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from gradwise.curvature import GaussNewton, Hessian
+from gradwise.curvature import GaussNewton, GradientCovariance, Hessian
 
 torch.manual_seed(0)
 x = torch.randn(256, 10)
@@ -20,3 +20,10 @@ grid, density = hessian.spectral_density()
 print(f"spectrum from {grid.min():.3f} to {grid.max():.3f}, {float(density.max()):.0f} dense at {grid[density.argmax()]:.3f}")
 gauss_newton = GaussNewton(model, nn.functional.cross_entropy, (x, y))
 print(f"Gauss-Newton's trace {gauss_newton.trace().value:.3f}")
+
+batches = [(x[i : i + 100], y[i : i + 100]) for i in range(0, 256, 100)]  # the last one is ragged
+covariance = GradientCovariance(model, nn.functional.cross_entropy, batches)
+spread = covariance.trace(method="xtrace")
+print(f"noise scale {spread.value / float(covariance.gradient.square().sum()):.0f} samples")
+last = Hessian(model, nn.functional.cross_entropy, batches, parameters=["2.*"], block="parameter", damping=1e-3)
+print(f"the last layer's largest eigenvalue {last.top_eigenvalues().eigenvalues[0]:.4f}")

@@ -53,6 +53,7 @@ DataOperator::DataOperator(const char* place, Model model, std::vector<Batch> ba
   for (const at::Tensor& parameter : parameters_.tensors) {
     versions_.push_back(parameter._version());
   }
+  training_ = model_.is_training && model_.is_training();
 }
 
 void DataOperator::check_data() const {
@@ -133,9 +134,16 @@ void DataOperator::check_columns(const at::Tensor& columns) const {
   GRADWISE_CHECK(columns.scalar_type() == like.scalar_type() && columns.device() == like.device(), place_,
                  "the vector is ", columns.scalar_type(), " on ", columns.device(), ", allowed: ", like.scalar_type(),
                  " on ", like.device());
+}
+
+void DataOperator::check_unchanged() const {
   for (std::size_t i = 0; i < versions_.size(); ++i) {
     GRADWISE_CHECK(parameters_.tensors[i]._version() == versions_[i], place_, "the parameter ", parameters_.names[i],
                    " was written to since the operator was made: make a new one");
+  }
+  if (model_.is_training && kept_batches() < std::ssize(batches_)) {
+    GRADWISE_CHECK(model_.is_training() == training_, place_, "the model was in ", training_ ? "train" : "evaluation",
+                   " mode when the operator was made, and is not now: put it back, or make a new one");
   }
 }
 
@@ -147,6 +155,7 @@ at::Tensor DataOperator::apply(const at::Tensor& vector) const {
 
 at::Tensor DataOperator::apply_columns(const at::Tensor& columns) const {
   check_columns(columns);
+  check_unchanged();
   const bool only_one = batches_.size() == 1;
   std::vector<at::Tensor> sums;
   for (std::size_t i = 0; i < batches_.size(); ++i) {

@@ -51,7 +51,8 @@ struct BatchCurvature {
 /// types or devices; a loss that is not a scalar or has no graph; where `check_deterministic` is on, a loss or a
 /// product that differs between two passes over the first mini-batch, and a batch norm that makes a sample's output
 /// depend on its mini-batch. Of a product: a shape, type or device that does not fit, parameters that were written to
-/// since, an operator of the model that lacks a derivative, values that are not finite (kind failure).
+/// since, a model in another mode than then where a graph is recorded anew, an operator of the model that lacks a
+/// derivative, values that are not finite (kind failure).
 class DataOperator : public LinearOperator {
  public:
   [[nodiscard]] std::int64_t size() const override { return size_; }
@@ -82,6 +83,7 @@ class DataOperator : public LinearOperator {
   [[nodiscard]] BatchCurvature record_batch(std::size_t index) const;
   [[nodiscard]] double weight(std::size_t index) const;
   void check_columns(const at::Tensor& columns) const;
+  void check_unchanged() const;
   void report(std::size_t done) const;
 
   const char* place_;
@@ -95,6 +97,7 @@ class DataOperator : public LinearOperator {
   State random_;                      // that each visit draws from
   std::vector<BatchCurvature> kept_;  // without `apply` where the graph is not kept
   std::vector<std::int64_t> versions_;
+  bool training_ = false;
   at::Tensor gradient_;
 };
 

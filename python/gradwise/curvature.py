@@ -1,4 +1,4 @@
-"""Curvature of a loss on a batch: matrices that are known by their products, and what can be told of them.
+"""Curvature of a loss on a batch or a data set: matrices known by their products, and what can be told of them.
 
     H = gradwise.curvature.Hessian(model, loss_function, (x, y))
     H.top_eigenvalues(3).eigenvalues, H.trace().value, H @ v
@@ -6,25 +6,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypedDict
 
 import torch
+from typing_extensions import Unpack
 
 from . import _core
-from ._checks import check_tensors
 from ._records import Record, record
 
-__all__ = ["GaussNewton", "Hessian"]
+__all__ = ["EmpiricalFisher", "Fisher", "GaussNewton", "GradientCovariance", "Hessian"]
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-
-def _batch(data: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise TypeError(f"data is a {type(data).__name__}, allowed: a batch (x, y)")
-    check_tensors(x=data[0], y=data[1])
-    return data[0], data[1]
 
 
 class LinearOperator:
@@ -66,23 +59,156 @@ class LinearOperator:
         return pairs[:, 0], pairs[:, 1]
 
 
-class Hessian(LinearOperator):
-    """The Hessian of `loss_function(model(x), y)` on the batch `data = (x, y)`."""
+class Options(TypedDict, total=False):
+    """Keywords of every operator below.
 
-    def __init__(self, model: torch.nn.Module, loss_function: Loss, data: tuple[torch.Tensor, torch.Tensor]) -> None:
-        super().__init__(_core.Hessian(model, loss_function, *_batch(data)))
+    `parameters`: patterns of names (`*`, `?`); all trainable ones where it is not given. `block`: "layer" or
+    "parameter", to keep the diagonal blocks alone. `damping`: added to the diagonal. `reduction`: "mean" or "sum", as
+    the loss goes over samples; the matrix is the mean or the sum over the data set, however it is cut. `memory_bound`:
+    bytes of graphs that are kept between products (0: no bound); the rest is recorded at each product.
+    `check_deterministic`: refuse dropout and batch norm in training mode; off by default where `data` is one batch,
+    whose only graph is kept. `progress`: called with (batches done, batches) as the operator is made and at each
+    product.
+    """
+
+    parameters: Sequence[str] | None
+    block: str | None
+    damping: float
+    reduction: str
+    memory_bound: int
+    check_deterministic: bool
+    progress: Callable[[int, int], None] | None
+
+
+def _batches(data: Any) -> tuple[Iterable[Any], bool]:
+    """The mini-batches, and whether one was given by itself."""
+    if isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[1], torch.Tensor):
+        return [tuple(data)], True
+    if isinstance(data, (torch.Tensor, str)) or not isinstance(data, Iterable):
+        raise TypeError(f"data is a {type(data).__name__}, allowed: a batch (x, y), or an iterable of batches")
+    return data, False
+
+
+class _DataOperator(LinearOperator):
+    """An operator over a model's parameters and a data set."""
+
+    def __init__(self, make: Callable[[Any, dict[str, Any], Any], _core.DataOperator], data: Any,
+                 options: Mapping[str, object]) -> None:  # fmt: skip
+        keywords: dict[str, Any] = dict(options)
+        block, damping, progress = (keywords.pop(key, None) for key in ("block", "damping", "progress"))
+        parameters = keywords.pop("parameters", None)
+        if isinstance(parameters, str):
+            raise TypeError(f"parameters is {parameters!r}, allowed: a list of patterns")
+        if progress is not None and not callable(progress):
+            raise TypeError(f"progress is {progress!r}, allowed: a callable of (batches done, batches)")
+        batches, one = _batches(data)
+        keywords.setdefault("check_deterministic", not one)
+        self._over_data = make(batches, keywords | {"parameters": list(parameters or [])}, progress)
+        native: _core.LinearOperator = self._over_data
+        if block is not None:
+            native = _core.BlockDiagonal(self._over_data, block)
+        if damping:
+            native = _core.Damped(native, damping)
+        super().__init__(native)
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """The parameters of the rows, in their order."""
+        return self._over_data.parameter_names()
+
+    @property
+    def samples(self) -> int:
+        return self._over_data.samples()
+
+    @property
+    def kept_batches(self) -> int:
+        """Mini-batches whose graphs are kept between products."""
+        return self._over_data.kept_batches()
+
+
+class Hessian(_DataOperator):
+    """The Hessian of `loss_function(model(x), y)` over `data`: a batch `(x, y)`, or an iterable of batches, which is
+    read once. Keywords: see `Options`."""
+
+    def __init__(self, model: torch.nn.Module, loss_function: Loss, data: Any, **options: Unpack[Options]) -> None:
+        super().__init__(lambda *given: _core.Hessian(model, loss_function, *given), data, options)
 
     @property
     def gradient(self) -> torch.Tensor:
-        assert isinstance(self._native, _core.Hessian)
-        return self._native.gradient()
+        assert isinstance(self._over_data, _core.Hessian)
+        return self._over_data.gradient()
 
 
-class GaussNewton(LinearOperator):
-    """The generalised Gauss-Newton matrix, positive semi-definite where the loss is convex in the output; for
-    cross-entropy it is the Fisher matrix."""
+class GaussNewton(_DataOperator):
+    """The generalised Gauss-Newton matrix, positive semi-definite where the loss is convex in the output; for the
+    losses that `Fisher` knows it is the Fisher matrix. `data` and keywords: see `Hessian`."""
 
     _psd = True
 
-    def __init__(self, model: torch.nn.Module, loss_function: Loss, data: tuple[torch.Tensor, torch.Tensor]) -> None:
-        super().__init__(_core.GaussNewton(model, loss_function, *_batch(data)))
+    def __init__(self, model: torch.nn.Module, loss_function: Loss, data: Any, **options: Unpack[Options]) -> None:
+        super().__init__(lambda *given: _core.GaussNewton(model, loss_function, *given), data, options)
+
+
+class EmpiricalFisher(_DataOperator):
+    """The mean over samples of the outer products of their gradients, which are never made. The loss goes over samples
+    by a mean or a sum, and outputs have samples along dimension 0. `data` and keywords: see `Hessian`."""
+
+    _psd = True
+
+    def __init__(self, model: torch.nn.Module, loss_function: Loss, data: Any, **options: Unpack[Options]) -> None:
+        super().__init__(lambda *given: _core.EmpiricalFisher(model, loss_function, *given), data, options)
+
+
+class GradientCovariance(_DataOperator):
+    """The covariance of the samples' gradients: `EmpiricalFisher` less the outer product of the mean gradient."""
+
+    _psd = True
+
+    def __init__(self, model: torch.nn.Module, loss_function: Loss, data: Any, **options: Unpack[Options]) -> None:
+        super().__init__(lambda *given: _core.GradientCovariance(model, loss_function, *given), data, options)
+
+    @property
+    def gradient(self) -> torch.Tensor:
+        assert isinstance(self._over_data, _core.GradientCovariance)
+        return self._over_data.gradient()
+
+
+_LIKELIHOODS: dict[str, tuple[Any, type[torch.nn.Module]]] = {
+    "cross_entropy": (torch.nn.functional.cross_entropy, torch.nn.CrossEntropyLoss),
+    "binary_cross_entropy": (torch.nn.functional.binary_cross_entropy_with_logits, torch.nn.BCEWithLogitsLoss),
+    "mse": (torch.nn.functional.mse_loss, torch.nn.MSELoss),
+}
+
+
+def _likelihood(loss_function: Any, reduction: object) -> str:
+    if isinstance(loss_function, str):
+        return loss_function
+    for name, (function, module) in _LIKELIHOODS.items():
+        if loss_function is function:
+            return name
+        if type(loss_function) is module:
+            given = vars(loss_function) | dict(loss_function.named_buffers())
+            changed = [key for key in ("weight", "pos_weight") if given.get(key) is not None]
+            changed += [key for key in ("label_smoothing",) if given.get(key)]
+            if changed or given["reduction"] != reduction:
+                raise ValueError(f"loss_function has {', '.join(changed) or 'reduction'} of its own, allowed: a plain "
+                                 f"{module.__name__} of reduction {reduction!r}")  # fmt: skip
+            return name
+    raise ValueError(
+        f"loss_function is {loss_function!r}, allowed: {', '.join(_LIKELIHOODS)}, or torch's function or module for one"
+    )
+
+
+class Fisher(_DataOperator):
+    """The Fisher matrix of a model whose loss is the logarithm of a likelihood: `loss_function` is "cross_entropy",
+    "binary_cross_entropy" (on logits), "mse" (a normal distribution of variance 1/2), or torch's function or module of
+    these. `type`: "exact", or "monte_carlo" with `draws` targets a sample, drawn by `seed`. The targets in `data` are
+    not looked at. Equal to `GaussNewton` of that loss, or in expectation. Keywords: see `Hessian`."""
+
+    _psd = True
+
+    def __init__(self, model: torch.nn.Module, loss_function: Loss | str, data: Any, type: str = "exact",
+                 draws: int = 1, seed: int = 0, **options: Unpack[Options]) -> None:  # fmt: skip
+        name = _likelihood(loss_function, options.get("reduction", "mean"))
+        chosen: dict[str, Any] = {"type": type, "draws": draws, "seed": seed}
+        super().__init__(lambda batches, *given: _core.Fisher(model, name, batches, chosen, *given), data, options)

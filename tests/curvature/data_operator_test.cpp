@@ -199,6 +199,22 @@ TEST_F(DataOperators, ColumnsGoThroughOneVisitAndProgressIsTold) {
   EXPECT_EQ(told, (std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 3}, {2, 3}, {3, 3}}));
 }
 
+TEST_F(DataOperators, RecordsInTheModeThatItWasMadeIn) {
+  const SmallNet net;
+  bool training = false;
+  Model model = net.model();
+  model.is_training = [&training] { return training; };
+  const auto batches = net.cut(net.classes, {6, 5});
+  const Hessian kept(model, kClassLoss, batches);
+  const Hessian rebuilt(model, kClassLoss, batches, {.memory_bound = 1});
+  const at::Tensor v = at::ones({28}, at::kDouble);
+  const at::Tensor expected = rebuilt.apply(v);
+  training = true;
+  EXPECT_TRUE(kept.apply(v).equal(expected));
+  EXPECT_ERROR_WITH("[hessian] the model was in evaluation mode when the operator was made, and is not now",
+                    rebuilt.apply(v));
+}
+
 TEST_F(DataOperators, RefusesWhatIsStochastic) {
   const SmallNet net;
   Model model = net.model();
