@@ -5,6 +5,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "gradwise/autograd/memory/peak_memory.h"
@@ -78,19 +79,19 @@ void DataOperator::check_first_batch() const {
 }
 
 void DataOperator::record_all() {
-  const bool only_one = batches_.size() == 1;
+  const bool keeps_all = batches_.size() == 1 || options_.memory_bound == 0;
   std::int64_t taken = 0;
   at::Tensor gradient;
   for (std::size_t i = 0; i < batches_.size(); ++i) {
-    const PeakMemory memory;
+    const auto memory = keeps_all ? nullptr : std::make_unique<PeakMemory>();
     BatchCurvature batch = record_batch(i);
-    const std::int64_t bytes = std::max<std::int64_t>(0, memory.current());
+    const std::int64_t bytes = keeps_all ? 0 : std::max<std::int64_t>(0, memory->current());
     if (batch.gradient.defined()) {
       const at::Tensor part = batch.gradient.to(at::kDouble).mul(weight(i));
       gradient = gradient.defined() ? gradient.add_(part) : part;
       batch.gradient.reset();
     }
-    if (only_one || options_.memory_bound == 0 || taken + bytes <= options_.memory_bound) {
+    if (keeps_all || taken + bytes <= options_.memory_bound) {
       taken += bytes;
     } else {
       batch.apply = nullptr;
