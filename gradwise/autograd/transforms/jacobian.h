@@ -32,13 +32,14 @@ struct JacobianOptions {
 
 struct HessianOptions {
   std::vector<std::int64_t> argnums = {0};      ///< as in TransformOptions
+  std::int64_t aux = 0;                         ///< as in TransformOptions
   std::optional<std::int64_t> chunk_size = {};  ///< as in JacobianOptions
   std::int64_t memory_bound = 0;                ///< as in JacobianOptions
 };
 
 /// The Hessian of a scalar function: for each pair of `argnums` a tensor of the first's shape followed by the second's,
-/// row by row (`torch.func.hessian`). Rows are backward passes through one gradient whose graph is kept. Errors: as
-/// jacobian; several outputs, or one that is no scalar.
+/// row by row (`torch.func.hessian`), and then the aux results. Rows are backward passes through one gradient whose
+/// graph is kept. Errors: as jacobian; several outputs, or one that is no scalar.
 [[nodiscard]] TensorFunction hessian(TensorFunction function, HessianOptions options = {});
 
 }  // namespace gradwise

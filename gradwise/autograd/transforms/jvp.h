@@ -25,14 +25,16 @@ struct Linearized {
   Tensors outputs;
   /// Tangents of the outputs from those of the primals, without running the function again.
   TensorFunction jvp;
+  Tensors aux;
 };
 
 /// The function's outputs at `primals` and its derivative there as a function (`torch.func.linearize`): for products
-/// with many vectors. It keeps the graph of the function and that of its gradient.
+/// with many vectors. It keeps the graph of the function and that of its gradient. Inside of a transform (`vmap`,
+/// `jvp`) the derivative is `jvp`, which runs the function with each product.
 ///
-/// Errors: inside of a transform (allowed there: jvp); no primal; an output or a primal that is not floating; of the
-/// derivative: tangents whose number, shapes or types do not fit.
-[[nodiscard]] Linearized linearize(const TensorFunction& function, const Tensors& primals);
+/// Errors: no function; no primal; an output or a primal that is not floating; of the derivative: tangents whose
+/// number, shapes or types do not fit.
+[[nodiscard]] Linearized linearize(const TensorFunction& function, const Tensors& primals, std::int64_t aux = 0);
 
 /// How a second derivative is made.
 enum class HvpMode {
@@ -45,13 +47,14 @@ struct Hvp {
   Tensors gradients;
   Tensors products;           ///< one a primal
   bool forward_mode = false;  ///< the products are tangents; forward_over_reverse falls back as jvp does
+  Tensors aux = {};
 };
 
-/// The product of the Hessian of a scalar function with `vectors`, one a primal. Differentiable by the primals and the
-/// vectors.
+/// The product of the Hessian of a scalar function with `vectors`, one a primal; the last `aux` results are handed on.
+/// Differentiable by the primals and the vectors.
 ///
 /// Errors: vectors whose number, shapes or types do not fit their primals; several outputs, or one that is no scalar.
 [[nodiscard]] Hvp hvp(const TensorFunction& function, const Tensors& primals, const Tensors& vectors,
-                      HvpMode mode = HvpMode::reverse_over_reverse);
+                      HvpMode mode = HvpMode::reverse_over_reverse, std::int64_t aux = 0);
 
 }  // namespace gradwise

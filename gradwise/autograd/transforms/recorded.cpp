@@ -37,6 +37,16 @@ void split_results(const char* place, Tensors results, std::int64_t aux, Tensors
   }
 }
 
+// What the caller sees of a function that ran outside of every layer.
+void set_values(Recorded& recorded) {
+  for (const at::Tensor& output : recorded.outputs) {
+    recorded.values.push_back(recorded.differentiable ? output : output.detach());
+  }
+  for (at::Tensor& tensor : recorded.aux) {
+    tensor = recorded.differentiable ? tensor : tensor.detach();
+  }
+}
+
 }  // namespace
 
 std::vector<std::size_t> positions(const char* place, const TransformOptions& options, std::size_t arguments) {
@@ -94,16 +104,23 @@ Recorded record(const char* place, const TensorFunction& function, const Tensors
       own.push_back(inside[i]);
     }
     recorded.differentiable = outer_grad_mode && (connected || reaches_others(recorded.outputs, own));
-    for (const at::Tensor& output : recorded.outputs) {
-      recorded.values.push_back(recorded.differentiable ? output : output.detach());
-    }
-    for (at::Tensor& tensor : recorded.aux) {
-      tensor = recorded.differentiable ? tensor : tensor.detach();
-    }
+    set_values(recorded);
   }
   for (const std::size_t i : chosen) {
     recorded.inputs.push_back(inside[i]);
   }
+  return recorded;
+}
+
+Recorded record_captured(const char* place, const std::function<Tensors()>& function, const Tensors& inputs,
+                         std::int64_t aux, bool nested) {
+  const bool outer_grad_mode = at::GradMode::is_enabled();
+  Recorded recorded;
+  recorded.inputs = inputs;
+  const at::AutoGradMode grad_mode(true);
+  split_results(place, function(), aux, recorded.outputs, recorded.aux);
+  recorded.differentiable = outer_grad_mode && (nested || reaches_others(recorded.outputs, inputs));
+  set_values(recorded);
   return recorded;
 }
 
@@ -144,7 +161,10 @@ void check_scalar(const char* place, const Recorded& recorded) {
 
 ValueAndGrad value_and_grad_at(const char* place, const TensorFunction& function, const Tensors& arguments,
                                const TransformOptions& options) {
-  Recorded recorded = record(place, function, arguments, options);
+  return value_and_grad_of(place, record(place, function, arguments, options));
+}
+
+ValueAndGrad value_and_grad_of(const char* place, Recorded recorded) {
   check_scalar(place, recorded);
   Tensors found = pull_back(recorded, {at::ones_like(recorded.values[0])}, recorded.differentiable);
   return {recorded.values[0], std::move(found), std::move(recorded.aux)};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "gradwise/autograd/transforms/vjp.h"
@@ -20,6 +21,11 @@ struct Recorded {
 [[nodiscard]] Recorded record(const char* place, const TensorFunction& function, const Tensors& arguments,
                               const TransformOptions& options);
 
+/// The same of a function that reads `inputs` by itself: tensors that ask for a gradient. `nested`: the results go into
+/// a function that is being differentiated by the same inputs.
+[[nodiscard]] Recorded record_captured(const char* place, const std::function<Tensors()>& function,
+                                       const Tensors& inputs, std::int64_t aux, bool nested);
+
 /// Gradients of the recorded inputs, zeros where there are none.
 [[nodiscard]] Tensors pull_back(const Recorded& recorded, const Tensors& cotangents, bool create_graph);
 
@@ -35,6 +41,12 @@ struct Recorded {
 
 /// Error: several outputs, or one that is no scalar.
 void check_scalar(const char* place, const Recorded& recorded);
+
+/// The products with what was recorded.
+[[nodiscard]] Vjp vjp_of(Recorded recorded);
+
+/// Value and gradients of what was recorded; the errors are those of `place`.
+[[nodiscard]] ValueAndGrad value_and_grad_of(const char* place, Recorded recorded);
 
 /// value_and_grad with the errors of `place`.
 [[nodiscard]] ValueAndGrad value_and_grad_at(const char* place, const TensorFunction& function,

@@ -9,8 +9,11 @@ namespace gradwise {
 
 Vjp vjp(const TensorFunction& function, const Tensors& primals, std::int64_t aux) {
   GRADWISE_CHECK(!primals.empty(), "vjp", "there is no primal");
-  const detail::Recorded recorded =
-      detail::record("vjp", function, primals, {.argnums = detail::all_arguments(primals.size()), .aux = aux});
+  return detail::vjp_of(
+      detail::record("vjp", function, primals, {.argnums = detail::all_arguments(primals.size()), .aux = aux}));
+}
+
+Vjp detail::vjp_of(Recorded recorded) {
   const auto pull = [recorded](const Tensors& cotangents) {
     GRADWISE_CHECK(cotangents.size() == recorded.values.size(), "vjp", "there are ", recorded.values.size(),
                    " outputs and ", cotangents.size(), " cotangents");
@@ -18,9 +21,9 @@ Vjp vjp(const TensorFunction& function, const Tensors& primals, std::int64_t aux
       GRADWISE_CHECK(cotangents[i].sizes() == recorded.values[i].sizes(), "vjp", "cotangent ", i, " has the shape ",
                      cotangents[i].sizes(), ", its output ", recorded.values[i].sizes());
     }
-    return detail::pull_back(recorded, cotangents, detail::wants_graph(recorded, cotangents));
+    return pull_back(recorded, cotangents, wants_graph(recorded, cotangents));
   };
-  return {recorded.values, recorded.aux, pull};
+  return {std::move(recorded.values), std::move(recorded.aux), pull};
 }
 
 std::function<ValueAndGrad(const Tensors&)> value_and_grad(TensorFunction function, TransformOptions options) {
