@@ -1,5 +1,6 @@
-"""Every example runs, and shows what it says."""
+"""Every example runs, and shows what it says; those in C++ give the figures of those in Python."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -11,6 +12,7 @@ import torch
 from gradwise.autograd_examples import AutogradAdvancedExamples, AutogradTrainingExamples, CustomAutogradExample
 
 ROOT = pathlib.Path(__file__).parents[2]
+BUILD = pathlib.Path(os.environ.get("GRADWISE_BUILD", ROOT / "build"))
 EXAMPLES = sorted((ROOT / "examples/python").glob("*.py"))
 
 
@@ -35,11 +37,41 @@ def test_advanced():
     assert memory.equal_gradients and memory.peak_bytes_checkpointed < 0.7 * memory.peak_bytes
 
 
+@pytest.fixture(scope="module")
+def figures():
+    program = BUILD / "examples/autograd_examples"
+    return json.loads(subprocess.run([program, "--json"], text=True, capture_output=True, check=True).stdout)
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        CustomAutogradExample.custom_relu,
+        CustomAutogradExample.custom_huber_loss,
+        CustomAutogradExample.custom_linear,
+        CustomAutogradExample.custom_activation_in_a_model,
+        AutogradTrainingExamples.basic_training,
+        AutogradTrainingExamples.gradient_accumulation,
+        AutogradAdvancedExamples.second_order,
+        AutogradAdvancedExamples.gradient_checkpointing,
+    ],
+    ids=lambda example: example.__name__,
+)
+def test_cpp_gives_the_same_figures(example, figures):
+    expected, found = example(), figures[example.__name__]
+    assert set(found) == set(expected)
+    for key, value in expected.items():
+        if key.startswith("peak_bytes"):
+            assert found[key] == pytest.approx(value, rel=0.25)  # temporaries differ
+        else:
+            flat = value.flatten().tolist() if isinstance(value, torch.Tensor) else value
+            assert found[key] == pytest.approx(flat, rel=1e-3, abs=1e-6), key
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=[path.stem for path in EXAMPLES])
 def test_scripts_run(example, tmp_path):
-    build = pathlib.Path(os.environ.get("GRADWISE_BUILD", ROOT / "build"))
     done = subprocess.run(
         [sys.executable, example, "--quick"], cwd=tmp_path, text=True, capture_output=True, timeout=600,
-        env=os.environ | {"PYTHONPATH": str(build / "python")},
+        env=os.environ | {"PYTHONPATH": str(BUILD / "python")},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
