@@ -1,5 +1,6 @@
 #include "gradwise/autograd/per_sample/per_sample_gradients.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full_like.h>

@@ -1,5 +1,6 @@
 #include "gradwise/autograd/per_sample/recorded_operand.h"
 
+#include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/generated/Functions.h>
 
 #include <typeindex>

@@ -1,5 +1,6 @@
 #include "gradwise/autograd/per_sample/sample_layout.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/linalg_vector_norm.h>
 
 namespace gradwise {

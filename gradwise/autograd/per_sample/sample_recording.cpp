@@ -1,5 +1,6 @@
 #include "gradwise/autograd/per_sample/sample_recording.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty_like.h>

@@ -1,5 +1,6 @@
 #include "gradwise/autograd/per_sample/sample_term.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <c10/util/accumulate.h>
 
