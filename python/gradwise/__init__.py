@@ -32,6 +32,7 @@ from .autograd_utils import (  # noqa: E402
 )
 from .gradient_analysis import GradientAnalysisConfig, GradientAnalyzer, GradientMonitoring  # noqa: E402
 from .optimizers import SGD, AdamW  # noqa: E402
+from .per_sample import PerSampleGradients, per_sample_gradients, per_sample_norms  # noqa: E402
 from .runs import Run, load_run  # noqa: E402
 from .watching import Watch, watch  # noqa: E402
 
@@ -57,6 +58,7 @@ __all__ = [
     "GradwiseError",
     "GradwiseUsageError",
     "Issue",
+    "PerSampleGradients",
     "Record",
     "Run",
     "Watch",
@@ -66,5 +68,7 @@ __all__ = [
     "find_nonfinite",
     "gradient_analysis",
     "load_run",
+    "per_sample_gradients",
+    "per_sample_norms",
     "watch",
 ]

@@ -1,0 +1,169 @@
+"""Per-sample gradients of torch's own modules against torch.func."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional
+
+import gradwise
+
+
+def by_torch(model, loss_function, x, y):
+    """vmap of grad over the samples, each a batch of one."""
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+
+    def loss(parameters, x, y):
+        return loss_function(functional_call(model, parameters, (x.unsqueeze(0),)), y.unsqueeze(0))
+
+    return vmap(grad(loss), (None, 0, 0), randomness="different")(parameters, x, y)
+
+
+def assert_equal(found, expected, tolerance=1e-10):
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
+
+
+class Cells(nn.Module):
+    def __init__(self, cell):
+        super().__init__()
+        self.cell = cell
+        self.head = nn.Linear(cell.hidden_size, 3)
+
+    def forward(self, x):
+        state = None
+        for step in x.unbind(1):
+            state = self.cell(step, state)
+        return self.head(state[0] if isinstance(state, tuple) else state)
+
+
+class Attention(nn.Module):
+    def __init__(self, batch_first):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=batch_first)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = x if self.attention.batch_first else x.transpose(0, 1)
+        out = self.attention(x, x, x, need_weights=False)[0]
+        return self.head(out if self.attention.batch_first else out.transpose(0, 1)).mean(1)
+
+
+class OwnQueries(nn.Module):
+    """Query, key and value differ: the packed weight is taken in parts."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(x.sin(), x.cos(), x)[0].sum(1)[:, :3]
+
+
+def sequences():
+    return torch.randn(5, 6, 4, dtype=torch.float64)
+
+
+def images():
+    return torch.randn(5, 4, 6, 6, dtype=torch.float64)
+
+
+MODELS = {
+    "lstm_cell": (lambda: Cells(nn.LSTMCell(4, 3)), sequences),
+    "gru_cell": (lambda: Cells(nn.GRUCell(4, 3)), sequences),
+    "rnn_cell": (lambda: Cells(nn.RNNCell(4, 3)), sequences),
+    "attention": (lambda: Attention(batch_first=True), sequences),
+    "time_major_attention": (lambda: Attention(batch_first=False), sequences),
+    "own_queries": (OwnQueries, sequences),
+    "encoder_layer": (
+        lambda: nn.Sequential(nn.TransformerEncoderLayer(4, 2, 8, dropout=0, batch_first=True), nn.Flatten(), nn.Linear(24, 3)),
+        sequences,
+    ),  # fmt: skip
+    "convolutions": (
+        lambda: nn.Sequential(
+            nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.GroupNorm(3, 6), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 4, 2, stride=2),
+            nn.Flatten(), nn.Linear(4, 3)),
+        images,
+    ),  # fmt: skip
+    "norms": (
+        lambda: nn.Sequential(nn.InstanceNorm2d(4, affine=True), nn.LayerNorm([6, 6]), nn.Flatten(), nn.Linear(144, 3)),
+        images,
+    ),
+    "batch_norm_in_evaluation": (
+        lambda: nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 3)).eval(),
+        images,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_equal_to_torch_func(name):
+    torch.manual_seed(2)
+    make, data = MODELS[name]
+    model, x, y = make().double(), data(), torch.tensor([0, 2, 1, 1, 0])
+    expected = by_torch(model, functional.cross_entropy, x, y)
+    per_sample = gradwise.PerSampleGradients(model, functional.cross_entropy)
+    assert_equal(per_sample.gradients(x, y), expected)
+    assert per_sample.loop_reason == ""
+    norms = torch.stack([g.flatten(1).square().sum(1) for g in expected.values()]).sum(0).sqrt()
+    torch.testing.assert_close(per_sample.norms(x, y).norms, norms, rtol=1e-10, atol=1e-10)
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_functions_of_one_batch_in_float32(network, data):
+    model = network()
+    x, y = data
+    expected = by_torch(model, functional.cross_entropy, x, y)
+    assert_equal(gradwise.per_sample_gradients(model, functional.cross_entropy, x, y), expected, 1e-5)
+    norms = gradwise.per_sample_norms(model, functional.cross_entropy, x, y)
+    rows = torch.cat([g.flatten(1) for g in expected.values()], 1)
+    torch.testing.assert_close(norms, rows.norm(dim=1))
+    per_sample = gradwise.PerSampleGradients(model, functional.cross_entropy)
+    torch.testing.assert_close(per_sample.inner_products(x, y), rows @ rows.T, rtol=1e-4, atol=1e-5)
+    clipped = per_sample.clipped_gradient(x, y, max_norm=0.1)
+    torch.testing.assert_close(clipped.norms, norms)
+    whole = torch.cat([g.flatten() for g in clipped.gradient.values()])
+    torch.testing.assert_close(whole, (rows * (0.1 / norms).clamp(max=1)[:, None]).sum(0), rtol=1e-3, atol=1e-5)
+    moments = per_sample.moments(x, y)
+    torch.testing.assert_close(
+        torch.cat([m.flatten() for m in moments.second_moment.values()]), rows.square().mean(0), rtol=1e-4, atol=1e-7
+    )
+    noise = per_sample.noise_scale(x, y)
+    assert noise.variance == pytest.approx(float(rows.var(0).sum()), rel=1e-3)
+    assert math.isnan(noise.noise_scale) or noise.noise_scale == pytest.approx(noise.variance / noise.squared_norm)
+
+
+def test_a_loss_that_needs_no_target_and_reads_its_numbers(network, data):
+    model, (x, _) = network(dtype=torch.float64), data
+    x = x.double()
+    found = gradwise.per_sample_gradients(model, lambda output, target: output.square().sum() * float(output[0, 0]), x)
+    parameters = list(model.parameters())
+    for i in (0, 59):
+        output = model(x[i : i + 1])
+        alone = torch.autograd.grad(output.square().sum() * float(output[0, 0]), parameters)
+        for gradient, expected in zip(found.values(), alone):
+            torch.testing.assert_close(gradient[i], expected, rtol=1e-10, atol=1e-10)
+
+
+def test_an_exception_of_the_loss_comes_back(network, data):
+    def loss(output, target):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        gradwise.per_sample_norms(network(), loss, *data)
+
+
+def test_batch_norm_in_training_is_refused(data):
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    before = model[1].running_mean.clone()
+    with pytest.raises(ValueError, match="batch norm in training mode joins the samples"):
+        gradwise.per_sample_norms(model, functional.cross_entropy, *data)
+    assert torch.equal(model[1].running_mean, before)
+
+
+def test_what_is_no_tensor_is_named(network, data):
+    with pytest.raises(TypeError, match="input_data is a list"):
+        gradwise.per_sample_norms(network(), functional.cross_entropy, [1.0], data[1])
