@@ -90,6 +90,9 @@ function(gradwise_use_groups program)
   endif()
 endfunction()
 
+# Tests run side by side: threads that spin while they wait would take the others' cores.
+set(GRADWISE_TEST_ENVIRONMENT OMP_WAIT_POLICY=passive)
+
 # gradwise_test(NAME data_test SOURCES x_test.cpp GROUPS data): a GoogleTest program, one ctest entry a program
 function(gradwise_test)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME" "SOURCES;GROUPS;LIBRARIES")
@@ -99,6 +102,7 @@ function(gradwise_test)
   target_link_libraries(${arg_NAME} PRIVATE gradwise_flags ${arg_LIBRARIES} GTest::gtest_main)
   gradwise_use_groups(${arg_NAME} ${arg_GROUPS})
   add_test(NAME ${arg_NAME} COMMAND ${arg_NAME})
+  set_tests_properties(${arg_NAME} PROPERTIES ENVIRONMENT "${GRADWISE_TEST_ENVIRONMENT}")
 endfunction()
 
 # gradwise_probe(NAME scheduler_probe SOURCES p.cpp GROUPS optim): a small program that a Python test drives
@@ -121,5 +125,6 @@ function(gradwise_pytest)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;FILE" "")
   add_test(NAME ${arg_NAME} COMMAND ${GRADWISE_PYTHON} -m pytest -q -p no:cacheprovider
                                     ${CMAKE_CURRENT_SOURCE_DIR}/${arg_FILE})
-  set_tests_properties(${arg_NAME} PROPERTIES ENVIRONMENT "GRADWISE_BUILD=${CMAKE_BINARY_DIR}" LABELS python)
+  set_tests_properties(${arg_NAME} PROPERTIES LABELS python
+                       ENVIRONMENT "GRADWISE_BUILD=${CMAKE_BINARY_DIR};${GRADWISE_TEST_ENVIRONMENT}")
 endfunction()

@@ -178,10 +178,10 @@ TEST(PerSampleState, StaysAsItWas) {
     calls.add_(1);
     return at::dropout(at::linear(batch.input, weights[0], weights[1]), 0.5, true);
   };
-  const at::Tensor before = random_state(at::kCPU).tensors.at("cpu").clone();
-  PerSampleGradients per_sample(model, mean_square);
   const at::Tensor x = rows();
   const at::Tensor y = target_of();
+  const at::Tensor before = random_state(at::kCPU).tensors.at("cpu").clone();
+  PerSampleGradients per_sample(model, mean_square);
   const at::Tensor once = rows_of(per_sample.gradients(x, y)).clone();
   EXPECT_TRUE(near(rows_of(per_sample.gradients(x, y)), once));  // the same masks
   EXPECT_EQ(calls.item<double>(), 0);

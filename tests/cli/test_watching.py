@@ -112,7 +112,7 @@ def test_doctor_finds_and_mends_a_rate_that_is_too_high(run, tmp_path):
     text = gradwise("doctor", config, *sick, "--fix", "-o", mended, check=0).stdout
     command = text.split("\nor ")[1].splitlines()[0]
     assert command.count("optimizer.lr=") == 1, "a key that was set twice is given once"
-    assert 'dir = ""' in mended.read_text()
+    assert "\ndir = ''\n" in mended.read_text()
     before, after = (float(text.split(f"\n{word}")[1].split("held-out data ")[1].split(",")[0].split()[0])
                      for word in ("before", "after "))
     assert after < before

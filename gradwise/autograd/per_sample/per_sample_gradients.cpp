@@ -191,7 +191,7 @@ PerSampleGradients::WeightedSum PerSampleGradients::weighted_sum(const at::Tenso
       square = square + squared_norms_of(alone[i].unsqueeze(0));
     }
     norms.push_back(square.sqrt());
-    const at::Tensor weight = weigh(norms.back());
+    const at::Tensor weight = weigh(norms.back()).squeeze(0);
     for (std::size_t i = 0; i < alone.size(); ++i) {
       sum.gradients[i].add_(alone[i] * weight.to(alone[i].scalar_type()));
     }

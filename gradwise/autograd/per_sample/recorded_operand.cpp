@@ -85,18 +85,32 @@ std::optional<Operand> of_repeat(Node& node, std::size_t /*edge*/, at::IntArrayR
   return operand;
 }
 
+// One number stands for all directions.
+template <class Values>
+Sizes in_each_direction(const Values& values, std::size_t directions) {
+  Sizes found = numbers(values);
+  if (found.size() == 1) {
+    found.resize(directions, found[0]);
+  }
+  return found;
+}
+
 std::optional<Operand> of_convolution(Node& node, std::size_t edge, at::IntArrayRef shape) {
   auto& backward = as<generated::ConvolutionBackward0>(node);
-  const auto dimensions = static_cast<std::int64_t>(backward.stride.size()) + 2;
+  const std::size_t dimensions = node.input_metadata(0).shape_as_dim_vector().size();
   if (edge == 2) {
-    return of_channels(shape, dimensions);
+    return of_channels(shape, static_cast<std::int64_t>(dimensions));
   }
-  at::Tensor input = edge == 1 ? backward.input_.unpack() : at::Tensor();
-  if (edge != 1 || input.dim() != dimensions || static_cast<std::int64_t>(shape.size()) != dimensions) {
+  if (edge != 1 || shape.size() != dimensions) {
     return std::nullopt;
   }
-  return ConvolutionOperand{std::move(input),           numbers(backward.stride), numbers(backward.padding),
-                            numbers(backward.dilation), number(backward.groups),  backward.transposed};
+  const std::size_t directions = dimensions - 2;
+  return ConvolutionOperand{backward.input_.unpack(),
+                            in_each_direction(backward.stride, directions),
+                            in_each_direction(backward.padding, directions),
+                            in_each_direction(backward.dilation, directions),
+                            number(backward.groups),
+                            backward.transposed};
 }
 
 std::optional<Operand> of_layer_norm(Node& node, std::size_t edge, at::IntArrayRef shape) {
