@@ -104,21 +104,28 @@ class Watching {
     }
   }
 
+  // Says how many backward passes a step has: its gradients are read after the last of them, and at `backward_end`
+  // where there are fewer.
+  void expect_backwards(std::int64_t count) {
+    const py::gil_scoped_release release;
+    Moment moment{.point = Point::batch_start};
+    moment.micro_batches = count;
+    (void)monitor_->on(moment);
+  }
+
   // Weights and update, and the rules. Gives the issues that are new.
-  py::list step_end(std::optional<double> loss, double grad_norm, double lr, bool skipped, std::int64_t samples) {
+  py::list step_end(std::optional<double> loss, const py::dict& figures) {
     news_.clear();
+    StepInfo info = step_of(figures);
     if (loss && !std::exchange(told_losses_, true)) {
       monitor_->rules().add(rule_named("nonfinite_loss"));
     }
     {
       const py::gil_scoped_release release;
-      StepInfo info;
       info.step = ++steps_;
       info.loss = loss.value_or(kNotMeasured);
-      info.grad_norm = info.grad_norm_clipped = grad_norm;
-      info.lr = lr;
-      info.skipped = skipped;
-      info.samples = samples;
+      skipped_ += info.skipped ? 1 : 0;
+      info.skipped_in_all = skipped_;
       const Event event = make_event(steps_, std::move(info));
       Moment moment{.point = Point::step_end, .event = &event};
       moment.step = steps_;
@@ -180,6 +187,24 @@ class Watching {
     return event;
   }
 
+  // What a loop in Python knows of its step.
+  [[nodiscard]] static StepInfo step_of(const py::dict& figures) {
+    StepInfo info;
+    info.grad_norm = info.grad_norm_clipped = figures["grad_norm"].cast<double>();
+    info.lr = figures["lr"].cast<double>();
+    info.skipped = figures["skipped"].cast<bool>();
+    info.loss_scale = figures["loss_scale"].cast<double>();
+    info.samples = figures["samples"].cast<std::int64_t>();
+    info.micro_batches = figures["micro_batches"].cast<std::int64_t>();
+    const auto seconds = figures["seconds"].cast<py::dict>();
+    info.seconds.data = seconds["data"].cast<double>();
+    info.seconds.forward = seconds["forward"].cast<double>();
+    info.seconds.backward = seconds["backward"].cast<double>();
+    info.seconds.update = seconds["update"].cast<double>();
+    info.seconds.total = seconds["total"].cast<double>();
+    return info;
+  }
+
   void record(Event event) {
     if (recording_) {
       recording_->recorder->record(std::move(event));
@@ -212,6 +237,7 @@ class Watching {
   std::unique_ptr<TrainingMonitor> monitor_;
   std::vector<Issue> news_;
   std::int64_t steps_ = 0;
+  std::int64_t skipped_ = 0;
   bool told_losses_ = false;
   const Fused* placed_ = nullptr;
   std::vector<std::size_t> fused_order_;
@@ -227,8 +253,8 @@ void bind_monitor(py::module_& module) {
       .def(py::init<const py::object&, const py::dict&, const py::dict&, const std::string&>())
       .def("forward_end", &Watching::forward_end)
       .def("backward_end", &Watching::backward_end, py::arg("scale"), py::arg("fused").none(true))
-      .def("step_end", &Watching::step_end, py::arg("loss"), py::arg("grad_norm"), py::arg("lr"), py::arg("skipped"),
-           py::arg("samples"))
+      .def("expect_backwards", &Watching::expect_backwards)
+      .def("step_end", &Watching::step_end, py::arg("loss"), py::arg("figures"))
       .def("update_end", &Watching::update_end, py::arg("fused").none(true))
       .def("readings", &Watching::readings)
       .def("diagnosis", &Watching::diagnosis)

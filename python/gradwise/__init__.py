@@ -8,7 +8,7 @@
 
 import torch as _torch  # loads the libraries that the core is linked with
 
-from .errors import GradwiseError, GradwiseUsageError
+from .errors import GradwiseError, GradwiseImportError, GradwiseUsageError
 from ._built_for import check as _check
 
 _check(_torch.__version__)
@@ -56,6 +56,7 @@ __all__ = [
     "GradientComputationUtils",
     "GradientMonitoring",
     "GradwiseError",
+    "GradwiseImportError",
     "GradwiseUsageError",
     "Issue",
     "PerSampleGradients",

@@ -14,6 +14,7 @@ from . import _core
 from ._checks import check_tensors
 from ._native_optimizer import native_options
 from ._records import Record, record
+from .errors import GradwiseUsageError
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Device = str | torch.device
@@ -124,7 +125,7 @@ class AutogradTrainingLoop:
     def train_epoch(self, dataloader: Iterable[Any], loss_function: Loss, device: Device = "cpu",
                     clip_gradients: bool = True, max_grad_norm: float = 1.0) -> Record:  # fmt: skip
         """One epoch; gives `losses` (one a step), `grad_norms`, `learning_rates`, `samples_per_second`."""
-        return record(
+        told = record(
             self._native.train_epoch(
                 dataloader,
                 loss_function,
@@ -132,6 +133,9 @@ class AutogradTrainingLoop:
                 _clip(self._clips_by_options, clip_gradients, max_grad_norm),
             )
         )
+        if told.complete and told.samples == 0:
+            raise GradwiseUsageError("[train] the training data has no batch")
+        return told
 
     def validate(self, dataloader: Iterable[Any], loss_function: Loss, device: Device = "cpu") -> Record:
         """In evaluation mode, with the averaged weights where there is an average; gives `validation_loss` and

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
-from . import _core
+from . import _core, _plots
 from ._checks import check_tensors
-from ._records import Issue, Record, issues, record
+from ._phases import aside
+from ._records import Issue, Record, Table, issues, record
+from .errors import GradwiseUsageError
 
 __all__ = ["GradientAnalysisConfig", "GradientAnalyzer", "GradientMonitoring"]
 
@@ -58,6 +60,19 @@ class Analysis(Record):
         super().__init__(record(native.to_dict()))
         object.__setattr__(self, "_native", native)
 
+    def plot(self, what: str = "norms", ax: Any = None) -> Any:
+        """Draws with matplotlib into `ax`, or into axes of its own, and gives them. `what`: norms, flow,
+        micro_batches, classes, layers, spectrum."""
+        return _plots.plot_analysis(self, what, ax)
+
+    def to_pandas(self) -> Any:
+        """A row for each parameter."""
+        return Table(self["parameters"]).to_pandas()
+
+    def _repr_html_(self) -> str:
+        head = Record({key: self[key] for key in ("loss", "samples", "norm")})
+        return head._repr_html_() + Table(self["parameters"])._repr_html_()
+
 
 def _config(config: GradientAnalysisConfig | dict[str, Any] | None) -> GradientAnalysisConfig:
     return config if isinstance(config, GradientAnalysisConfig) else GradientAnalysisConfig(**(config or {}))
@@ -73,21 +88,26 @@ class GradientAnalyzer:
     def __init__(self, config: GradientAnalysisConfig | dict[str, Any] | None = None) -> None:
         self.config = _config(config)
         self._native = _core.GradientAnalyzer(self.config.options)
+        self._last: Analysis | None = None
 
     def analyze_gradients(self, model: torch.nn.Module, loss_function: Loss, input_data: torch.Tensor,
                           target_data: torch.Tensor) -> Analysis:  # fmt: skip
         check_tensors(input_data=input_data, target_data=target_data)
-        return Analysis(self._native.analyze_gradients(model, loss_function, input_data, target_data))
+        with aside():
+            self._last = Analysis(self._native.analyze_gradients(model, loss_function, input_data, target_data))
+        return self._last
 
     def analyze_data(self, model: torch.nn.Module, loss_function: Loss, dataloader: Iterable[Any]) -> Analysis:
         """Over the first `most_batches` batches of a data loader, taken together."""
-        return Analysis(self._native.analyze_data(model, loss_function, dataloader))
+        with aside():
+            self._last = Analysis(self._native.analyze_data(model, loss_function, dataloader))
+        return self._last
 
     def get_gradient_statistics(self) -> Record:
         """Over all analyses so far."""
         return record(self._native.get_gradient_statistics())
 
-    def detect_gradient_issues(self, results: Analysis) -> list[Issue]:
+    def detect_gradient_issues(self, results: Analysis) -> Table[Issue]:
         if not isinstance(results, Analysis):
             raise TypeError(f"results is a {type(results).__name__}, allowed: what analyze_gradients gave")
         return issues(self._native.detect_gradient_issues(results._native))
@@ -98,6 +118,12 @@ class GradientAnalyzer:
         if not drawn:
             raise RuntimeError(f"{save_path} was not drawn: {reason}")
         return os.fspath(save_path)
+
+    def plot(self, what: str = "norms", ax: Any = None) -> Any:
+        """`Analysis.plot` of the last one."""
+        if self._last is None:
+            raise GradwiseUsageError("there is no analysis to plot: call analyze_gradients first")
+        return self._last.plot(what, ax)
 
 
 class GradientMonitoring:
@@ -111,7 +137,8 @@ class GradientMonitoring:
                               target_data: torch.Tensor, step: int) -> Record:  # fmt: skip
         """Gives `step`, `analysis` and `issues`."""
         check_tensors(input_data=input_data, target_data=target_data)
-        return record(self._native.monitor_training_step(model, loss_function, input_data, target_data, step))
+        with aside():
+            return record(self._native.monitor_training_step(model, loss_function, input_data, target_data, step))
 
     def get_monitoring_summary(self) -> Record:
         return record(self._native.get_monitoring_summary())

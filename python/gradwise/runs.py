@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import os
 from typing import Any
 
-from . import _core
-from ._records import Finding, Issue, Record, findings, issues, record
+from . import _core, _plots
+from ._records import Findings, Issue, Record, Table, findings, issues, records, table_of
 
 __all__ = ["Run", "load_run"]
-
-
-class Table(list[Record]):
-    """Rows of a run. `to_pandas()` gives a data frame, where pandas is installed."""
-
-    def to_dict(self) -> dict[str, list[Any]]:
-        """Columns by name."""
-        return {key: [row[key] for row in self] for key in (self[0] if self else {})}
-
-    def to_pandas(self) -> Any:
-        try:
-            import pandas  # type: ignore[import-untyped, unused-ignore]
-        except ImportError:
-            raise ImportError("to_pandas() needs pandas: pip install pandas") from None
-        return pandas.DataFrame.from_records([row.to_dict() for row in self])
 
 
 class Run:
@@ -42,33 +28,41 @@ class Run:
     def name(self) -> str:
         return self._native.info("name")
 
-    def steps(self, after: int = 0) -> Table:
+    def steps(self, after: int = 0) -> Table[Record]:
         """Loss, norms, rates and times of each step after `after`."""
-        return Table(record(row) for row in self._native.steps(after))
+        return records(self._native.steps(after))
 
-    def epochs(self) -> Table:
-        return Table(record(row) for row in self._native.epochs())
+    def epochs(self) -> Table[Record]:
+        return records(self._native.epochs())
 
-    def validations(self) -> Table:
-        return Table(record(row) for row in self._native.validations())
+    def validations(self) -> Table[Record]:
+        return records(self._native.validations())
 
-    def readings(self, after: int = 0) -> Table:
+    def readings(self, after: int = 0) -> Table[Record]:
         """A row for each parameter in each step that was put on record."""
-        return Table(record(row) for row in self._native.readings(after))
+        return records(self._native.readings(after))
 
     @property
-    def issues(self) -> list[Issue]:
+    def issues(self) -> Table[Issue]:
         return issues(self._native.issues())
 
-    def diagnosis(self) -> list[Finding]:
+    def diagnosis(self) -> Findings:
         return findings(self._native.findings())
+
+    def plot(self, what: str = "loss", ax: Any = None) -> Any:
+        """Draws with matplotlib into `ax`, or into axes of its own, and gives them. `what`: loss, grad_norm, lr,
+        seconds over the steps; gradients, updates, weights, cosines: each weight's over the steps that were read."""
+        return _plots.plot_run(self, what, ax)
 
     def __repr__(self) -> str:
         return f"<gradwise.Run {self.path}: {self.status}, {self._native.last_step()} steps>"
 
     def _repr_html_(self) -> str:
-        told = "".join(f"<li>{finding}</li>" for finding in self.diagnosis())
-        return f"<p><b>{self.name or self.path}</b>: {self.status}, {self._native.last_step()} steps</p><ol>{told}</ol>"
+        last = self.steps(max(0, self._native.last_step() - 1))
+        return (
+            f"<p><b>{html.escape(self.name or self.path)}</b>: {self.status}, {self._native.last_step()} steps</p>"
+            f"{table_of(last) if last else ''}{self.diagnosis()._repr_html_()}"
+        )
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:

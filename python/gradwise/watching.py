@@ -7,91 +7,165 @@ import math
 import os
 import pathlib
 import warnings
-from collections.abc import Sequence
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 import torch
 
-from . import _core
-from ._records import Finding, Issue, Record, findings, issues, record
+from . import _core, _plots
+from ._live import add_live, watching
+from ._loss_scale import LossScale
+from ._phases import ForwardHook, Phases, remove_all, samples_of
+from ._records import Findings, Issue, Readings, Record, Table, findings, issues, record
+from ._unwrap import bare_model, bare_optimizers
+from .errors import GradwiseUsageError
 from .optimizers import _OnePass
 
 __all__ = ["Watch", "watch"]
+
+_CALLS_WITHOUT_STEP = 100  # of `Watch.step`, until it says that the optimizer does not step
 
 
 class Watch:
     """Reads every gradient as it arrives, weights and updates as they are made, and holds the rules against them.
 
     `step` may be left out where an optimizer is given: its steps are seen by themselves. Called after each of them
-    with the loss, the rules on the loss work too; a step without one counts the last that was told.
+    with the loss, the rules on the loss work too; a step without one counts the last that was told. Losses that are
+    told between two steps of the optimizer are those of micro-batches: their mean is the step's.
+
+    `model` and `optimizer` may be what torch.compile, DistributedDataParallel or Accelerate has wrapped. A model has
+    one watch at a time. `forward_hook`: counts samples and times the phases by a hook on the model's forward pass
+    in training mode; the samples are the length of its first input's first dimension. A compiled model's pass isn't
+    seen where the hook would be compiled with it.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer: Any = None, *, every: int = 1, histograms_every: int = 0,
                  run: str | os.PathLike[str] | None = None, scaler: torch.amp.GradScaler | None = None,
-                 **options: Any) -> None:  # fmt: skip
-        optimizers = [] if optimizer is None else list(optimizer) if isinstance(optimizer, Sequence) else [optimizer]
-        for given in optimizers:
-            if not isinstance(given, torch.optim.Optimizer):
-                raise TypeError(f"optimizer is a {type(given).__name__}, allowed: torch.optim.Optimizer")
-        model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper
-        own = {id(p) for p in model.parameters()} if isinstance(model, torch.nn.Module) else set()
-        for given in optimizers:
-            if not any(id(p) in own for group in given.param_groups for p in group["params"]):
-                raise ValueError("the optimizer holds none of the model's parameters, allowed: one that trains this model")
-        self._optimizers = optimizers
-        self._scaler = scaler
-        self._on_host = all(p.device.type == "cpu" for p in model.parameters())
+                 forward_hook: bool = True, **options: Any) -> None:  # fmt: skip
+        outer, model = model, bare_model(model)
+        if not isinstance(model, torch.nn.Module):
+            raise TypeError(f"model is a {type(model).__name__}, allowed: torch.nn.Module")
+        if (other := watching(model)) is not None:
+            raise GradwiseUsageError(
+                f"the model is watched already, by {other!r}: call its detach() first, a model has one watch at a time"
+            )
+        self._optimizers = bare_optimizers(optimizer, model)
+        self._model = model
+        # Readings wait for the end of backward on other devices, and where gradients are averaged over processes.
+        on_host = all(p.device.type == "cpu" for p in model.parameters())
+        averaged = torch.distributed.is_available() and torch.distributed.is_initialized()
+        averaged = averaged and torch.distributed.get_world_size() > 1
+        self._scale = LossScale(scaler, self._optimizers, late=not on_host or averaged)
         gradients = {"every": every, "histograms_every": histograms_every} | options.pop("gradients", {})
         # Without batches there is nothing to be told of data.
         asked = {"activations_every": 10, "batches_every": 0} | options | {"gradients": gradients}
+        first = self._optimizers[0] if self._optimizers else None
         facts = {
             "name": pathlib.Path(run).name if run else "",
             "model": type(model).__name__,
             "loss": "",
-            "optimizer": type(optimizers[0]).__name__.lower() if optimizers else "",
-            "weight_decay": float(optimizers[0].param_groups[0].get("weight_decay", 0.0)) if optimizers else 0.0,
+            "optimizer": type(first).__name__.lower() if first else "",
+            "weight_decay": float(first.param_groups[0].get("weight_decay", 0.0)) if first else 0.0,
             "batch_size": 0,
         }
+        _keep_room_for_hooks(model)
         self._native = _core.Watching(model, facts, asked, os.fspath(run) if run else "")
-        self._fused = optimizers[0] if len(optimizers) == 1 and isinstance(optimizers[0], _OnePass) else None
+        if averaged:
+            self._native.expect_backwards(2**62)
+        self._fused = first if len(self._optimizers) == 1 and isinstance(first, _OnePass) else None
+        self._phases = Phases()
         self._pending: dict[str, Any] | None = None
+        self._gradients_told: float | None = None  # the norm, where `backward_end` was called for the step under way
         self._loss: float | None = None
-        self._issues: list[Issue] = []
-        self._told = False  # of an optimizer that does not step
+        self._losses: list[float] = []  # told in the step under way
+        self._issues: Table[Issue] = Table()
+        self._findings: Findings | None = None
+        self._last = Record()
+        self._silent = 0  # calls of `step` since the optimizer stepped
         self._seen: set[int] = set()  # optimizers that have stepped in the step under way
         self._handles = list(
             itertools.chain.from_iterable(
                 (o.register_step_pre_hook(self._before_update), o.register_step_post_hook(self._after_update))
-                for o in optimizers
+                for o in self._optimizers
             )
         )
+        if forward_hook and not isinstance(outer, torch.jit.ScriptModule):
+            self._hook_forward(outer)
+        add_live(self)
 
-    def _scale(self) -> float:
-        """What the readings have to be multiplied by. On the CPU they are taken during backward; on other devices after
-        it, when the scaler may have unscaled the gradients already."""
-        if self._scaler is None or not self._scaler.is_enabled():
-            return 1.0
-        unscaled = not self._on_host and any(
-            self._scaler._per_optimizer_states[id(o)]["stage"] is torch.amp.grad_scaler.OptState.UNSCALED
-            for o in self._optimizers
-        )
-        return 1.0 if unscaled else 1.0 / self._scaler.get_scale()
+    def _hook_forward(self, module: torch.nn.Module) -> None:
+        hooks = [
+            module.register_forward_pre_hook(ForwardHook(self, "_forward_start"), with_kwargs=True),
+            module.register_forward_hook(ForwardHook(self, "_forward_end")),
+        ]
+        self._handles += hooks
+        weakref.finalize(self, remove_all, hooks).atexit = False
+
+    def _forward_start(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None:
+        if not module.training or not torch.is_grad_enabled():
+            return
+        self._phases.forward_start(samples_of(args) or samples_of(kwargs))
+
+    def _forward_end(self, module: torch.nn.Module, *_: Any) -> None:
+        if module.training and torch.is_grad_enabled():
+            self._phases.forward_end()
+        else:
+            self._phases.elsewhere()
 
     def _native_of(self) -> Any:
         return None if self._fused is None else self._fused._native()
 
-    def _before_update(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def _read_gradients(self) -> float:
+        self._phases.backward_end()
+        factor = self._scale.factor()
+        norm: float = self._native.backward_end(factor, self._native_of()) * factor
+        return norm
+
+    def _before_update(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...],
+                       kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:  # fmt: skip
+        if self._native.closed:
+            return None
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if not callable(closure):
+            self._begin_update(optimizer)
+            return None
+        told = self._telling(optimizer, closure)  # the gradients come while the optimizer steps
+        return (args, kwargs | {"closure": told}) if "closure" in kwargs else ((args[0], told, *args[2:]), kwargs)
+
+    def _telling(self, optimizer: torch.optim.Optimizer, closure: Callable[[], Any]) -> Callable[[], Any]:
+        """The closure; its first call begins the optimizer's step."""
+        if id(optimizer) not in self._seen:
+            self._finish()
+
+        def told() -> Any:
+            result = closure()
+            if id(optimizer) not in self._seen:
+                self._begin_update(optimizer)
+            return result
+
+        return told
+
+    def _begin_update(self, optimizer: torch.optim.Optimizer) -> None:
         if id(optimizer) in self._seen:  # another of them did not step this time
             self._end_updates()
         if not self._seen:  # of several optimizers, the first one's step is the step's
             self._finish()
-            norm = self._native.backward_end(self._scale(), self._native_of())
+            told, self._gradients_told = self._gradients_told, None
+            norm = self._read_gradients() if told is None else told
             lr = self._optimizers[0].param_groups[0]["lr"]
-            self._pending = {"grad_norm": norm * self._scale(), "lr": float(lr)}
+            self._pending = {"grad_norm": norm, "lr": float(lr), "loss_scale": self._scale.now()}
         self._seen.add(id(optimizer))
+        self._phases.update_start()
 
-    def _after_update(self, *_: Any) -> None:
+    def _after_update(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if self._native.closed:
+            return
+        if id(optimizer) not in self._seen:  # it did not call its closure
+            self._begin_update(optimizer)
+        self._phases.update_end()
         if len(self._seen) == len(self._optimizers):
             self._end_updates()
 
@@ -102,15 +176,30 @@ class Watch:
             self._pending["ready"] = True
             self._native.update_end(self._native_of())
 
-    def _finish(self) -> None:
+    def _finish(self, samples: int | None = None) -> None:
         """Ends the step that waits for its loss."""
-        if self._pending is None or not self._pending.get("ready"):
+        if self._pending is None or not self._pending.pop("ready", False):
             return
-        pending, self._pending = self._pending, None
-        new = self._native.step_end(
-            self._loss, pending["grad_norm"], pending["lr"], pending["skipped"], 0
-        )
-        self._issues += issues(new)
+        if self._losses:
+            self._loss = sum(self._losses) / len(self._losses)
+            self._losses.clear()
+        figures, self._pending = self._pending | self._phases.take(), None
+        if samples is not None:
+            figures["samples"] = samples
+        self._issues += issues(self._native.step_end(self._loss, figures))
+        self._last = record({"loss": self._loss} | figures)
+        self._silent = 0
+        self._scale.end_step()
+
+    def _note_skipped(self) -> None:
+        """Ends a step that the scaler has kept the optimizer from."""
+        if not self._scale.kept_from_stepping():
+            return
+        scale = self._scale.last
+        norm = self._native.backward_end(1 / scale, self._native_of()) / scale
+        lr = float(self._optimizers[0].param_groups[0]["lr"])
+        self._gradients_told = None
+        self._pending = {"grad_norm": norm, "lr": lr, "loss_scale": scale, "skipped": True, "ready": True}
 
     def observe(self, loss: torch.Tensor) -> None:
         """Reads activations off the loss's graph; call it before `backward`. Only every tenth step costs anything."""
@@ -118,45 +207,75 @@ class Watch:
         self._finish()
         self._native.forward_end(loss)
 
-    def step(self, loss: torch.Tensor | float | None = None) -> list[Issue]:
+    def backward_end(self) -> None:
+        """Says that the step's gradients are complete. Of use before they are clipped or changed by hand, on another
+        device than the CPU and in data parallel training, where they are read at the optimizer's step otherwise."""
+        self._check_open()
+        self._finish()
+        self._gradients_told = self._read_gradients()
+
+    def step(self, loss: torch.Tensor | float | None = None, *, samples: int | None = None) -> Table[Issue]:
         """Ends a step, after the optimizer's; gives the issues that are new. Without an optimizer: after `backward`
-        and whatever changes the weights."""
+        and whatever changes the weights. `samples`: of the step, where the forward pass does not show them."""
         self._check_open()
         if loss is not None:
-            self._loss = float(loss.detach()) if isinstance(loss, torch.Tensor) else float(loss)
+            self._losses.append(float(loss.detach()) if isinstance(loss, torch.Tensor) else float(loss))
         seen = len(self._issues)
         if not self._optimizers:
-            norm = self._native.backward_end(self._scale(), self._native_of())
+            norm = self._read_gradients() if self._gradients_told is None else self._gradients_told
+            self._gradients_told = None
             self._native.update_end(self._native_of())
-            self._pending = {"grad_norm": norm * self._scale(), "lr": math.nan, "skipped": False, "ready": True}
-        elif self._pending is None and not self._told:
-            self._told = True
-            warnings.warn("watch.step was called and the optimizer has not stepped since the last call", stacklevel=2)
-        self._finish()
+            scale = self._scale.now()
+            self._pending = {"grad_norm": norm, "lr": math.nan, "loss_scale": scale, "skipped": False, "ready": True}
+        elif self._pending is None:
+            self._note_skipped()
+            self._silent += 1
+            if self._silent == _CALLS_WITHOUT_STEP:
+                warnings.warn(
+                    f"watch.step was called {self._silent} times and the optimizer has not stepped", stacklevel=2
+                )
+        self._finish(samples)
         return self._issues[seen:]
 
-    def readings(self) -> dict[str, Record]:
+    def readings(self) -> Readings:
         """The last reading of each parameter: `grad_norm`, `grad_mean`, `weight_norm`, `update_ratio`, ..."""
         if not self._native.closed:
             self._finish()
-        return {name: record(reading) for name, reading in self._native.readings().items()}
+        return Readings({name: record(reading) for name, reading in self._native.readings().items()})
 
     @property
-    def issues(self) -> list[Issue]:
+    def issues(self) -> Table[Issue]:
         """Everything that was told so far."""
         if not self._native.closed:
             self._finish()
-        return list(self._issues)
+        return Table(self._issues)
 
-    def diagnosis(self) -> list[Finding]:
+    @property
+    def last_step(self) -> Record:
+        """`loss`, `grad_norm`, `lr`, `skipped`, `loss_scale`, `samples`, `micro_batches`, `seconds` of the last step."""
+        if not self._native.closed:
+            self._finish()
+        return self._last
+
+    def diagnosis(self) -> Findings:
         """What the issues come from, most likely first."""
-        self._check_open()
+        if self._findings is not None:  # as it was when the watch was detached
+            return self._findings
         self._finish()
         return findings(self._native.diagnosis())
+
+    def plot(self, what: str = "grad_norm", ax: Any = None) -> Any:
+        """Draws the last readings, a bar a parameter, with matplotlib into `ax`, or into axes of its own, and gives
+        them. `what`: grad_norm, weight_norm, update_ratio, grad_max, grad_zeros, grad_cosine."""
+        return _plots.plot_readings(self.readings(), what, ax)
 
     @property
     def steps(self) -> int:
         return self._native.steps
+
+    @property
+    def detached(self) -> bool:
+        return self._native.closed
 
     def _check_open(self) -> None:
         if self._native.closed:
@@ -167,10 +286,17 @@ class Watch:
         if self._native.closed:
             return
         self._finish()
-        for handle in self._handles:
-            handle.remove()
+        remove_all(self._handles)
         self._handles.clear()
+        self._findings = findings(self._native.diagnosis())
         self._native.close(status, reason)
+
+    def _leave_to_parent(self, native: Any) -> None:
+        """In a forked process: this watch sees nothing any more, and the parent's goes on."""
+        remove_all(self._handles)
+        self._handles.clear()
+        self._findings = Findings()
+        self._native = native
 
     def __enter__(self) -> Watch:
         return self
@@ -184,6 +310,17 @@ class Watch:
 
     def __repr__(self) -> str:
         return f"<gradwise.Watch, {self.steps} steps, {len(self._issues)} issues>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.steps} steps, {len(self.issues)} issues</p>{self.diagnosis()._repr_html_()}"
+
+
+def _keep_room_for_hooks(model: torch.nn.Module) -> None:
+    """A parameter's first `register_post_accumulate_grad_hook` puts PyTorch's list of Python hooks in the place of the
+    native hook. Where the list stands before the native hook is set, that one runs the list, whatever it holds then."""
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.is_leaf and parameter._post_accumulate_grad_hooks is None:
+            parameter._post_accumulate_grad_hooks = OrderedDict()
 
 
 def watch(model: torch.nn.Module, optimizer: Any = None, *, every: int = 1, histograms_every: int = 0,

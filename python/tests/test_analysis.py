@@ -200,6 +200,7 @@ def test_optimizers_that_take_turns_keep_in_step(network, data):
             second.step()
     watch.readings()
     assert watch.steps in (5, 6)
+    watch.detach()
     optimizer = gradwise.AdamW(model.parameters())
     other = gradwise.watch(model, optimizer)
     train(model, optimizer, data, 2)

@@ -1,0 +1,200 @@
+"""Pictures with matplotlib: of a run, an analysis, a watch. Each draws into axes that are given, or into its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ._optional import need
+
+if TYPE_CHECKING:
+    from .gradient_analysis import Analysis
+    from .runs import Run
+
+_MOST_LINES = 12  # that colours and a legend can tell apart
+
+
+def _axes(ax: Any) -> Any:
+    if ax is not None:
+        return ax
+    pyplot = need("plot", "matplotlib.pyplot", package="matplotlib")
+    return pyplot.subplots(layout="constrained")[1]
+
+
+def _chosen(what: str, drawings: dict[str, Any]) -> Any:
+    if what not in drawings:
+        raise ValueError(f"what is {what!r}, allowed: {', '.join(drawings)}")
+    return drawings[what]
+
+
+def _log_scale(ax: Any, values: Iterable[float], axis: str = "y") -> None:
+    known = [value for value in values if math.isfinite(value)]
+    if known and min(known) > 0:
+        ax.set(**{f"{axis}scale": "log"})
+
+
+def _label(ax: Any, title: str, x: str, y: str) -> Any:
+    ax.set_title(title)
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.grid(True, alpha=0.3)
+    return ax
+
+
+def bars(ax: Any, title: str, quantity: str, names: Sequence[str], values: Sequence[float]) -> Any:
+    """One horizontal bar a name, the first on top."""
+    ax = _axes(ax)
+    ax.barh(range(len(names)), values)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    _log_scale(ax, values, "x")
+    return _label(ax, title, quantity, "")
+
+
+def lines(ax: Any, title: str, x: str, y: str, series: dict[str, tuple[Sequence[float], Sequence[float]]]) -> Any:
+    """Points (x, y) of each name; of many, the first ones."""
+    ax = _axes(ax)
+    for name, (across, up) in list(series.items())[:_MOST_LINES]:
+        ax.plot(across, up, label=name, marker="." if len(across) < 2 else "")
+    if len(series) > 1:
+        ax.legend(fontsize="small")
+    return _label(ax, title, x, y)
+
+
+def matrix(ax: Any, title: str, values: Sequence[float], names: Sequence[str]) -> Any:
+    """Cosines, row by row, from -1 to 1."""
+    ax = _axes(ax)
+    side = len(names)
+    rows = [list(values[row * side : (row + 1) * side]) for row in range(side)]
+    shown = ax.imshow(rows, vmin=-1, vmax=1, cmap="RdBu")
+    ax.set_xticks(range(side), names, rotation=90)
+    ax.set_yticks(range(side), names)
+    ax.set_title(title)
+    ax.figure.colorbar(shown, ax=ax)
+    return ax
+
+
+# --- a run ---
+
+
+def _of_steps(title: str, value: Callable[[Any], float]) -> Callable[[Run, Any], Any]:
+    def draw(run: Run, ax: Any) -> Any:
+        rows = run.steps()
+        values = [value(row) for row in rows]
+        ax = lines(ax, run.name or run.path, "step", title, {title: ([row.step for row in rows], values)})
+        _log_scale(ax, values)
+        return ax
+
+    return draw
+
+
+def _draw_loss(run: Run, ax: Any) -> Any:
+    rows = run.steps()
+    series: dict[str, tuple[Sequence[float], Sequence[float]]] = {
+        "training": ([row.step for row in rows], [row.loss for row in rows])
+    }
+    for row in run.validations():
+        if row.metric == "loss":
+            across, up = series.setdefault(row.data, ([], []))
+            across.append(row.step)  # type: ignore[attr-defined]
+            up.append(row.value)  # type: ignore[attr-defined]
+    return lines(ax, run.name or run.path, "step", "loss", series)
+
+
+def _of_readings(title: str, key: str, logarithmic: bool = True) -> Callable[[Run, Any], Any]:
+    def draw(run: Run, ax: Any) -> Any:
+        series: dict[str, tuple[list[float], list[float]]] = {}
+        for row in run.readings():
+            across, up = series.setdefault(row.parameter, ([], []))
+            across.append(row.step)
+            up.append(row[key])
+        ax = lines(ax, run.name or run.path, "step", title, dict(series))
+        if logarithmic:
+            _log_scale(ax, (value for _, up in series.values() for value in up))
+        return ax
+
+    return draw
+
+
+_OF_RUN: dict[str, Callable[[Run, Any], Any]] = {
+    "loss": _draw_loss,
+    "grad_norm": _of_steps("gradient norm", lambda row: row.grad_norm),
+    "lr": _of_steps("learning rate", lambda row: row.lr),
+    "seconds": _of_steps("seconds a step", lambda row: row.seconds.total),
+    "gradients": _of_readings("gradient norm", "grad_norm"),
+    "updates": _of_readings("update-to-weight ratio", "update_ratio"),
+    "weights": _of_readings("weight norm", "weight_norm"),
+    "cosines": _of_readings("cosine with the gradient before", "grad_cosine", False),
+}
+
+
+def plot_run(run: Run, what: str, ax: Any) -> Any:
+    return _chosen(what, _OF_RUN)(run, ax)
+
+
+# --- an analysis ---
+
+
+def _numbered(word: str, values: Sequence[float]) -> list[str]:
+    return [f"{word} {i}" for i in range(math.isqrt(len(values)))]
+
+
+def _draw_flow(a: Analysis, ax: Any) -> Any:
+    ax = _axes(ax)
+    ax.plot(range(len(a.flow.rms)), a.flow.rms, marker="o")
+    ax.set_xticks(range(len(a.flow.weights)), a.flow.weights, rotation=90)
+    _log_scale(ax, a.flow.rms)
+    return _label(ax, "Flow: gradients by depth", "", "RMS of the gradient")
+
+
+def _draw_spectrum(a: Analysis, ax: Any) -> Any:
+    ax = _axes(ax)
+    ax.plot([point[0] for point in a.hessian.density], [point[1] for point in a.hessian.density])
+    return _label(ax, "Spectrum of the Hessian", "eigenvalue", "density")
+
+
+# What is drawn, and whether the analysis holds it.
+_OF_ANALYSIS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any], Any]]] = {
+    "norms": (
+        lambda a, ax: bars(ax, "Gradient norm by layer", "norm (L2)", [l.name for l in a.layers],
+                           [l.norm for l in a.layers]),
+        lambda a: a.layers,
+    ),
+    "flow": (_draw_flow, lambda a: a.flow.weights),
+    "micro_batches": (
+        lambda a, ax: matrix(ax, "Cosines between gradients of micro-batches", a.correlation.micro_batches,
+                             _numbered("part", a.correlation.micro_batches)),
+        lambda a: a.correlation.micro_batches,
+    ),
+    "classes": (
+        lambda a, ax: matrix(ax, "Cosines between gradients of classes", a.correlation.between_classes,
+                             [f"class {c}" for c in a.correlation.classes]),
+        lambda a: a.correlation.between_classes,
+    ),
+    "layers": (
+        lambda a, ax: matrix(ax, "Cosines between layers", a.angles.between_layers, list(a.angles.layers)),
+        lambda a: a.angles.between_layers,
+    ),
+    "spectrum": (_draw_spectrum, lambda a: a.hessian.density),
+}  # fmt: skip
+
+
+def plot_analysis(analysis: Analysis, what: str, ax: Any) -> Any:
+    draw, found = _chosen(what, _OF_ANALYSIS)
+    if not found(analysis):
+        there = ", ".join(name for name, (_, has) in _OF_ANALYSIS.items() if has(analysis))
+        raise ValueError(f"what is {what!r}, which this analysis did not compute, allowed: {there or 'nothing'}")
+    return draw(analysis, ax)
+
+
+# --- readings of a watch ---
+
+
+def plot_readings(readings: dict[str, Any], what: str, ax: Any) -> Any:
+    titles = {
+        "grad_norm": "gradient norm", "weight_norm": "weight norm", "update_ratio": "update-to-weight ratio",
+        "grad_max": "greatest gradient", "grad_zeros": "share of zeros", "grad_cosine": "cosine with the one before",
+    }  # fmt: skip
+    title = _chosen(what, titles)
+    return bars(ax, "The last step, by parameter", title, list(readings), [r[what] for r in readings.values()])
