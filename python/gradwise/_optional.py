@@ -12,8 +12,8 @@ from .errors import GradwiseImportError
 def need(what: str, *modules: str, package: str) -> Any:
     """The first of `modules` that is imported already, else the first that can be; `what` needs it."""
     for name in modules:
-        if name in sys.modules:
-            return sys.modules[name]
+        if (found := sys.modules.get(name)) is not None:
+            return found
     for name in modules:
         try:
             return importlib.import_module(name)

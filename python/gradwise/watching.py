@@ -26,7 +26,7 @@ from .optimizers import _OnePass
 
 __all__ = ["Watch", "watch"]
 
-_CALLS_WITHOUT_STEP = 100  # of `Watch.step`, until it says that the optimizer does not step
+_CALLS_WITHOUT_STEP = 1000  # of `Watch.step`, until it says that the optimizer does not step
 
 
 class Watch:
@@ -211,8 +211,9 @@ class Watch:
         """Says that the step's gradients are complete. Of use before they are clipped or changed by hand, on another
         device than the CPU and in data parallel training, where they are read at the optimizer's step otherwise."""
         self._check_open()
-        self._finish()
-        self._gradients_told = self._read_gradients()
+        if not self._seen:  # of several optimizers, the first one's
+            self._finish()
+            self._gradients_told = self._read_gradients()
 
     def step(self, loss: torch.Tensor | float | None = None, *, samples: int | None = None) -> Table[Issue]:
         """Ends a step, after the optimizer's; gives the issues that are new. Without an optimizer: after `backward`
