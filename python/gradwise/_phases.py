@@ -32,21 +32,21 @@ class Phases:
     handing out the work."""
 
     def __init__(self) -> None:
-        self._step_began = NAN  # the end of the step before; NaN where something else came in between
+        self._step_began = NAN  # the end of the step before; NaN where there was none
         self._clear()
 
     def _clear(self) -> None:
         self.samples = 0
         self.micro_batches = 0
-        self._seconds = {"data": NAN, "forward": 0.0, "backward": 0.0, "update": 0.0}
+        self._seconds = {"data": 0.0, "forward": 0.0, "backward": 0.0, "update": 0.0}
         self._forward_began = self._forward_ended = self._update_began = NAN
 
     def forward_start(self, samples: int) -> None:
         now = time.perf_counter()
         if self.micro_batches == 0:
-            self._seconds["data"] = now - self._step_began
             if math.isnan(self._step_began):
                 self._step_began = now
+            self._seconds["data"] = now - self._step_began
         self._to_backward(now)
         self.micro_batches += 1
         self.samples += samples
@@ -81,12 +81,9 @@ class Phases:
             self._step_began = time.perf_counter()
 
     def take(self) -> dict[str, Any]:
-        """The step's `samples`, `micro_batches` and `seconds`; what was not seen is 0 or NaN. Begins the next step."""
+        """The step's `samples`, `micro_batches` and `seconds`; what was not seen is 0. Begins the next step."""
         now = time.perf_counter()
-        seconds = self._seconds
-        if self.micro_batches == 0:
-            seconds["forward"] = seconds["backward"] = NAN
-        seconds["total"] = now - self._step_began
+        seconds = self._seconds | {"total": 0.0 if math.isnan(self._step_began) else now - self._step_began}
         taken = {"samples": self.samples, "micro_batches": max(1, self.micro_batches), "seconds": seconds}
         self._clear()
         self._step_began = now

@@ -77,7 +77,8 @@ class Watch:
             self._native.expect_backwards(2**62)
         self._fused = first if len(self._optimizers) == 1 and isinstance(first, _OnePass) else None
         self._phases = Phases()
-        self._pending: dict[str, Any] | None = None
+        self._pending: dict[str, Any] | None = None  # figures of the step that the optimizer is at or has made
+        self._ready = False  # whether it waits for nothing but its loss
         self._gradients_told: float | None = None  # the norm, where `backward_end` was called for the step under way
         self._loss: float | None = None
         self._losses: list[float] = []  # told in the step under way
@@ -173,17 +174,23 @@ class Watch:
         self._seen.clear()
         if self._pending is not None:
             self._pending["skipped"] = bool(self._fused is not None and self._fused.last_step.get("skipped", False))
-            self._pending["ready"] = True
+            self._pending |= self._phases.take()
+            self._ready = True
             self._native.update_end(self._native_of())
+
+    def _put_pending(self, norm: float, lr: float, scale: float, skipped: bool) -> None:
+        """A step that no optimizer's step has ended."""
+        figures = {"grad_norm": norm, "lr": lr, "loss_scale": scale, "skipped": skipped}
+        self._pending, self._ready = figures | self._phases.take(), True
 
     def _finish(self, samples: int | None = None) -> None:
         """Ends the step that waits for its loss."""
-        if self._pending is None or not self._pending.pop("ready", False):
+        if self._pending is None or not self._ready:
             return
         if self._losses:
             self._loss = sum(self._losses) / len(self._losses)
             self._losses.clear()
-        figures, self._pending = self._pending | self._phases.take(), None
+        figures, self._pending, self._ready = self._pending, None, False
         if samples is not None:
             figures["samples"] = samples
         self._issues += issues(self._native.step_end(self._loss, figures))
@@ -199,7 +206,7 @@ class Watch:
         norm = self._native.backward_end(1 / scale, self._native_of()) / scale
         lr = float(self._optimizers[0].param_groups[0]["lr"])
         self._gradients_told = None
-        self._pending = {"grad_norm": norm, "lr": lr, "loss_scale": scale, "skipped": True, "ready": True}
+        self._put_pending(norm, lr, scale, skipped=True)
 
     def observe(self, loss: torch.Tensor) -> None:
         """Reads activations off the loss's graph; call it before `backward`. Only every tenth step costs anything."""
@@ -226,8 +233,7 @@ class Watch:
             norm = self._read_gradients() if self._gradients_told is None else self._gradients_told
             self._gradients_told = None
             self._native.update_end(self._native_of())
-            scale = self._scale.now()
-            self._pending = {"grad_norm": norm, "lr": math.nan, "loss_scale": scale, "skipped": False, "ready": True}
+            self._put_pending(norm, math.nan, self._scale.now(), skipped=False)
         elif self._pending is None:
             self._note_skipped()
             self._silent += 1
