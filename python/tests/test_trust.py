@@ -23,6 +23,15 @@ import gradwise
 PART = 1 if os.environ.get("GRADWISE_SOAK") else 10
 
 
+@pytest.fixture
+def one_thread():
+    """Small work is quicker so, and a fork loses OpenMP's other threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def step(model, optimizer, data, watch=None):
     optimizer.zero_grad()
     loss = functional.cross_entropy(model(data[0]), data[1])
@@ -47,7 +56,7 @@ def grown(work, rounds):
     return kilobytes() - before
 
 
-def test_attaching_and_detaching_keeps_no_memory(network, data):
+def test_attaching_and_detaching_keeps_no_memory(network, data, one_thread):
     model = network()
     optimizer = torch.optim.AdamW(model.parameters())
 
@@ -59,7 +68,7 @@ def test_attaching_and_detaching_keeps_no_memory(network, data):
     assert not optimizer._optimizer_step_pre_hooks and not model._forward_hooks and not model._forward_pre_hooks
 
 
-def test_analyses_keep_no_memory(network, data):
+def test_analyses_keep_no_memory(network, data, one_thread):
     model = network()
     analyzer = gradwise.GradientAnalyzer()
     assert grown(lambda: analyzer.analyze_gradients(model, functional.cross_entropy, *data), 1_000 // PART) < 4096
@@ -118,7 +127,7 @@ def in_child(model, optimizer, data, watch, told):
         raise
 
 
-def test_a_forked_process_leaves_the_watch_to_its_parent(network, data, tmp_path):
+def test_a_forked_process_leaves_the_watch_to_its_parent(network, data, tmp_path, one_thread):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     watch = gradwise.watch(model, optimizer, run=tmp_path / "run")
@@ -126,12 +135,9 @@ def test_a_forked_process_leaves_the_watch_to_its_parent(network, data, tmp_path
     fork = multiprocessing.get_context("fork")
     told = fork.Queue()
     child = fork.Process(target=in_child, args=(model, optimizer, data, watch, told))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
     child.start()
     answer = told.get(timeout=60)
     child.join(timeout=60)
-    torch.set_num_threads(threads)
     assert answer == (1, True, True) and child.exitcode == 0
     step(model, optimizer, data, watch)
     watch.detach()
