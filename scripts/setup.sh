@@ -88,7 +88,7 @@ install_torch() {
 
 install_test_packages() {
   say "Python packages: installing those of scripts/requirements-test.txt into .venv"
-  pip_install -r scripts/requirements-test.txt ||
+  pip_install --no-compile -r scripts/requirements-test.txt ||
     die "pip could not install scripts/requirements-test.txt: $(paste -sd' ' scripts/requirements-test.txt)"
 }
 

@@ -1,0 +1,147 @@
+"""What results look like: tables for pandas, HTML for notebooks, matplotlib's axes."""
+
+import html.parser
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import gradwise
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A sick training on record, and its watch."""
+    torch.manual_seed(0)
+    x = torch.randn(60, 4)
+    y = (x.sum(1) > 0).long()
+    model = nn.Sequential(*[part for _ in range(15) for part in (nn.Linear(4, 4), nn.Sigmoid())], nn.Linear(4, 3))
+    optimizer = torch.optim.AdamW(model.parameters())
+    folder = tmp_path_factory.mktemp("runs") / "a <b>"
+    with gradwise.watch(model, optimizer, run=folder, record_every=5) as watch:
+        for _ in range(40):
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            watch.step(loss)
+    analysis = gradwise.GradientAnalyzer({"compute_hessian": True}).analyze_gradients(
+        model, functional.cross_entropy, x, y
+    )
+    return gradwise.load_run(folder), watch, analysis
+
+
+class Balanced(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.text = [], set(), ""
+
+    def handle_starttag(self, tag, attrs):
+        if tag != "br":
+            self.open.append(tag)
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def shown(thing):
+    page = Balanced()
+    page.feed(thing._repr_html_())
+    assert page.open == []
+    return page
+
+
+def test_html_is_whole_and_escaped(trained):
+    run, watch, analysis = trained
+    told = shown(run)
+    assert "a <b>" in told.text and "b" in told.seen and "40 steps" in told.text
+    finding = run.diagnosis()[0]
+    for thing in (run, watch, run.diagnosis(), watch.diagnosis()):
+        assert finding.title in shown(thing).text and finding.remedy in shown(thing).text
+    assert shown(run.diagnosis()[:0]).text and "nothing found" in shown(type(run.diagnosis())()).text
+    assert "0.weight" in shown(analysis).text and "0.weight" in shown(watch.readings()).text
+    assert "the first 20 of 40 rows" in shown(run.steps()).text
+    assert run.issues[0].rule in shown(run.issues).text
+
+
+def test_pandas(trained):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    run, watch, analysis = trained
+    frame = run.steps().to_pandas()
+    assert isinstance(frame, pandas.DataFrame) and list(frame.step) == list(range(1, 41))
+    assert list(frame.loss) == run.steps().to_dict()["loss"]
+    assert set(run.readings().to_pandas().parameter) == set(watch.readings())
+    assert len(run.issues.to_pandas()) == len(run.issues) and run.diagnosis().to_pandas().cause[0]
+    assert list(analysis.to_pandas().name) == [p.name for p in analysis.parameters]
+    assert list(watch.readings().to_pandas().parameter) == list(watch.readings())
+    assert watch.readings().to_dict()["0.weight"]["weight_norm"] == watch.readings()["0.weight"].weight_norm
+
+
+OF_RUN = ["loss", "grad_norm", "lr", "seconds", "gradients", "updates", "weights", "cosines"]
+OF_ANALYSIS = ["norms", "flow", "micro_batches", "classes", "layers", "spectrum"]
+OF_WATCH = ["grad_norm", "weight_norm", "update_ratio", "grad_max", "grad_zeros", "grad_cosine"]
+
+
+@pytest.mark.parametrize("whose, what", [(i, what) for i, all_ in enumerate((OF_RUN, OF_WATCH, OF_ANALYSIS)) for what in all_])
+def test_plots_go_into_the_axes_that_are_given(trained, tmp_path, whose, what):
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, ax = pyplot.subplots()
+    assert trained[whose].plot(what, ax=ax) is ax
+    assert ax.has_data() and (ax.get_title() or ax.get_xlabel())
+    figure.savefig(tmp_path / "a.png")
+    own = trained[whose].plot(what)
+    assert own.figure is not figure
+    pyplot.close("all")
+
+
+def test_plots_show_the_figures(trained):
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("Agg")
+    run, watch, analysis = trained
+    assert list(run.plot("loss").lines[0].get_ydata()) == [row.loss for row in run.steps()]
+    bars = watch.plot("weight_norm").patches
+    assert [bar.get_width() for bar in bars] == [r.weight_norm for r in watch.readings().values()]
+    assert [bar.get_width() for bar in analysis.plot("norms").patches] == [layer.norm for layer in analysis.layers]
+    matplotlib.pyplot.close("all")
+    for thing in (run, watch, analysis):
+        with pytest.raises(ValueError, match="what is 'nothing', allowed: "):
+            thing.plot("nothing")
+    with pytest.raises(ValueError, match="did not compute, allowed: "):
+        without = gradwise.GradientAnalyzer({"compute_gradient_flow": False})
+        model = nn.Linear(4, 2)
+        without.analyze_gradients(model, functional.cross_entropy, torch.randn(8, 4), torch.zeros(8).long()).plot("flow")
+    with pytest.raises(gradwise.GradwiseUsageError, match="call analyze_gradients first"):
+        gradwise.GradientAnalyzer().plot()
+
+
+@pytest.mark.parametrize("package, call", [("pandas", "to_pandas()"), ("matplotlib", "plot('grad_norm')")])
+def test_neither_is_imported_before_it_is_used_and_what_is_missing_is_named(package, call):
+    code = f"""
+import sys
+sys.path[:0] = {[p for p in sys.path if p]!r}
+import gradwise, torch
+assert {package!r} not in sys.modules
+for name in ("pandas", "matplotlib", "matplotlib.pyplot"):
+    sys.modules[name] = None  # as if it were not installed
+model = torch.nn.Linear(2, 2)
+watch = gradwise.watch(model)
+thing = watch.readings() if {package!r} == "pandas" else watch
+try:
+    thing.{call}
+except gradwise.GradwiseImportError as error:
+    assert "needs {package}, which is not installed: pip install {package}" in str(error), error
+else:
+    raise AssertionError("no error")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
