@@ -38,7 +38,10 @@ class LossScale:
     def kept_from_stepping(self) -> bool:
         """Whether the scaler has left out a step since `end_step`: it holds what it found until its `update`, and after
         that its scale has shrunk."""
-        return self.now() < self.last or any(
-            state["stage"] is _Stage.STEPPED and any(float(found) > 0 for found in state["found_inf_per_device"].values())
+        found = [
+            float(count)
             for state in self._states()
-        )
+            if state["stage"] is _Stage.STEPPED
+            for count in state["found_inf_per_device"].values()
+        ]
+        return self.now() < self.last or any(count > 0 for count in found)

@@ -157,8 +157,8 @@ def _draw_spectrum(a: Analysis, ax: Any) -> Any:
 # What is drawn, and whether the analysis holds it.
 _OF_ANALYSIS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any], Any]]] = {
     "norms": (
-        lambda a, ax: bars(ax, "Gradient norm by layer", "norm (L2)", [l.name for l in a.layers],
-                           [l.norm for l in a.layers]),
+        lambda a, ax: bars(ax, "Gradient norm by layer", "norm (L2)", [layer.name for layer in a.layers],
+                           [layer.norm for layer in a.layers]),
         lambda a: a.layers,
     ),
     "flow": (_draw_flow, lambda a: a.flow.weights),

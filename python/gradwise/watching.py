@@ -259,7 +259,7 @@ class Watch:
 
     @property
     def last_step(self) -> Record:
-        """`loss`, `grad_norm`, `lr`, `skipped`, `loss_scale`, `samples`, `micro_batches`, `seconds` of the last step."""
+        """`loss`, `grad_norm`, `lr`, `skipped`, `loss_scale`, `samples`, `micro_batches` and `seconds` by phase."""
         if not self._native.closed:
             self._finish()
         return self._last

@@ -116,10 +116,11 @@ def lightning_module(framework, network, manual=False, breaks_at=None):
 
 
 def lightning_trainer(framework, folder, callback, **options):
+    loggers = importlib.import_module(framework.__name__ + ".loggers")
     return framework.Trainer(
         max_epochs=1, accelerator="cpu", devices=1, log_every_n_steps=1, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, callbacks=[callback],
-        logger=importlib.import_module(framework.__name__ + ".loggers").CSVLogger(folder, name="", version=""), **options,
+        logger=loggers.CSVLogger(folder, name="", version=""), **options,
     )  # fmt: skip
 
 
@@ -172,7 +173,8 @@ def test_an_exception_in_lightning_ends_the_watch(lightning, network, dataset, t
     assert run.status == "failed" and len(run.steps()) == 3 and callback.watch.detached
     nothing_left(module)
     callback._run = None
-    lightning_trainer(lightning, tmp_path / "again", callback).fit(lightning_module(lightning, network), loader(dataset))
+    again = lightning_module(lightning, network)
+    lightning_trainer(lightning, tmp_path / "again", callback).fit(again, loader(dataset))
     assert callback.watch.steps == STEPS
 
 

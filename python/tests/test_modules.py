@@ -1,6 +1,6 @@
-"""Every module of PyTorch's own test table, float32, on the CPU, in training mode and where it differs in evaluation: its
-gradients as a watch and an analysis read them, beside autograd's. No module is left out; of their samples, those are
-whose input has a name, and for the analysis, which refuses them, those without a batch."""
+"""Every module of PyTorch's own test table, float32, on the CPU, in training mode and where it differs in evaluation:
+its gradients as a watch and an analysis read them, beside autograd's. No module is left out; of their samples, those
+are whose input has a name, and for the analysis, which refuses them, those without a batch."""
 
 import warnings
 
@@ -51,7 +51,8 @@ def total(output):
 def cases(info, training):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        inputs = info.module_inputs_func(info, device="cpu", dtype=torch.float32, requires_grad=False, training=training)
+        options = {"device": "cpu", "dtype": torch.float32, "requires_grad": False, "training": training}
+        inputs = info.module_inputs_func(info, **options)
         inputs = [sample for sample in inputs if sample.forward_input is not None and sample.forward_input.args]
         for sample in inputs[:: -(-len(inputs) // MOST_SAMPLES)]:
             torch.manual_seed(0)

@@ -89,7 +89,10 @@ OF_ANALYSIS = ["norms", "flow", "micro_batches", "classes", "layers", "spectrum"
 OF_WATCH = ["grad_norm", "weight_norm", "update_ratio", "grad_max", "grad_zeros", "grad_cosine"]
 
 
-@pytest.mark.parametrize("whose, what", [(i, what) for i, all_ in enumerate((OF_RUN, OF_WATCH, OF_ANALYSIS)) for what in all_])
+PICTURES = [(whose, what) for whose, names in enumerate((OF_RUN, OF_WATCH, OF_ANALYSIS)) for what in names]
+
+
+@pytest.mark.parametrize("whose, what", PICTURES)
 def test_plots_go_into_the_axes_that_are_given(trained, tmp_path, whose, what):
     matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     matplotlib.use("Agg")
@@ -119,7 +122,8 @@ def test_plots_show_the_figures(trained):
     with pytest.raises(ValueError, match="did not compute, allowed: "):
         without = gradwise.GradientAnalyzer({"compute_gradient_flow": False})
         model = nn.Linear(4, 2)
-        without.analyze_gradients(model, functional.cross_entropy, torch.randn(8, 4), torch.zeros(8).long()).plot("flow")
+        x, y = torch.randn(8, 4), torch.zeros(8).long()
+        without.analyze_gradients(model, functional.cross_entropy, x, y).plot("flow")
     with pytest.raises(gradwise.GradwiseUsageError, match="call analyze_gradients first"):
         gradwise.GradientAnalyzer().plot()
 

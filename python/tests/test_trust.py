@@ -14,7 +14,6 @@ import weakref
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 
 import gradwise

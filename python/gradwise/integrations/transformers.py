@@ -31,9 +31,9 @@ __all__ = ["GradwiseCallback"]  # noqa: F822  made by __getattr__
 
 
 class _Hooks(Session):
-    """Watches `Trainer.train`; keywords are those of `gradwise.watch`. The loss is that of the model's own output, where
-    it has one, else the one that the Trainer logs. Adds gradwise/grad_norm and gradwise/issues to what the Trainer logs.
-    `watch`, `issues`, `readings()` and `diagnosis()` stay after the training."""
+    """Watches `Trainer.train`; keywords are those of `gradwise.watch`. The loss is that of the model's own output,
+    where it has one, else the one that the Trainer logs. Adds gradwise/grad_norm and gradwise/issues to what the
+    Trainer logs. `watch`, `issues`, `readings()` and `diagnosis()` stay after the training."""
 
     def __init__(self, run: str | os.PathLike[str] | None = None, **options: Any) -> None:
         super().__init__(run, **options)
