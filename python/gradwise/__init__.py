@@ -14,6 +14,7 @@ from ._built_for import check as _check
 _check(_torch.__version__)
 
 from . import autograd_examples, autograd_utils, curvature, gradient_analysis  # noqa: E402
+from ._checkpoint import checkpoint  # noqa: E402
 from ._records import Finding, Issue, Record  # noqa: E402
 from .autograd_examples import (  # noqa: E402
     AutogradAdvancedExamples,
@@ -65,6 +66,7 @@ __all__ = [
     "Watch",
     "autograd_examples",
     "autograd_utils",
+    "checkpoint",
     "curvature",
     "find_nonfinite",
     "gradient_analysis",

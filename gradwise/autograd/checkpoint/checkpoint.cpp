@@ -24,9 +24,6 @@ namespace {
 constexpr auto kCheckpoint = "checkpoint";
 constexpr int kOutside = -1;  // in place of a graph task: someone looks at a saved tensor outside of backward
 
-// Ends a recomputation; no std::exception, so that a function which catches those lets it pass.
-struct RecomputationDone {};
-
 struct Facts {
   at::DimVector sizes;
   at::ScalarType type;
@@ -136,13 +133,13 @@ class Frame : public std::enable_shared_from_this<Frame> {
       const SavedTensorHooks hooks([&](const at::Tensor& tensor) -> UnpackSaved {
         take(made++, tensor, task);
         if (options_.early_stop && made == needed) {
-          throw RecomputationDone();
+          throw detail::RecomputationDone();
         }
         return [tensor] { return tensor; };
       });
       try {
         (void)function_(inputs);
-      } catch (const RecomputationDone&) {
+      } catch (const detail::RecomputationDone&) {
       }
     }
     if (options_.determinism_check && made != needed) {

@@ -39,6 +39,11 @@ struct RecomputeOptions {
 [[nodiscard]] at::Tensor checkpoint(std::function<at::Tensor(const at::Tensor&)> function, const at::Tensor& input,
                                     const RecomputeOptions& options = {});
 
+namespace detail {
+/// Ends a recomputation; no std::exception, so that a function which catches those lets it pass.
+struct RecomputationDone {};
+}  // namespace detail
+
 using StageFunction = std::function<at::Tensor(const at::Tensor&)>;
 
 /// Runs stages one after the other, in `segments` parts of which all but the last are checkpointed

@@ -25,6 +25,11 @@ using SharedScope = std::shared_ptr<detail::SavedTensorScope>;
 
 thread_local std::vector<SharedScope> open_scopes;
 
+detail::SavedTensorStack& stack_in_use() {
+  static detail::SavedTensorStack stack;
+  return stack;
+}
+
 // The innermost scope that has not ended; null where there is none.
 SharedScope innermost_scope() {
   while (!open_scopes.empty() && !open_scopes.back()->open) {
@@ -43,14 +48,18 @@ UnpackSaved kept_as_it_is(const at::Tensor& tensor, const c10::VariableVersion& 
   };
 }
 
+UnpackSaved keep(const detail::SavedTensorScope& scope, const at::Tensor& tensor) {
+  // A result that its own node keeps would hold that node in turn: neither would ever go.
+  const at::Tensor plain = tensor.grad_fn() ? tensor.detach() : tensor;
+  const bool stays = scope.stays && scope.stays(tensor);
+  return stays ? kept_as_it_is(plain, torch::autograd::impl::version_counter(tensor)) : scope.pack(plain);
+}
+
 class ClosureHooks : public torch::autograd::SavedVariableHooks {
  public:
   explicit ClosureHooks(SharedScope scope) : scope_(std::move(scope)) {}
   void call_pack_hook(const at::Tensor& tensor) override {
-    // A result that its own node keeps would hold that node in turn: neither would ever go.
-    const at::Tensor plain = tensor.grad_fn() ? tensor.detach() : tensor;
-    const bool stays = scope_->stays && scope_->stays(tensor);
-    unpack_ = stays ? kept_as_it_is(plain, torch::autograd::impl::version_counter(tensor)) : scope_->pack(plain);
+    unpack_ = keep(*scope_, tensor);
     scope_.reset();
   }
   at::Tensor call_unpack_hook() override { return unpack_(); }
@@ -83,16 +92,26 @@ void install_engine() {
 
 }  // namespace
 
+void detail::use_saved_tensor_stack(SavedTensorStack stack) { stack_in_use() = std::move(stack); }
+
 SavedTensorHooks::SavedTensorHooks(PackSaved pack, StaysSaved stays)
     : scope_(std::make_shared<detail::SavedTensorScope>()) {
   GRADWISE_CHECK(pack != nullptr, "saved_tensor_hooks", "there is no function that packs");
   scope_->pack = std::move(pack);
   scope_->stays = std::move(stays);
+  if (const auto& push = stack_in_use().push) {
+    push([scope = scope_](const at::Tensor& tensor) { return keep(*scope, tensor); });
+    return;
+  }
   install_engine();
   open_scopes.push_back(scope_);
 }
 
 SavedTensorHooks::~SavedTensorHooks() {
+  if (const auto& pop = stack_in_use().pop) {
+    pop();
+    return;
+  }
   scope_->open = false;
   std::erase(open_scopes, scope_);  // in another thread it is not there, and goes when its own asks next
 }

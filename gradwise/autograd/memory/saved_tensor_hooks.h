@@ -18,7 +18,17 @@ using StaysSaved = std::function<bool(const at::Tensor&)>;
 
 namespace detail {
 struct SavedTensorScope;
-}
+
+/// Hooks of another language for tensors that this thread saves, the last pushed first.
+struct SavedTensorStack {
+  std::function<void(PackSaved)> push;
+  std::function<void()> pop;
+};
+
+/// Scopes go by `stack` from now on, instead of an engine of Gradwise's own: where LibTorch runs by Python's. They must
+/// end in the thread that made them, the innermost first. To be called before the first of them.
+void use_saved_tensor_stack(SavedTensorStack stack);
+}  // namespace detail
 
 /// While it lives, tensors that operators save for backward in this thread go through `pack`
 /// (`torch.autograd.graph.saved_tensors_hooks`, which LibTorch has for Python alone). Scopes nest; the innermost takes
