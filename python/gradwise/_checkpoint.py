@@ -37,7 +37,7 @@ def checkpoint(function: Callable[..., Any], *args: Any, preserve_random_state: 
     def of_tensors(*tensors: torch.Tensor) -> Any:
         nonlocal one_tensor
         given = list(others)
-        for place, tensor in zip(places, tensors):
+        for place, tensor in zip(places, tensors, strict=True):
             given[place] = tensor
         result = function(*given)
         one_tensor = isinstance(result, torch.Tensor)
