@@ -15,6 +15,7 @@
 #include "gradwise/core/error.h"
 #include "gradwise/curvature/hessian.h"
 #include "gradwise/curvature/lanczos.h"
+#include "gradwise/curvature/spectral_density.h"
 #include "gradwise/curvature/trace.h"
 #include "gradwise/rules/history.h"
 

@@ -9,6 +9,7 @@
 
 #include "gradwise/core/error.h"
 #include "gradwise/curvature/random_vectors.h"
+#include "gradwise/curvature/rounding.h"
 
 namespace gradwise {
 namespace {
@@ -46,11 +47,23 @@ bool settled(const LanczosResult& result, std::int64_t wanted, double tolerance)
                      [bound = tolerance * size](double error) { return error <= bound; });
 }
 
+// A symmetric matrix gives the new product no part along vectors before the last, and that along the last is known.
+void check_overlaps(const LinearOperator& matrix, const at::Tensor& overlaps, const std::vector<double>& off,
+                    double size) {
+  const std::int64_t before = overlaps.numel() - 1;
+  if (before == 0) {
+    return;
+  }
+  const at::Tensor expected = at::zeros({before}, overlaps.options());
+  expected.select(0, before - 1).fill_(off.back());
+  check_symmetric("lanczos", matrix, overlaps.narrow(0, 0, before), expected, size);
+}
+
 }  // namespace
 
 LanczosResult lanczos(const LinearOperator& matrix, std::int64_t wanted, const LanczosOptions& options) {
   GRADWISE_CHECK(wanted >= 1, "lanczos", "wanted is ", wanted, ", allowed: >= 1");
-  GRADWISE_CHECK(options.steps >= 1, "lanczos", "steps is ", options.steps, ", allowed: >= 1");
+  check_fields("lanczos", options);
   RandomVectors random(matrix, options.seed);
   at::Tensor q = random.on_sphere(1).select(1, 0);
   q = q.div(q.norm());
@@ -58,57 +71,36 @@ LanczosResult lanczos(const LinearOperator& matrix, std::int64_t wanted, const L
   const at::Tensor basis = at::empty({most, matrix.size()}, q.options());
   std::vector<double> diagonal;
   std::vector<double> off;
+  double size = 0;  // no more than the matrix' norm
   LanczosResult result;
   for (std::int64_t step = 0; step < most; ++step) {
     at::Tensor next = product(matrix, q);
+    size = std::max(size, next.norm().item<double>());
     basis.select(0, step).copy_(q);
-    diagonal.push_back(next.dot(q).item<double>());
     const at::Tensor all = basis.narrow(0, 0, step + 1);
-    for (int pass = 0; pass < 2; ++pass) {
-      next = next.sub(all.t().mv(all.mv(next)));
-    }
+    const at::Tensor overlaps = all.mv(next);
+    check_overlaps(matrix, overlaps, off, size);
+    diagonal.push_back(overlaps[step].item<double>());
+    next = next.sub(all.t().mv(overlaps));
+    next = next.sub(all.t().mv(all.mv(next)));
     const double beta = next.norm().item<double>();
-    result = ritz_values(diagonal, off, beta);
     result.products = step + 1;
-    const double size = std::max(std::abs(result.values.front()), std::abs(result.values.back()));
-    if (beta <= kExhausted * size || settled(result, wanted, options.tolerance)) {
-      break;
+    const bool over = beta <= kExhausted * size || step + 1 == most;
+    if (over || options.tolerance > 0) {
+      const std::int64_t products = result.products;
+      result = ritz_values(diagonal, off, beta);
+      result.products = products;
+      if (over || settled(result, wanted, options.tolerance)) {
+        break;
+      }
     }
     off.push_back(beta);
     q = next.div(beta);
   }
+  if (options.keep_basis) {
+    result.basis = basis.narrow(0, 0, result.products);
+  }
   return result;
-}
-
-std::vector<DensityPoint> spectral_density(const std::vector<LanczosResult>& runs) {
-  constexpr int kPoints = 200;
-  GRADWISE_CHECK(!runs.empty(), "spectral_density", "there is no run of Lanczos");
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    GRADWISE_CHECK(!runs[i].values.empty() && runs[i].weights.size() == runs[i].values.size(), "spectral_density",
-                   "run ", i, " has ", runs[i].values.size(), " values and ", runs[i].weights.size(),
-                   " weights, allowed: as many, and one at least");
-  }
-  double low = runs.front().values.back();
-  double high = runs.front().values.front();
-  for (const LanczosResult& run : runs) {
-    low = std::min(low, run.values.back());
-    high = std::max(high, run.values.front());
-  }
-  const double range = high > low ? high - low : std::max(1e-12, std::abs(high));
-  const double width = 0.01 * range;
-  std::vector<DensityPoint> density;
-  for (int i = 0; i < kPoints; ++i) {
-    const double x = low - 0.05 * range + 1.1 * range * i / (kPoints - 1);
-    double sum = 0;
-    for (const LanczosResult& run : runs) {
-      for (std::size_t j = 0; j < run.values.size(); ++j) {
-        const double away = (x - run.values[j]) / width;
-        sum += run.weights[j] * std::exp(-0.5 * away * away);
-      }
-    }
-    density.push_back({x, sum / (width * std::sqrt(2 * M_PI) * static_cast<double>(runs.size()))});
-  }
-  return density;
 }
 
 }  // namespace gradwise

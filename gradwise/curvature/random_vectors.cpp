@@ -17,7 +17,11 @@ RandomVectors::RandomVectors(const LinearOperator& matrix, std::int64_t seed)
   GRADWISE_CHECK(size_ > 0, "curvature", "the operator has no rows");
 }
 
-at::Tensor RandomVectors::signs() { return at::randint(2, {size_}, generator_, at::kDouble).mul(2).sub(1).to(device_); }
+at::Tensor RandomVectors::signs() { return signs(1).select(1, 0); }
+
+at::Tensor RandomVectors::signs(std::int64_t count) {
+  return at::randint(2, {size_, count}, generator_, at::kDouble).mul(2).sub(1).to(device_);
+}
 
 at::Tensor RandomVectors::on_sphere(std::int64_t count) {
   const at::Tensor normal = at::randn({size_, count}, generator_, at::kDouble);

@@ -16,6 +16,8 @@ class RandomVectors {
 
   /// (size()) of -1 and 1.
   [[nodiscard]] at::Tensor signs();
+  /// (size(), count) of -1 and 1.
+  [[nodiscard]] at::Tensor signs(std::int64_t count);
   /// (size(), count), uniform on the sphere of radius sqrt(size()).
   [[nodiscard]] at::Tensor on_sphere(std::int64_t count);
 

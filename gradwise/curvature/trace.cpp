@@ -1,57 +1,96 @@
 #include "gradwise/curvature/trace.h"
 
+#include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include "gradwise/core/error.h"
 #include "gradwise/curvature/random_vectors.h"
+#include "gradwise/curvature/trace_growth.h"
 
 namespace gradwise {
 namespace {
 
-// Of samples, element by element.
-struct Mean {
-  at::Tensor value;
-  at::Tensor standard_error;
+// Mean and variance of samples, element by element, by Welford's recurrence.
+class RunningMean {
+ public:
+  void add(const at::Tensor& sample) {
+    ++count_;
+    if (count_ == 1) {
+      mean_ = sample;
+      deviations_ = sample.mul(0);
+      return;
+    }
+    const at::Tensor distance = sample.sub(mean_);
+    mean_ = mean_.add(distance, 1.0 / static_cast<double>(count_));
+    deviations_ = deviations_.add(distance.mul(sample.sub(mean_)));
+  }
+
+  [[nodiscard]] std::int64_t count() const { return count_; }
+  [[nodiscard]] const at::Tensor& mean() const { return mean_; }
+  [[nodiscard]] at::Tensor standard_error() const {
+    const auto n = static_cast<double>(count_);
+    return deviations_.div(n * std::max(1.0, n - 1)).sqrt();
+  }
+
+ private:
+  std::int64_t count_ = 0;
+  at::Tensor mean_;
+  at::Tensor deviations_;
 };
 
-// What `sample_of` makes of random signs and their products, by Welford's recurrence.
-Mean mean_over_signs(const char* place, const LinearOperator& matrix, const TraceOptions& options,
-                     const std::function<at::Tensor(const at::Tensor& signs, const at::Tensor& product)>& sample_of) {
-  GRADWISE_CHECK(options.products >= 2, place, "products is ", options.products, ", allowed: >= 2");
+// The mean of `sample_of(signs, product)` over random signs, as `result_of` gives it.
+template <class SampleOf, class ResultOf>
+auto over_signs(const char* place, const LinearOperator& matrix, const TraceOptions& options, const SampleOf& sample_of,
+                const ResultOf& result_of) {
+  check_options(place, options, 2);
   RandomVectors random(matrix, options.seed);
-  at::Tensor mean;
-  at::Tensor deviations;  // the sum of their squares
-  for (std::int64_t i = 0; i < options.products; ++i) {
-    const at::Tensor signs = random.signs();
-    const at::Tensor sample = sample_of(signs, product(matrix, signs));
-    if (i == 0) {
-      mean = sample;
-      deviations = sample.mul(0);
-      continue;
+  RunningMean mean;
+  return grow_until(options, options.products, [&](std::int64_t more) {
+    for (std::int64_t i = 0; i < more; ++i) {
+      const at::Tensor signs = random.signs();
+      mean.add(sample_of(signs, product(matrix, signs)));
     }
-    const at::Tensor distance = sample.sub(mean);
-    mean = mean.add(distance, 1.0 / static_cast<double>(i + 1));
-    deviations = deviations.add(distance.mul(sample.sub(mean)));
-  }
-  const auto n = static_cast<double>(options.products);
-  return {mean, deviations.div(n * (n - 1)).sqrt()};
+    return result_of(mean);
+  });
+}
+
+Estimate figure_of(const RunningMean& mean) {
+  return {mean.mean().item<double>(), mean.standard_error().item<double>(), mean.count(), mean.count()};
 }
 
 }  // namespace
 
 Estimate hutchinson_trace(const LinearOperator& matrix, const TraceOptions& options) {
-  const Mean found =
-      mean_over_signs("hutchinson_trace", matrix, options,
-                      [](const at::Tensor& signs, const at::Tensor& product) { return signs.dot(product); });
-  return {found.value.item<double>(), found.standard_error.item<double>(), options.products, options.products};
+  return over_signs(
+      "hutchinson_trace", matrix, options,
+      [](const at::Tensor& signs, const at::Tensor& product) { return signs.dot(product); }, figure_of);
+}
+
+Estimate frobenius_norm(const LinearOperator& matrix, const TraceOptions& options) {
+  return over_signs(
+      "frobenius_norm", matrix, options,
+      [](const at::Tensor& /*signs*/, const at::Tensor& product) { return product.square().sum(); },
+      [](const RunningMean& mean) {
+        Estimate found = figure_of(mean);
+        found.value = std::sqrt(found.value);
+        found.standard_error = found.value > 0 ? found.standard_error / (2 * found.value) : 0;
+        return found;
+      });
+}
+
+bool within(const DiagonalEstimate& estimate, double tolerance) {
+  const Estimate norms{estimate.values.norm().item<double>(), estimate.standard_errors.norm().item<double>(),
+                       estimate.samples};
+  return within(norms, tolerance);
 }
 
 DiagonalEstimate hutchinson_diagonal(const LinearOperator& matrix, const TraceOptions& options) {
-  const Mean found =
-      mean_over_signs("hutchinson_diagonal", matrix, options,
-                      [](const at::Tensor& signs, const at::Tensor& product) { return signs.mul(product); });
-  return {found.value, found.standard_error, options.products};
+  return over_signs(
+      "hutchinson_diagonal", matrix, options,
+      [](const at::Tensor& signs, const at::Tensor& product) { return signs.mul(product); },
+      [](const RunningMean& mean) {
+        return DiagonalEstimate{mean.mean(), mean.standard_error(), mean.count(), mean.count()};
+      });
 }
 
 }  // namespace gradwise

@@ -10,8 +10,8 @@ void bind_train(py::module_& module);
 void bind_autograd(py::module_& module);
 void bind_checkpoint(py::module_& module);
 void bind_analysis(py::module_& module);
-void bind_curvature(py::module_& module);
-void bind_curvature_operators(py::module_& module);  // after bind_curvature, whose class they derive from
+void bind_estimators(py::module_& module);
+void bind_curvature_operators(py::module_& module);  // after bind_estimators, whose class they derive from
 void bind_per_sample(py::module_& module);
 void bind_monitor(py::module_& module);
 void bind_record(py::module_& module);

@@ -1,0 +1,226 @@
+#include "gradwise/curvature/eigenpairs.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/diag.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linalg_eigh.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "gradwise/core/error.h"
+#include "gradwise/curvature/random_vectors.h"
+#include "gradwise/curvature/rounding.h"
+
+namespace gradwise {
+namespace {
+
+struct Ritz {
+  at::Tensor values;     // in ascending order
+  at::Tensor vectors;    // columns, in terms of the basis
+  at::Tensor residuals;  // as the recurrence tells them
+};
+
+// An orthonormal basis, of which the first `active_` vectors V have been multiplied: A V' = V' T + P' coupling, with P
+// the vectors that wait. Vectors are rows. T and the coupling are small, and on the host.
+class ThickRestart {
+ public:
+  ThickRestart(const LinearOperator& matrix, std::int64_t capacity, std::int64_t block, std::int64_t seed)
+      : matrix_(matrix), random_(matrix, seed), block_(block), exhausted_(100 * epsilon_of(matrix)) {
+    basis_ = at::empty({capacity + block, matrix.size()}, matrix.options().dtype(at::kDouble));
+    projected_ = at::zeros({0, 0}, at::kDouble);
+    coupling_ = at::zeros({0, 0}, at::kDouble);
+    while (waiting_ < std::min(block_, matrix_.size())) {
+      append_random();
+    }
+  }
+
+  [[nodiscard]] std::int64_t active() const { return active_; }
+  [[nodiscard]] std::int64_t waiting() const { return waiting_; }
+  [[nodiscard]] at::Tensor rows(std::int64_t count) const { return basis_.narrow(0, 0, count); }
+
+  // Multiplies the vectors that wait, and makes the next ones of what is new in the products.
+  void step() {
+    const std::int64_t filled = active_ + waiting_;
+    at::Tensor found = product(matrix_, basis_.narrow(0, active_, waiting_).t()).t();
+    const at::Tensor all = rows(filled);
+    const at::Tensor overlaps = all.matmul(found.t());
+    scale_ = std::max(scale_, found.norm(2, 1).max().item<double>());
+    project(overlaps.cpu());
+    found = found.sub(overlaps.t().matmul(all));
+    found = found.sub(found.matmul(all.t()).matmul(all));
+    active_ = filled;
+    const std::int64_t multiplied = waiting_;
+    waiting_ = 0;
+    coupling_ = at::zeros({std::min(block_, matrix_.size() - active_), active_}, at::kDouble);
+    for (std::int64_t j = 0; j < multiplied; ++j) {
+      append(found[j], active_ - multiplied + j);
+    }
+    while (waiting_ < coupling_.size(0)) {
+      append_random();
+    }
+  }
+
+  [[nodiscard]] Ritz ritz() const {
+    auto [values, vectors] = at::linalg_eigh(projected_);
+    return {values, vectors, coupling_.matmul(vectors).norm(2, 0)};
+  }
+
+  // Keeps the Ritz vectors of `columns` alone, and the vectors that wait.
+  void restart(const Ritz& ritz, const at::Tensor& columns) {
+    const at::Tensor y = ritz.vectors.index_select(1, columns);
+    const std::int64_t kept = columns.numel();
+    const at::Tensor waiting = basis_.narrow(0, active_, waiting_).clone();
+    basis_.narrow(0, 0, kept).copy_(y.t().to(basis_.device()).matmul(rows(active_)));
+    basis_.narrow(0, kept, waiting_).copy_(waiting);
+    projected_ = at::diag(ritz.values.index_select(0, columns));
+    coupling_ = coupling_.matmul(y);
+    active_ = kept;
+  }
+
+ private:
+  // Borders T by the overlaps (filled, waiting) of all vectors with the new products.
+  void project(const at::Tensor& overlaps) {
+    const at::Tensor above = overlaps.narrow(0, 0, active_);
+    const at::Tensor own = overlaps.narrow(0, active_, waiting_);
+    check_symmetric("eigenpairs", matrix_, own, own.t(), scale_);
+    if (active_ > 0) {
+      check_symmetric("eigenpairs", matrix_, above, coupling_.t(), scale_);
+    }
+    const at::Tensor middle = own.add(own.t()).mul(0.5);
+    projected_ = at::cat({at::cat({projected_, above}, 1), at::cat({above.t(), middle}, 1)}, 0);
+  }
+
+  // What is new in a product, as the next vector; its coefficients along the new ones go into `column` of the coupling.
+  void append(at::Tensor rest, std::int64_t column) {
+    if (waiting_ > 0) {
+      const at::Tensor before = basis_.narrow(0, active_, waiting_);
+      const at::Tensor along = before.mv(rest);
+      coupling_.narrow(0, 0, waiting_).select(1, column).copy_(along);
+      rest = rest.sub(before.t().mv(along));
+    }
+    const double length = rest.norm().item<double>();
+    if (waiting_ < coupling_.size(0) && length > exhausted_ * scale_ && keep(rest)) {
+      coupling_[waiting_ - 1][column].fill_(length);
+    }
+  }
+
+  // A direction that no product has shown: the basis spans a space that the matrix maps into itself.
+  void append_random() {
+    while (!keep(random_.on_sphere(1).select(1, 0))) {
+    }
+  }
+
+  bool keep(at::Tensor vector) {
+    const at::Tensor all = rows(active_ + waiting_);
+    for (int pass = 0; pass < 2; ++pass) {
+      vector = vector.div(vector.norm());
+      vector = vector.sub(all.t().mv(all.mv(vector)));
+    }
+    const double length = vector.norm().item<double>();
+    if (!(length >= 0.5)) {  // the second pass took much again: nothing but rounding is left
+      return false;
+    }
+    basis_[active_ + waiting_].copy_(vector.div(length));
+    ++waiting_;
+    return true;
+  }
+
+  const LinearOperator& matrix_;
+  RandomVectors random_;
+  std::int64_t block_;
+  double exhausted_;  // a direction this short beside the matrix is rounding
+  double scale_ = 0;  // no more than the matrix' norm
+  at::Tensor basis_;
+  at::Tensor projected_;  // T
+  at::Tensor coupling_;   // (waiting, active)
+  std::int64_t active_ = 0;
+  std::int64_t waiting_ = 0;
+};
+
+// Columns at the ends of `count` Ritz pairs, the upper end first, in descending order.
+at::Tensor ends(std::int64_t count, std::int64_t upper, std::int64_t lower) {
+  std::vector<std::int64_t> columns;
+  for (std::int64_t i = 0; i < upper; ++i) {
+    columns.push_back(count - 1 - i);
+  }
+  for (std::int64_t i = lower; i > 0; --i) {
+    columns.push_back(i - 1);
+  }
+  return at::tensor(columns, at::kLong);
+}
+
+std::int64_t capacity_of(const EigenOptions& options, std::int64_t size) {
+  const std::int64_t wanted = options.largest + options.smallest;
+  GRADWISE_CHECK(wanted >= 1 && wanted <= size, "eigenpairs", "largest + smallest is ", wanted, ", allowed: from 1 to ",
+                 size);
+  const std::int64_t few = 2 * wanted + options.block;
+  GRADWISE_CHECK(options.products >= few, "eigenpairs", "products is ", options.products, ", allowed: >= ", few);
+  const std::int64_t least = std::min(wanted + 2 * options.block, size);
+  GRADWISE_CHECK(options.basis == 0 || options.basis >= least, "eigenpairs", "basis is ", options.basis,
+                 ", allowed: >= ", least);
+  const std::int64_t good = std::max(2 * wanted + 4 * options.block, wanted + 20);
+  return std::min(options.basis == 0 ? good : options.basis, size);
+}
+
+// Ritz pairs that a restart keeps: those wanted, and some beside them, which are on their way.
+at::Tensor kept_columns(const EigenOptions& options, std::int64_t active, std::int64_t capacity) {
+  const std::int64_t spare = std::min(active, capacity - options.block) - options.largest - options.smallest;
+  const std::int64_t extra = std::max<std::int64_t>(0, spare / 2);
+  const std::int64_t upper = options.smallest == 0 ? extra : options.largest == 0 ? 0 : extra / 2;
+  return ends(active, options.largest + upper, options.smallest + (options.smallest == 0 ? 0 : extra - upper));
+}
+
+// Values and vectors of the wanted pairs, with residuals by products.
+Eigenpairs measured(const LinearOperator& matrix, const at::Tensor& values, const at::Tensor& rows, double bound) {
+  Eigenpairs found;
+  found.vectors = rows.t().contiguous();
+  const at::Tensor on_device = values.to(rows.device());
+  const at::Tensor residuals = product(matrix, found.vectors).sub(found.vectors.mul(on_device)).norm(2, 0).cpu();
+  for (std::int64_t i = 0; i < values.numel(); ++i) {
+    found.values.push_back(values[i].item<double>());
+    found.residuals.push_back(residuals[i].item<double>());
+  }
+  found.converged = std::ranges::max(found.residuals) <= bound;
+  return found;
+}
+
+}  // namespace
+
+Eigenpairs eigenpairs(const LinearOperator& matrix, const EigenOptions& options) {
+  check_fields("eigenpairs", options);
+  GRADWISE_CHECK(matrix.size() > 0, "eigenpairs", "the operator has no rows");
+  const std::int64_t capacity = capacity_of(options, matrix.size());
+  const std::int64_t wanted = options.largest + options.smallest;
+  const double tolerance = std::max(options.tolerance, 100 * epsilon_of(matrix));
+  ThickRestart lanczos(matrix, capacity, options.block, options.seed);
+  std::int64_t products = 0;
+  std::int64_t restarts = 0;
+  for (;;) {
+    products += lanczos.waiting();
+    lanczos.step();
+    const std::int64_t active = lanczos.active();
+    if (active < wanted) {
+      continue;
+    }
+    const Ritz ritz = lanczos.ritz();
+    const at::Tensor columns = ends(active, options.largest, options.smallest);
+    const double bound = tolerance * ritz.values.abs().max().item<double>();
+    const bool settled = ritz.residuals.index_select(0, columns).max().item<double>() <= 0.5 * bound;
+    if (settled || lanczos.waiting() == 0 || products + lanczos.waiting() + wanted > options.products) {
+      const at::Tensor y = ritz.vectors.index_select(1, columns).t().to(lanczos.rows(1).device());
+      Eigenpairs found = measured(matrix, ritz.values.index_select(0, columns), y.matmul(lanczos.rows(active)), bound);
+      found.products = products + wanted;
+      found.restarts = restarts;
+      return found;
+    }
+    if (active + lanczos.waiting() > capacity) {
+      lanczos.restart(ritz, kept_columns(options, active, capacity));
+      ++restarts;
+    }
+  }
+}
+
+}  // namespace gradwise

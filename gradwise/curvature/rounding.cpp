@@ -1,0 +1,36 @@
+#include "gradwise/curvature/rounding.h"
+
+#include <cmath>
+#include <limits>
+
+#include "gradwise/core/error.h"
+
+namespace gradwise {
+
+double epsilon_of(const LinearOperator& matrix) {
+  switch (matrix.options().dtype().toScalarType()) {
+    case at::kFloat:
+      return std::numeric_limits<float>::epsilon();
+    case at::kHalf:
+      return 0x1p-10;
+    case at::kBFloat16:
+      return 0x1p-7;
+    default:
+      return std::numeric_limits<double>::epsilon();
+  }
+}
+
+void check_symmetric(const char* place, const LinearOperator& matrix, const at::Tensor& left, const at::Tensor& right,
+                     double scale) {
+  const at::Tensor apart = left.sub(right).abs().flatten();
+  if (apart.numel() == 0) {
+    return;
+  }
+  const std::int64_t worst = apart.argmax().item<std::int64_t>();
+  if (apart[worst].item<double>() > std::sqrt(epsilon_of(matrix)) * scale) {
+    fail(place, "the operator is not symmetric: u'Av is ", left.flatten()[worst].item<double>(), ", v'Au is ",
+         right.flatten()[worst].item<double>(), " for some u and v");
+  }
+}
+
+}  // namespace gradwise
