@@ -14,9 +14,10 @@ hessian = Hessian(model, nn.functional.cross_entropy, (x, y))
 top = hessian.top_eigenvalues(5)
 for value, error in zip(top.eigenvalues, top.errors, strict=True):
     print(f"eigenvalue {value:.4f}, within {error:.1e}")
-trace = hessian.trace()
-print(f"trace {trace.value:.3f} ± {trace.standard_error:.3f}")
-grid, density = hessian.spectral_density()
+trace = hessian.trace(tol=0.05)
+print(f"trace {trace.value:.3f}, between {trace.low:.3f} and {trace.high:.3f}, from {trace.products} products")
+spectrum = hessian.spectral_density()
+grid, density = spectrum.eigenvalues, spectrum.density
 print(f"spectrum from {grid.min():.3f} to {grid.max():.3f}, {float(density.max()):.0f} dense at {grid[density.argmax()]:.3f}")
 gauss_newton = GaussNewton(model, nn.functional.cross_entropy, (x, y))
 print(f"Gauss-Newton's trace {gauss_newton.trace().value:.3f}")

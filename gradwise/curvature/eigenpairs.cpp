@@ -28,7 +28,7 @@ struct Ritz {
 class ThickRestart {
  public:
   ThickRestart(const LinearOperator& matrix, std::int64_t capacity, std::int64_t block, std::int64_t seed)
-      : matrix_(matrix), random_(matrix, seed), block_(block), exhausted_(100 * epsilon_of(matrix)) {
+      : matrix_(matrix), random_(matrix, seed), block_(block), rounding_(100 * epsilon_of(matrix)) {
     basis_ = at::empty({capacity + block, matrix.size()}, matrix.options().dtype(at::kDouble));
     projected_ = at::zeros({0, 0}, at::kDouble);
     coupling_ = at::zeros({0, 0}, at::kDouble);
@@ -39,6 +39,8 @@ class ThickRestart {
 
   [[nodiscard]] std::int64_t active() const { return active_; }
   [[nodiscard]] std::int64_t waiting() const { return waiting_; }
+  // The last step found less than it multiplied, and random directions wait in its place.
+  [[nodiscard]] bool exhausted() const { return exhausted_; }
   [[nodiscard]] at::Tensor rows(std::int64_t count) const { return basis_.narrow(0, 0, count); }
 
   // Multiplies the vectors that wait, and makes the next ones of what is new in the products.
@@ -58,6 +60,7 @@ class ThickRestart {
     for (std::int64_t j = 0; j < multiplied; ++j) {
       append(found[j], active_ - multiplied + j);
     }
+    exhausted_ = waiting_ < coupling_.size(0);
     while (waiting_ < coupling_.size(0)) {
       append_random();
     }
@@ -102,7 +105,7 @@ class ThickRestart {
       rest = rest.sub(before.t().mv(along));
     }
     const double length = rest.norm().item<double>();
-    if (waiting_ < coupling_.size(0) && length > exhausted_ * scale_ && keep(rest)) {
+    if (waiting_ < coupling_.size(0) && length > rounding_ * scale_ && keep(rest)) {
       coupling_[waiting_ - 1][column].fill_(length);
     }
   }
@@ -131,13 +134,14 @@ class ThickRestart {
   const LinearOperator& matrix_;
   RandomVectors random_;
   std::int64_t block_;
-  double exhausted_;  // a direction this short beside the matrix is rounding
+  double rounding_;   // a direction this short beside the matrix is rounding
   double scale_ = 0;  // no more than the matrix' norm
   at::Tensor basis_;
   at::Tensor projected_;  // T
   at::Tensor coupling_;   // (waiting, active)
   std::int64_t active_ = 0;
   std::int64_t waiting_ = 0;
+  bool exhausted_ = false;
 };
 
 // Columns at the ends of `count` Ritz pairs, the upper end first, in descending order.
@@ -187,6 +191,23 @@ Eigenpairs measured(const LinearOperator& matrix, const at::Tensor& values, cons
   return found;
 }
 
+// A space that the matrix maps into itself holds one copy of each eigenvalue for each vector of the block. Where the
+// basis spans one, a random direction is followed, until it has brought no other values.
+class Copies {
+ public:
+  void see(const at::Tensor& values, double bound, bool exhausted, bool full) {
+    if (exhausted || (may_be_missing_ && full)) {
+      may_be_missing_ = !seen_.defined() || seen_.sub(values).abs().max().item<double>() > bound;
+      seen_ = values;
+    }
+  }
+  [[nodiscard]] bool may_be_missing() const { return may_be_missing_; }
+
+ private:
+  at::Tensor seen_;
+  bool may_be_missing_ = false;
+};
+
 }  // namespace
 
 Eigenpairs eigenpairs(const LinearOperator& matrix, const EigenOptions& options) {
@@ -196,6 +217,7 @@ Eigenpairs eigenpairs(const LinearOperator& matrix, const EigenOptions& options)
   const std::int64_t wanted = options.largest + options.smallest;
   const double tolerance = std::max(options.tolerance, 100 * epsilon_of(matrix));
   ThickRestart lanczos(matrix, capacity, options.block, options.seed);
+  Copies copies;
   std::int64_t products = 0;
   std::int64_t restarts = 0;
   for (;;) {
@@ -207,16 +229,22 @@ Eigenpairs eigenpairs(const LinearOperator& matrix, const EigenOptions& options)
     }
     const Ritz ritz = lanczos.ritz();
     const at::Tensor columns = ends(active, options.largest, options.smallest);
+    const at::Tensor values = ritz.values.index_select(0, columns);
     const double bound = tolerance * ritz.values.abs().max().item<double>();
-    const bool settled = ritz.residuals.index_select(0, columns).max().item<double>() <= 0.5 * bound;
-    if (settled || lanczos.waiting() == 0 || products + lanczos.waiting() + wanted > options.products) {
+    const bool full = active + lanczos.waiting() > capacity;
+    copies.see(values, bound, lanczos.exhausted(), full);
+    const bool settled =
+        ritz.residuals.index_select(0, columns).max().item<double>() <= 0.5 * bound && !copies.may_be_missing();
+    const bool complete = lanczos.waiting() == 0;
+    if (settled || complete || products + lanczos.waiting() + wanted > options.products) {
       const at::Tensor y = ritz.vectors.index_select(1, columns).t().to(lanczos.rows(1).device());
-      Eigenpairs found = measured(matrix, ritz.values.index_select(0, columns), y.matmul(lanczos.rows(active)), bound);
+      Eigenpairs found = measured(matrix, values, y.matmul(lanczos.rows(active)), bound);
       found.products = products + wanted;
       found.restarts = restarts;
+      found.converged = found.converged && (complete || !copies.may_be_missing());
       return found;
     }
-    if (active + lanczos.waiting() > capacity) {
+    if (full) {
       lanczos.restart(ritz, kept_columns(options, active, capacity));
       ++restarts;
     }

@@ -28,7 +28,8 @@ void describe(Fields& fields, TraceOptions& o) {
 }
 
 /// The trace, from products with random signs (Hutchinson, "A stochastic estimator of the trace of the influence
-/// matrix", 1990): unbiased; the standard error is that of the mean over the samples. `products` >= 2.
+/// matrix", 1990): unbiased; the standard error is that of the mean over the samples. Where few eigenvalues make the
+/// trace the samples are skewed, and 95 % intervals from 60 products hold it in 90 % of trials. `products` >= 2.
 [[nodiscard]] Estimate hutchinson_trace(const LinearOperator& matrix, const TraceOptions& options = {});
 
 /// Hutch++ (Meyer, Musco, Musco and Woodruff, "Hutch++: Optimal Stochastic Trace Estimation", 2021, algorithm 1): a
@@ -40,16 +41,17 @@ void describe(Fields& fields, TraceOptions& o) {
 /// XTrace with resphering (Epperly, Tropp and Webber, "XTrace: Making the Most of Every Sample in Stochastic Trace
 /// Estimation", 2024, section 2.1 and 2.3): every vector serves to sample and to find where the matrix is large, for
 /// all others. For any symmetric matrix. The standard error is not the paper's, which takes the vectors for independent
-/// and is too small, but that of exchangeable.h: a 95 % interval holds the trace in 94 to 96 % of trials on the paper's
+/// and is too small, but that of exchangeable.h: 95 % intervals hold the trace in 94 to 97 % of trials on the paper's
 /// spectra. Exact, with an error of 0, where the rank is below products / 2. `products` >= 4, of which no more than
 /// 2 size() are made.
 [[nodiscard]] Estimate xtrace(const LinearOperator& matrix, const TraceOptions& options = {});
 
 /// XNysTrace with resphering (the same paper, section 2.2): the form for positive semi-definite matrices such as those
-/// of Gauss-Newton and Fisher, with a Nyström approximation and one product a vector; its standard error as xtrace's.
-/// Rounding of the products, which the standard error does not see, shows where the error is below the epsilon of the
-/// operator's type times ten times the trace. `products` >= 2, of which no more than size() are made. Error of kind
-/// failure: a matrix that is found not to be positive semi-definite.
+/// of Gauss-Newton and Fisher, with a Nyström approximation and one product a vector. Its standard error is as
+/// xtrace's (95 % intervals hold the trace in 91 to 92 % of trials where the eigenvalues fall as 0.7^i: a few vectors
+/// make the error). Rounding of the products, which the standard error does not see, shows where the error is below the
+/// epsilon of the operator's type times ten times the trace. `products` >= 2, of which no more than size() are made.
+/// Error of kind failure: a matrix that is found not to be positive semi-definite.
 [[nodiscard]] Estimate xnystrace(const LinearOperator& matrix, const TraceOptions& options = {});
 
 /// Frobenius' norm |A|_F, the root of the mean of |A omega|^2 over random signs omega; the standard error is that of

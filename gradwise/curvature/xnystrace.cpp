@@ -50,6 +50,10 @@ Estimate xnystrace_of(const at::Tensor& Omega, const at::Tensor& products, doubl
   const auto [Q, R] = at::linalg_qr(shifted.Y);
   const at::Tensor C_inverse = inverse_of_upper(shifted.C);
   const at::Tensor B = R.matmul(C_inverse);  // Nyström's approximation is Q B B'Q'
+  const at::Tensor trace = B.square().sum().sub(shifted.shift * n);
+  if (Omega.size(0) == m) {
+    return {trace.item<double>(), 0, m, m};
+  }
   const at::Tensor inverse = C_inverse.matmul(C_inverse.t());
   const at::Tensor own = inverse.diagonal().sqrt();       // of (Omega'Y)^-1
   const at::Tensor S = B.matmul(C_inverse.t()).div(own);  // Q s_i: what column i alone brings
@@ -58,7 +62,6 @@ Estimate xnystrace_of(const at::Tensor& Omega, const at::Tensor& products, doubl
   const at::Tensor R_inverse = inverse_of_upper(R_Omega);
   const at::Tensor gram = R_inverse.matmul(R_inverse.t());  // (Omega'Omega)^-1
   const at::Tensor far = gram.diagonal();  // 1 / |part of omega_i that the other vectors do not span|^2
-  const at::Tensor trace = B.square().sum().sub(shifted.shift * n);
   const at::Tensor SS = S.t().matmul(S);
   const at::Tensor taken = SS.diagonal();
   const double free = n - static_cast<double>(m);

@@ -1,7 +1,7 @@
 """Curvature of a loss on a batch or a data set: matrices known by their products, and what can be told of them.
 
     H = gradwise.curvature.Hessian(model, loss_function, (x, y))
-    H.top_eigenvalues(3).eigenvalues, H.trace().value, H @ v
+    H.top_eigenvalues(3).eigenvalues, H.trace(tol=0.01).value, H.solve(v, damping=0.1).x, H @ v
 """
 
 from __future__ import annotations
@@ -13,15 +13,21 @@ import torch
 from typing_extensions import Unpack
 
 from . import _core
+from ._checks import check_tensors
 from ._records import Record, record
 
-__all__ = ["EmpiricalFisher", "Fisher", "GaussNewton", "GradientCovariance", "Hessian"]
+__all__ = [
+    "EmpiricalFisher", "Fisher", "GaussNewton", "GradientCovariance", "Hessian", "LinearOperator", "from_function",
+    "from_matrix",
+]  # fmt: skip
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class LinearOperator:
-    """A symmetric matrix over the trainable parameters, flattened in their order."""
+    """A symmetric matrix over the trainable parameters, flattened in their order; or any, by `from_matrix` and
+    `from_function`. Estimators take products with it alone; each gives a `Record` with its error and the number of
+    products, and the same figures for the same options. `tol` is what it stops at, `products` the most it makes."""
 
     _psd = False
 
@@ -39,24 +45,116 @@ class LinearOperator:
             raise ValueError(f"the operand has shape {tuple(other.shape)}, allowed: ({n},) or ({n}, k)")
         return self._native.apply(other) if other.dim() == 1 else self._native.apply_columns(other)
 
-    def top_eigenvalues(self, k: int = 1, tol: float = 1e-3, steps: int = 100, seed: int = 0) -> Record:
-        """The k largest: `eigenvalues`, and `errors`, a bound on each one's distance to an eigenvalue (Lanczos)."""
-        found = self._native.lanczos(k, steps, tol, seed)
-        return record({"eigenvalues": found["values"][:k], "errors": found["errors"][:k], "products": found["products"]})
+    def eigenpairs(
+        self,
+        largest: int = 1,
+        smallest: int = 0,
+        tol: float = 1e-6,
+        products: int = 1000,
+        block: int = 1,
+        basis: int = 0,
+        seed: int = 0,
+    ) -> Record:
+        """Eigenpairs at the ends of the spectrum (Lanczos with thick restarts): `eigenvalues`, a list in descending
+        order, the largest, then the smallest; `eigenvectors` (n, k), float64; `residuals`, |A v - value v| of each, so
+        that an eigenvalue is that near; `products`, `restarts`, `converged`. `tol` is relative to the largest
+        magnitude. An eigenvalue that occurs m times needs `block` >= m to be found m times. `basis`: vectors that are
+        kept, 0 for as many as do well."""
+        options = {
+            "largest": largest, "smallest": smallest, "tolerance": tol, "products": products, "block": block,
+            "basis": basis, "seed": seed,
+        }  # fmt: skip
+        return record(self._native.eigenpairs(options))
 
-    def trace(self, products: int = 60, method: str | None = None, seed: int = 0) -> Record:
-        """`value` and `standard_error`. `method`: hutchinson, hutch++, xtrace, or xnystrace for matrices that are
-        positive semi-definite; by default the last of these that fits."""
-        return record(self._native.trace(method or ("xnystrace" if self._psd else "xtrace"), products, seed))
+    def top_eigenvalues(
+        self, k: int = 1, tol: float = 1e-3, products: int = 1000, seed: int = 0, eigenvectors: bool = False
+    ) -> Record:
+        """The k largest: `eigenvalues`, and `errors`, a bound on each one's distance to an eigenvalue; `products`,
+        `converged`, and `eigenvectors` (n, k) where they are asked for."""
+        found = self.eigenpairs(k, tol=tol, products=products, seed=seed)
+        kept = Record(
+            eigenvalues=found.eigenvalues, errors=found.residuals, products=found.products, converged=found.converged
+        )
+        if eigenvectors:
+            kept["eigenvectors"] = found.eigenvectors
+        return kept
 
-    def diagonal(self, products: int = 60, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-        """The sampled diagonal and its standard errors."""
-        return self._native.diagonal(products, seed)
+    def trace(
+        self, products: int | None = None, method: str | None = None, seed: int = 0, tol: float | None = None
+    ) -> Record:
+        """`value`, `standard_error`, and `low` and `high`, the ends of the 95 % interval; `samples`, `products`,
+        `converged`. `method`: hutchinson, hutch++, xtrace, or xnystrace for matrices that are positive semi-definite;
+        by default the last of these that fits. With `tol` the number of products grows until half of the interval is
+        within `tol` of the value, up to 1000; without it 60 are made."""
+        return record(self._native.trace(method or self._sketched(), _sampled(products, tol, seed)))
 
-    def spectral_density(self, steps: int = 40, vectors: int = 4, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-        """Eigenvalues on a grid, and the density at each (stochastic Lanczos quadrature)."""
-        pairs = torch.tensor(self._native.spectral_density(steps, vectors, seed), dtype=torch.float64)
-        return pairs[:, 0], pairs[:, 1]
+    def diagonal(
+        self, products: int | None = None, method: str = "xdiag", seed: int = 0, tol: float | None = None
+    ) -> Record:
+        """The sampled diagonal: `values` and `standard_errors` (n), `samples`, `products`, `converged`. `method`: xdiag
+        or hutchinson. `tol` as for `trace`, for the norms of errors and values."""
+        return record(self._native.diagonal(method, _sampled(products, tol, seed)))
+
+    def frobenius_norm(self, products: int | None = None, seed: int = 0, tol: float | None = None) -> Record:
+        """The root of the sum of squares of all entries, with the keys of `trace`."""
+        return record(self._native.frobenius_norm(_sampled(products, tol, seed)))
+
+    def log_determinant(self, damping: float = 0.0, steps: int = 40, vectors: int = 10, seed: int = 0) -> Record:
+        """log det(A + damping I) by stochastic Lanczos quadrature, with the keys of `trace`. The standard error is over
+        the random vectors; more `steps` are needed where the condition number is large."""
+        return record(self._native.log_determinant(damping, {"steps": steps, "vectors": vectors, "seed": seed}))
+
+    def condition_number(
+        self, damping: float = 0.0, tol: float = 1e-8, products: int = 1000, block: int = 1, seed: int = 0
+    ) -> Record:
+        """Of A + damping I, positive definite: `value`, `low` and `high` that the residuals leave room for, `largest`
+        and `smallest` eigenvalue, `products`, `converged`."""
+        options = {"tolerance": tol, "products": products, "block": block, "seed": seed}
+        return record(self._native.condition_number(damping, options))
+
+    def spectral_density(
+        self, steps: int = 40, vectors: int = 4, seed: int = 0, points: int = 200, width: float = 0.01
+    ) -> Record:
+        """Stochastic Lanczos quadrature: `eigenvalues`, a grid of `points`; `density` and `standard_errors` at each, as
+        tensors; `products`. `width`: of the Gaussian, over the range of the spectrum."""
+        found = self._native.spectral_density(
+            {"steps": steps, "vectors": vectors, "seed": seed}, {"points": points, "width": width}
+        )
+        grids = ("eigenvalues", "density", "standard_errors")
+        return record(found | {key: torch.tensor(found[key], dtype=torch.float64) for key in grids})
+
+    def solve(
+        self, b: torch.Tensor, tol: float = 1e-6, damping: float = 0.0, method: str = "cg", products: int = 1000
+    ) -> Record:
+        """`x` (n), float64. "cg": of (A + damping I) x = b, for a matrix that is positive definite with the damping;
+        "lsmr": of least |A x - b|^2 + damping^2 |x|^2, for any. `residual` over that of x = 0, `normal` (lsmr: what is
+        left of the normal equations), `iterations`, `products`, `converged`."""
+        check_tensors(b=b)
+        return record(self._native.solve(b, method, {"tolerance": tol, "damping": damping, "products": products}))
+
+    def _sketched(self) -> str:
+        return "xnystrace" if self._psd else "xtrace"
+
+
+def _sampled(products: int | None, tol: float | None, seed: int) -> dict[str, Any]:
+    most = products if products is not None else 60 if tol is None else 1000
+    return {"products": most, "seed": seed, "tolerance": 0.0 if tol is None else tol}
+
+
+def from_matrix(matrix: torch.Tensor) -> LinearOperator:
+    """A symmetric matrix (n, n) that is there in full; its memory is shared."""
+    check_tensors(matrix=matrix)
+    return LinearOperator(_core.MatrixOperator(matrix))
+
+
+def from_function(
+    function: Callable[[torch.Tensor], torch.Tensor],
+    n: int,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> LinearOperator:
+    """A symmetric matrix (n, n) from a function that multiplies a vector (n) by it."""
+    return LinearOperator(_core.FunctionOperator(function, n, dtype, torch.device(device)))
 
 
 class Options(TypedDict, total=False):

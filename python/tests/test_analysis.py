@@ -85,8 +85,8 @@ def test_curvature_equals_the_dense_matrix(network, data):
     assert found.eigenvalues == pytest.approx(exact[:3].tolist(), rel=1e-5)
     trace = hessian.trace(products=60)
     assert abs(trace.value - float(dense.trace())) < 6 * trace.standard_error + 1e-9
-    grid, density = hessian.spectral_density()
-    assert float(torch.trapezoid(density, grid)) == pytest.approx(1, abs=0.05)
+    spectrum = hessian.spectral_density()
+    assert float(torch.trapezoid(spectrum.density, spectrum.eigenvalues)) == pytest.approx(1, abs=0.05)
     gauss_newton = gradwise.curvature.GaussNewton(model, functional.cross_entropy, (x, y))
     assert gauss_newton.top_eigenvalues(1).eigenvalues[0] > 0
     with pytest.raises(ValueError, match=r"the operand has shape \(5,\)"):

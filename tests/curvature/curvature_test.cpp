@@ -1,8 +1,11 @@
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/diag.h>
+#include <ATen/ops/eye.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/igamma.h>
 #include <ATen/ops/linalg_eigvalsh.h>
+#include <ATen/ops/linalg_qr.h>
+#include <ATen/ops/linspace.h>
 #include <ATen/ops/mse_loss.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/rand_like.h>
@@ -19,6 +22,7 @@
 #include "gradwise/core/random_state.h"
 #include "gradwise/curvature/hessian.h"
 #include "gradwise/curvature/lanczos.h"
+#include "gradwise/curvature/spectral_density.h"
 #include "tests/curvature/dense.h"
 #include "tests/data/error_of.h"
 
@@ -84,6 +88,63 @@ TEST(Lanczos, WeightsAreAQuadrature) {
     area += 0.5 * (density[i].density + density[i - 1].density) * (density[i].eigenvalue - density[i - 1].eigenvalue);
   }
   EXPECT_NEAR(area, 1, 0.02);
+}
+
+// Without reorthogonalisation the largest value, which converges early, would come back as ghosts.
+TEST(Lanczos, StaysOrthogonalFor300StepsAndHasNoGhosts) {
+  seed_everything(4);
+  const std::int64_t n = 600;
+  const at::Tensor rotation = std::get<0>(at::linalg_qr(at::randn({n, n}, at::kDouble)));
+  const at::Tensor values = at::linspace(0, 1, n, at::kDouble).pow(3).mul(100);
+  const at::Tensor matrix = rotation.mul(values).matmul(rotation.t());
+  const LanczosResult found =
+      lanczos(Dense(matrix.add(matrix.t()).div(2)), 1, {.steps = 300, .tolerance = 0, .keep_basis = true});
+  ASSERT_EQ(found.products, 300);
+  const at::Tensor gram = found.basis.matmul(found.basis.t());
+  EXPECT_LE(gram.sub(at::eye(300, gram.options())).norm().item<double>(), 1e-12);
+  for (std::size_t i = 0; i < 20; ++i) {
+    EXPECT_NEAR(found.values[i], values[n - 1 - static_cast<std::int64_t>(i)].item<double>(), 1e-8);
+  }
+}
+
+TEST(Lanczos, NoticesAnAsymmetricOperator) {
+  seed_everything(6);
+  EXPECT_ERROR_WITH("[lanczos] the operator is not symmetric: u'Av is ",
+                    lanczos(Dense(at::randn({9, 9}, at::kDouble))));
+}
+
+TEST(SpectralDensity, HasABandAndTheAskedGrid) {
+  const Dense matrix(symmetric(60));
+  const std::vector<LanczosResult> runs = quadrature_runs(matrix, {.steps = 20, .vectors = 12});
+  const std::vector<DensityPoint> density = spectral_density(runs, {.points = 50, .width = 0.1});
+  ASSERT_EQ(density.size(), 50);
+  // The exact density, widened alike, is within the band of 95 % at most points.
+  const at::Tensor exact = at::linalg_eigvalsh(symmetric(60));
+  const double range = density.back().eigenvalue - density.front().eigenvalue;
+  const double width = 0.1 * range / 1.1;
+  int held = 0;
+  for (const DensityPoint& point : density) {
+    const double true_density = exact.sub(point.eigenvalue).div(width).square().mul(-0.5).exp().mean().item<double>() /
+                                (width * std::sqrt(2 * M_PI));
+    held += std::abs(point.density - true_density) <= 2.201 * point.standard_error + 1e-6 ? 1 : 0;
+  }
+  EXPECT_GE(held, 30);  // of 50 points that depend on each other
+  EXPECT_EQ(spectral_density({runs.front()})[0].standard_error, 0);
+  EXPECT_ERROR_WITH("[spectral_density] points is 1, allowed: >= 2", spectral_density(runs, {.points = 1}));
+  EXPECT_ERROR_WITH("[spectral_density] width is 0, allowed: > 0", spectral_density(runs, {.width = 0}));
+}
+
+TEST(LogDeterminant, IsWithinItsErrors) {
+  const at::Tensor matrix = symmetric(60);
+  const at::Tensor definite = matrix.matmul(matrix.t()).div(60);
+  const double exact = at::linalg_eigvalsh(definite).add(0.5).log().sum().item<double>();
+  const Estimate found = log_determinant(Dense(definite), 0.5, {.steps = 30, .vectors = 30});
+  EXPECT_NEAR(found.value, exact, 4 * found.standard_error);
+  EXPECT_LT(found.standard_error, 0.1 * std::abs(exact));
+  EXPECT_EQ(found.products, 900);
+  EXPECT_ERROR_WITH("[log_determinant] an eigenvalue with the damping is -", log_determinant(Dense(matrix), 0.5));
+  EXPECT_ERROR_WITH("[log_determinant] damping is -1, allowed: >= 0", log_determinant(Dense(matrix), -1));
+  EXPECT_ERROR_WITH("[quadrature] vectors is 1, allowed: >= 2", log_determinant(Dense(definite), 1, {.vectors = 1}));
 }
 
 TEST(Hessian, EqualsTheTransform) {

@@ -38,6 +38,9 @@ at::Tensor spectrum(const std::string& name) {
   if (name == "exp") {
     return at::pow(0.7, i);
   }
+  if (name == "slow exp") {
+    return at::pow(0.9, i);
+  }
   return at::cat({at::ones({20}, at::kDouble), at::full({kSize - 20}, 1e-3, at::kDouble)});  // step
 }
 
@@ -68,7 +71,7 @@ std::vector<TraceCase> trace_cases() {
 
 class Traces : public testing::TestWithParam<TraceCase> {};
 
-TEST_P(Traces, AreUnbiasedAndKnowTheirErrorsToAFactorOfThree) {
+TEST_P(Traces, AreUnbiasedAndKnowTheirErrors) {
   const at::Tensor values = spectrum(GetParam().spectrum);
   const Dense matrix(with_eigenvalues(values));
   const double exact = values.sum().item<double>();
@@ -86,9 +89,9 @@ TEST_P(Traces, AreUnbiasedAndKnowTheirErrorsToAFactorOfThree) {
   }
   const double rms = std::sqrt(squares / kTrials);
   EXPECT_LE(std::abs(sum / kTrials), 4 * rms / std::sqrt(kTrials) + 1e-12 * exact);
-  // The vectors of XTrace and XNysTrace depend on each other, which the standard error does not see.
+  // 200 squares tell a deviation to 5 %, and to 15 % where they are as spread as on a steep spectrum.
   const double told = std::sqrt(claimed / kTrials);
-  EXPECT_GT(told, 0.33 * rms);
+  EXPECT_GT(told, 0.75 * rms);
   EXPECT_LT(told, 1.5 * rms + 1e-12 * exact);
 }
 
@@ -116,6 +119,57 @@ TEST(Traces, ImproveFromHutchinsonToXNysTrace) {
   EXPECT_LT(errors[1], 0.1 * errors[0]);
   EXPECT_LT(errors[2], 0.1 * errors[1]);
   EXPECT_LT(errors[3], 0.1 * errors[2]);
+}
+
+// 95 % intervals hold the trace in 300 trials as often as they say, within three deviations of a binomial count. By the
+// paper's own error, XNysTrace's hold it in 55 to 85 % of trials.
+TEST(Traces, IntervalsCover) {
+  for (const char* name : {"flat", "poly", "slow exp", "step"}) {
+    const at::Tensor values = spectrum(name);
+    const Dense matrix(with_eigenvalues(values));
+    const double exact = values.sum().item<double>();
+    for (const auto& estimate : {xtrace, xnystrace}) {
+      int held = 0;
+      for (int seed = 0; seed < 300; ++seed) {
+        const Interval range = interval(estimate(matrix, {.products = 60, .seed = seed}));
+        held += range.low <= exact && exact <= range.high ? 1 : 0;
+      }
+      EXPECT_GE(held, 273) << name;
+      EXPECT_LE(held, 297) << name;
+    }
+  }
+}
+
+TEST(Traces, StopAtTheTolerance) {
+  const at::Tensor values = spectrum("slow exp");
+  const Dense matrix(with_eigenvalues(values));
+  const double exact = values.sum().item<double>();
+  for (const auto& estimate : {hutch_plus_plus, xtrace, xnystrace}) {
+    const Estimate rough = estimate(matrix, {.products = 1000, .tolerance = 0.2});
+    const Estimate fine = estimate(matrix, {.products = 1000, .tolerance = 1e-3});
+    EXPECT_TRUE(rough.converged && fine.converged);
+    EXPECT_LT(rough.products, fine.products);
+    EXPECT_LT(fine.products, 3 * kSize);
+    EXPECT_NEAR(rough.value, exact, 0.4 * exact);
+    EXPECT_NEAR(fine.value, exact, 2e-3 * exact);
+    EXPECT_TRUE(within(fine, 1e-3));
+  }
+  const Estimate short_of_it = hutchinson_trace(matrix, {.products = 30, .tolerance = 1e-6});
+  EXPECT_FALSE(short_of_it.converged);
+  EXPECT_EQ(short_of_it.products, 30);
+  EXPECT_EQ(xnystrace(matrix, {.products = 1000, .tolerance = 1e-12}).products, kSize);
+}
+
+// Growing keeps what was there: the sketch of all vectors is that of the same vectors at once.
+TEST(Traces, OfLowRankEndWhereTheRankIsSeen) {
+  seed_everything(23);
+  const at::Tensor a = at::randn({kSize, 12}, at::kDouble);
+  const at::Tensor full = a.matmul(a.t());
+  const double exact = full.trace().item<double>();
+  const Estimate found = xtrace(Dense(full), {.products = 200, .tolerance = 1e-9});
+  EXPECT_NEAR(found.value, exact, 1e-9 * exact);
+  EXPECT_EQ(found.products, 40);
+  EXPECT_TRUE(found.converged);
 }
 
 TEST(Traces, OfLowRankAreExact) {
@@ -193,6 +247,66 @@ TEST(Diagonal, IsUnbiasedWithinItsErrors) {
   EXPECT_TRUE(hutchinson_diagonal(Dense(diagonal), {.products = 2}).values.allclose(diagonal.diag()));
 }
 
+TEST(Diagonal, OfXDiagIsUnbiasedWithinItsErrorsAndNearer) {
+  const at::Tensor matrix = with_eigenvalues(spectrum("slow exp"));
+  double squares = 0;
+  double told = 0;
+  double held = 0;
+  double plain = 0;
+  for (int seed = 0; seed < 30; ++seed) {
+    const DiagonalEstimate found = xdiag(Dense(matrix), {.products = 60, .seed = seed});
+    const at::Tensor error = found.values.sub(matrix.diag());
+    squares += error.square().sum().item<double>();
+    told += found.standard_errors.square().sum().item<double>();
+    held += error.abs().le(found.standard_errors.mul(student_quantile(0.95, found.samples - 1))).sum().item<double>();
+    plain += hutchinson_diagonal(Dense(matrix), {.products = 60, .seed = seed})
+                 .values.sub(matrix.diag())
+                 .square()
+                 .sum()
+                 .item<double>();
+  }
+  EXPECT_NEAR(std::sqrt(told / squares), 1, 0.2);
+  EXPECT_NEAR(held / (30 * kSize), 0.95, 0.03);
+  EXPECT_LT(std::sqrt(squares), 0.3 * std::sqrt(plain));
+}
+
+TEST(Diagonal, StopsAtTheToleranceAndIsExactWhereTheRankIsLow) {
+  const at::Tensor matrix = with_eigenvalues(spectrum("slow exp"));
+  const DiagonalEstimate found = xdiag(Dense(matrix), {.products = 400, .tolerance = 0.01});
+  EXPECT_TRUE(found.converged);
+  EXPECT_LT(found.products, 2 * kSize);
+  EXPECT_LE(found.values.sub(matrix.diag()).norm().item<double>(), 0.02 * matrix.diag().norm().item<double>());
+  seed_everything(21);
+  const at::Tensor a = at::randn({kSize, 5}, at::kDouble);
+  const at::Tensor low_rank = a.matmul(a.t());
+  const DiagonalEstimate exact = xdiag(Dense(low_rank), {.products = 20});
+  EXPECT_TRUE(exact.values.allclose(low_rank.diag(), 1e-9, 1e-9));
+  EXPECT_EQ(exact.standard_errors.max().item<double>(), 0);
+}
+
+TEST(FrobeniusNorm, IsWithinItsErrors) {
+  const at::Tensor matrix = with_eigenvalues(spectrum("flat"));
+  const Estimate found = frobenius_norm(Dense(matrix), {.products = 300});
+  EXPECT_NEAR(found.value, matrix.norm().item<double>(), 4 * found.standard_error);
+  EXPECT_LT(found.standard_error, 0.02 * found.value);
+  EXPECT_EQ(frobenius_norm(Dense(at::zeros({4, 4}, at::kDouble))).value, 0);
+  EXPECT_LT(frobenius_norm(Dense(matrix), {.products = 1000, .tolerance = 0.05}).products, 100);
+}
+
+// Values of Student's t from tables (Abramowitz and Stegun, table 26.10), and of the normal distribution.
+TEST(Interval, IsStudents) {
+  EXPECT_NEAR(student_quantile(0.95, 1), 12.706, 5e-4);
+  EXPECT_NEAR(student_quantile(0.95, 2), 4.303, 5e-4);
+  EXPECT_NEAR(student_quantile(0.95, 9), 2.262, 5e-4);
+  EXPECT_NEAR(student_quantile(0.99, 30), 2.750, 5e-4);
+  EXPECT_NEAR(student_quantile(0.95, 1'000'000), 1.960, 5e-4);
+  const Interval range = interval({.value = 3, .standard_error = 0.5, .samples = 10});
+  EXPECT_NEAR(range.low, 3 - 0.5 * 2.262, 5e-4);
+  EXPECT_NEAR(range.high, 3 + 0.5 * 2.262, 5e-4);
+  EXPECT_ERROR_WITH("[interval] confidence is 1, allowed: between 0 and 1", student_quantile(1, 5));
+  EXPECT_ERROR_WITH("[interval] degrees of freedom are 0, allowed: >= 1", student_quantile(0.5, 0));
+}
+
 TEST(Traces, RefuseWhatTheyCannotTake) {
   const Dense matrix(with_eigenvalues(spectrum("flat")));
   EXPECT_ERROR_WITH("[xtrace] products is 3, allowed: >= 4", xtrace(matrix, {.products = 3}));
@@ -200,6 +314,14 @@ TEST(Traces, RefuseWhatTheyCannotTake) {
   EXPECT_ERROR_WITH("[hutch_plus_plus] products is 5, allowed: >= 6", hutch_plus_plus(matrix, {.products = 5}));
   EXPECT_ERROR_WITH("[hutchinson_trace] products is 1, allowed: >= 2", hutchinson_trace(matrix, {.products = 1}));
   EXPECT_ERROR_WITH("[hutchinson_diagonal] products is 1", hutchinson_diagonal(matrix, {.products = 1}));
+  EXPECT_ERROR_WITH("[xtrace] tolerance is -1, allowed: >= 0", xtrace(matrix, {.tolerance = -1}));
+  EXPECT_ERROR_WITH("[xdiag] products is 3, allowed: >= 4", xdiag(matrix, {.products = 3}));
+  EXPECT_ERROR_WITH("[frobenius_norm] products is 1, allowed: >= 2", frobenius_norm(matrix, {.products = 1}));
+  seed_everything(22);
+  const Dense asymmetric(at::randn({20, 20}, at::kDouble));
+  for (const auto& estimate : {hutch_plus_plus, xtrace, xnystrace}) {
+    EXPECT_ERROR_WITH("the operator is not symmetric: u'Av is ", estimate(asymmetric, {.products = 12}));
+  }
   const Dense indefinite(with_eigenvalues(spectrum("flat").sub(2)));
   EXPECT_ERROR_WITH("the matrix is not positive semi-definite, allowed for it: xtrace",
                     xnystrace(indefinite, {.products = 30}));

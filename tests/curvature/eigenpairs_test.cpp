@@ -1,0 +1,150 @@
+// Eigenpairs and condition numbers against dense decompositions, copies and ends of the space included.
+#include "gradwise/curvature/eigenpairs.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/eye.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/linalg_eigvalsh.h>
+#include <ATen/ops/linalg_qr.h>
+#include <ATen/ops/linspace.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "gradwise/core/random_state.h"
+#include "gradwise/curvature/condition_number.h"
+#include "tests/curvature/dense.h"
+#include "tests/data/error_of.h"
+
+namespace gradwise {
+namespace {
+
+at::Tensor rotated(const at::Tensor& values) {
+  seed_everything(31);
+  const std::int64_t n = values.numel();
+  const at::Tensor q = std::get<0>(at::linalg_qr(at::randn({n, n}, at::kDouble)));
+  const at::Tensor full = q.mul(values).matmul(q.t());
+  return full.add(full.t()).div(2);
+}
+
+struct EigenCase {
+  std::string name;
+  at::Tensor values;
+  EigenOptions options;
+
+  friend void PrintTo(const EigenCase& c, std::ostream* out) { *out << c.name; }
+};
+
+std::vector<EigenCase> eigen_cases() {
+  const at::Tensor evenly = at::linspace(-1, 3, 150, at::kDouble);
+  const at::Tensor copies =
+      at::cat({at::full({3}, 5.0, at::kDouble), at::full({2}, -4.0, at::kDouble), at::linspace(0, 1, 95, at::kDouble)});
+  const at::Tensor step = at::cat({at::ones({20}, at::kDouble), at::full({80}, 1e-3, at::kDouble)});
+  return {{"upper", evenly, {.largest = 5}},
+          {"lower", evenly, {.largest = 0, .smallest = 4}},
+          {"both", evenly, {.largest = 3, .smallest = 2}},
+          {"block", evenly, {.largest = 4, .smallest = 1, .block = 3}},
+          {"narrow", evenly, {.largest = 2, .basis = 8}},
+          {"tight", evenly, {.largest = 3, .tolerance = 1e-11}},
+          {"copies", copies, {.largest = 4, .smallest = 3, .block = 3}},
+          {"step", step, {.largest = 5, .smallest = 2}},
+          {"step_block", step, {.largest = 4, .block = 3}},
+          {"all", at::linspace(-2, 2, 7, at::kDouble), {.largest = 4, .smallest = 3}},
+          {"one", at::full({1}, -3.0, at::kDouble), {.largest = 1}},
+          {"zero", at::zeros({6}, at::kDouble), {.largest = 2}},
+          {"rank_two",
+           at::cat({at::full({1}, 5.0, at::kDouble), at::full({1}, 2.0, at::kDouble), at::zeros({8}, at::kDouble)}),
+           {.largest = 3}}};
+}
+
+class EigenpairsOf : public testing::TestWithParam<EigenCase> {};
+
+TEST_P(EigenpairsOf, EqualTheDenseOnes) {
+  const EigenCase& given = GetParam();
+  const at::Tensor matrix = rotated(given.values);
+  const at::Tensor exact = at::linalg_eigvalsh(matrix);
+  const double size = exact.abs().max().item<double>();
+  const Eigenpairs found = eigenpairs(Dense(matrix), given.options);
+  const std::int64_t n = exact.numel();
+  const std::int64_t wanted = given.options.largest + given.options.smallest;
+  ASSERT_EQ(std::ssize(found.values), wanted);
+  EXPECT_TRUE(found.converged);
+  EXPECT_LE(found.products, given.options.products);
+  for (std::int64_t i = 0; i < wanted; ++i) {
+    const std::int64_t place = i < given.options.largest ? n - 1 - i : wanted - 1 - i;
+    const auto index = static_cast<std::size_t>(i);
+    EXPECT_NEAR(found.values[index], exact[place].item<double>(), 1e-9 * size);
+    const at::Tensor v = found.vectors.select(1, i);
+    const double residual = matrix.mv(v).sub(v, found.values[index]).norm().item<double>();
+    EXPECT_NEAR(found.residuals[index], residual, 1e-12 * size + 1e-3 * residual);
+    EXPECT_LE(residual, given.options.tolerance * size);
+  }
+  const at::Tensor gram = found.vectors.t().matmul(found.vectors);
+  EXPECT_LE(gram.sub(at::eye(wanted, gram.options())).norm().item<double>(), 1e-12);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, EigenpairsOf, testing::ValuesIn(eigen_cases()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(Eigenpairs, SayWhereTheyDidNotGetThere) {
+  const Dense matrix(rotated(at::linspace(0, 1, 300, at::kDouble)));
+  const Eigenpairs found = eigenpairs(matrix, {.largest = 2, .tolerance = 1e-10, .products = 30});
+  EXPECT_FALSE(found.converged);
+  EXPECT_LE(found.products, 30);
+  EXPECT_GT(found.residuals.front(), 1e-10);
+}
+
+TEST(Eigenpairs, AreTheSameForTheSameSeed) {
+  const Dense matrix(rotated(at::linspace(0, 1, 80, at::kDouble)));
+  const Eigenpairs first = eigenpairs(matrix, {.largest = 2, .seed = 5});
+  const Eigenpairs again = eigenpairs(matrix, {.largest = 2, .seed = 5});
+  EXPECT_TRUE(first.vectors.equal(again.vectors));
+  EXPECT_EQ(first.values, again.values);
+  EXPECT_FALSE(first.vectors.equal(eigenpairs(matrix, {.largest = 2, .seed = 6}).vectors));
+}
+
+TEST(Eigenpairs, OfSinglePrecisionAreGoodToItsRounding) {
+  const at::Tensor matrix = rotated(at::linspace(-1, 3, 100, at::kDouble));
+  const Eigenpairs found = eigenpairs(Dense(matrix.to(at::kFloat)), {.largest = 3});
+  EXPECT_TRUE(found.converged);
+  EXPECT_NEAR(found.values[0], 3, 1e-5);
+}
+
+TEST(Eigenpairs, RefuseWhatTheyCannotTake) {
+  const Dense matrix(rotated(at::linspace(-1, 3, 30, at::kDouble)));
+  EXPECT_ERROR_WITH("[eigenpairs] largest + smallest is 0, allowed: from 1 to 30", eigenpairs(matrix, {.largest = 0}));
+  EXPECT_ERROR_WITH("[eigenpairs] largest + smallest is 31", eigenpairs(matrix, {.largest = 31}));
+  EXPECT_ERROR_WITH("[eigenpairs] block is 0, allowed: >= 1", eigenpairs(matrix, {.block = 0}));
+  EXPECT_ERROR_WITH("[eigenpairs] basis is 4, allowed: >= 5", eigenpairs(matrix, {.largest = 3, .basis = 4}));
+  EXPECT_ERROR_WITH("[eigenpairs] products is 6, allowed: >= 7", eigenpairs(matrix, {.largest = 3, .products = 6}));
+  EXPECT_ERROR_WITH("[eigenpairs] the operator has no rows", eigenpairs(Dense(at::zeros({0, 0}, at::kDouble))));
+  EXPECT_ERROR_WITH("a product with the matrix is not finite", eigenpairs(Dense(at::full({9, 9}, NAN, at::kDouble))));
+  seed_everything(32);
+  const Dense asymmetric(at::randn({30, 30}, at::kDouble));
+  EXPECT_ERROR_WITH("[eigenpairs] the operator is not symmetric: u'Av is ", eigenpairs(asymmetric));
+  EXPECT_ERROR_WITH("[eigenpairs] the operator is not symmetric", eigenpairs(asymmetric, {.block = 3}));
+}
+
+TEST(ConditionNumber, IsThatOfTheEnds) {
+  const Dense matrix(rotated(at::linspace(1, 50, 120, at::kDouble)));
+  const ConditionNumber found = condition_number(matrix);
+  EXPECT_TRUE(found.converged);
+  EXPECT_NEAR(found.value, 50, 1e-4);
+  EXPECT_LE(found.low, 50 + 1e-9);
+  EXPECT_GE(found.high, 50 - 1e-9);
+  EXPECT_LT(found.high - found.low, 1e-3);
+  EXPECT_NEAR(condition_number(matrix, 6).value, 8, 1e-4);
+  EXPECT_NEAR(condition_number(Dense(at::full({1, 1}, 4.0, at::kDouble))).value, 1, 1e-12);
+  const Dense indefinite(rotated(at::linspace(-1, 3, 30, at::kDouble)));
+  EXPECT_ERROR_WITH("[condition_number] the smallest eigenvalue with the damping is -0.5",
+                    condition_number(indefinite, 0.5));
+  EXPECT_ERROR_WITH("[condition_number] damping is -1, allowed: >= 0", condition_number(matrix, -1));
+}
+
+}  // namespace
+}  // namespace gradwise
