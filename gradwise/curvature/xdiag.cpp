@@ -57,7 +57,7 @@ DiagonalEstimate xdiag_of(const RangeSketch& sketch) {
                         S.t().matmul(S)};
   const at::Tensor own = columns.own_change();
   const at::Tensor covariance = pair_sum(columns, own).mul(2 / (k * (k - 1)));
-  const at::Tensor variance = own.var(/*dim=*/1).div(k).add(covariance.clamp_min(0));
+  const at::Tensor variance = own.var(at::IntArrayRef{1}, /*unbiased=*/true).div(k).add(covariance.clamp_min(0));
   return {inside.add(own.mean(1)), variance.sqrt(), sketch.columns(), 2 * sketch.columns()};
 }
 

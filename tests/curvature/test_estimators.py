@@ -11,8 +11,8 @@ import torch
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(pathlib.Path(os.environ.get("GRADWISE_BUILD", ROOT / "build")) / "python"))
 
-import gradwise  # noqa: E402
-from gradwise.curvature import from_function, from_matrix  # noqa: E402
+import gradwise
+from gradwise.curvature import from_function, from_matrix
 
 
 def matrix_of(values):
