@@ -41,7 +41,7 @@ void describe(Fields& fields, TraceOptions& o) {
 /// XTrace with resphering (Epperly, Tropp and Webber, "XTrace: Making the Most of Every Sample in Stochastic Trace
 /// Estimation", 2024, section 2.1 and 2.3): every vector serves to sample and to find where the matrix is large, for
 /// all others. For any symmetric matrix. The standard error is not the paper's, which takes the vectors for independent
-/// and is too small, but that of exchangeable.h: 95 % intervals hold the trace in 94 to 97 % of trials on the paper's
+/// and is too small, but that of exchangeable.h: 95 % intervals hold the trace in 93 to 97 % of trials on the paper's
 /// spectra. Exact, with an error of 0, where the rank is below products / 2. `products` >= 4, of which no more than
 /// 2 size() are made.
 [[nodiscard]] Estimate xtrace(const LinearOperator& matrix, const TraceOptions& options = {});
