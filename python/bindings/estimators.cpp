@@ -34,7 +34,7 @@ py::dict dict_of(const Estimate& estimate) {
 
 py::dict dict_of(const DiagonalEstimate& estimate) {
   py::dict dict;
-  dict["values"] = estimate.values;
+  dict["diagonal"] = estimate.values;
   dict["standard_errors"] = estimate.standard_errors;
   dict["samples"] = estimate.samples;
   dict["products"] = estimate.products;

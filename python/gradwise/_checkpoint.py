@@ -30,6 +30,8 @@ def checkpoint(function: Callable[..., Any], *args: Any, preserve_random_state: 
     Gradients are those of `function(*args)` to the bit. As `torch.utils.checkpoint.checkpoint(use_reentrant=False)` it
     nests, and works with captured parameters, autocast, `torch.autograd.grad`, kept graphs and double backward.
     """
+    if not callable(function):
+        raise TypeError(f"function is {function!r}, allowed: a callable")
     places = [place for place, value in enumerate(args) if isinstance(value, torch.Tensor)]
     others = [None if isinstance(value, torch.Tensor) else value for value in args]
     one_tensor = False

@@ -91,7 +91,7 @@ class LinearOperator:
     def diagonal(
         self, products: int | None = None, method: str = "xdiag", seed: int = 0, tol: float | None = None
     ) -> Record:
-        """The sampled diagonal: `values` and `standard_errors` (n), `samples`, `products`, `converged`. `method`: xdiag
+        """The sampled diagonal: `diagonal` and `standard_errors` (n), `samples`, `products`, `converged`. `method`: xdiag
         or hutchinson. `tol` as for `trace`, for the norms of errors and values."""
         return record(self._native.diagonal(method, _sampled(products, tol, seed)))
 

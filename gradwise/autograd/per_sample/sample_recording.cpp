@@ -54,23 +54,44 @@ at::Tensor distinct_weights(const at::Tensor& losses, double irrational) {
   return (multiples - multiples.floor() + 1).to(losses.scalar_type());
 }
 
+// Uses whose gradient is rounding beside the others': of a shift that a norm behind it takes out again.
+std::vector<bool> rounding_alone(const std::vector<OpenUse>& uses) {
+  std::vector<double> norms;
+  for (const OpenUse& open : uses) {
+    norms.push_back(open.gradient.to(at::kDouble).norm().item<double>());
+  }
+  const double largest = norms.empty() ? 0 : *std::ranges::max_element(norms);
+  std::vector<bool> found;
+  for (std::size_t i = 0; i < uses.size(); ++i) {
+    const bool wide = uses[i].gradient.scalar_type() == at::kDouble;
+    found.push_back(norms[i] <= (wide ? 1e-13 : 1e-5) * largest);
+  }
+  return found;
+}
+
 // Where the layouts of all uses are right for these gradients; nullopt where samples mix. `certain` is false where
-// several layouts are right, as for gradients of zero.
+// several layouts are right, as for gradients of zero or of rounding.
 std::optional<std::vector<SampleLayout>> layouts_of(const at::Tensor& losses, const std::vector<OpenUse>& uses,
                                                     bool& certain) {
   std::vector<std::vector<SampleLayout>> left;
   for (const OpenUse& open : uses) {
     left.push_back(possible_layouts(open.operand, seen_by(open.operand, open.gradient), losses.size(0)));
   }
+  const std::vector<bool> rounding = rounding_alone(uses);
   for (const double irrational : {std::numbers::phi, std::numbers::sqrt2}) {
     const at::Tensor weights = distinct_weights(losses, irrational);
     const std::vector<at::Tensor> weighted = arriving_gradients(losses, weights, uses);
     certain = true;
     for (std::size_t i = 0; i < uses.size(); ++i) {
       const at::Tensor gradient = seen_by(uses[i].operand, uses[i].gradient);
+      const std::vector<SampleLayout> possible = left[i];
       std::erase_if(left[i], [&](SampleLayout layout) {
         return !weighted[i].defined() || !is_laid_out(gradient, seen_by(uses[i].operand, weighted[i]), weights, layout);
       });
+      if (left[i].empty() && rounding[i]) {
+        left[i] = possible;
+        certain = false;
+      }
       if (left[i].empty()) {
         return std::nullopt;
       }
