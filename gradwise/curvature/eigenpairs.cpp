@@ -6,6 +6,7 @@
 #include <ATen/ops/linalg_eigh.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
@@ -16,6 +17,8 @@
 
 namespace gradwise {
 namespace {
+
+constexpr double kShort = 1e-3;  // beside the matrix: such a direction is orthogonalised with particular care
 
 struct Ritz {
   at::Tensor values;     // in ascending order
@@ -29,7 +32,7 @@ class ThickRestart {
  public:
   ThickRestart(const LinearOperator& matrix, std::int64_t capacity, std::int64_t block, std::int64_t seed)
       : matrix_(matrix), random_(matrix, seed), block_(block), rounding_(100 * epsilon_of(matrix)) {
-    basis_ = at::empty({capacity + block, matrix.size()}, matrix.options().dtype(at::kDouble));
+    basis_ = at::empty({capacity + block, matrix.size()}, basis_options(matrix));
     projected_ = at::zeros({0, 0}, at::kDouble);
     coupling_ = at::zeros({0, 0}, at::kDouble);
     while (waiting_ < std::min(block_, matrix_.size())) {
@@ -46,15 +49,28 @@ class ThickRestart {
   // Multiplies the vectors that wait, and makes the next ones of what is new in the products.
   void step() {
     const std::int64_t filled = active_ + waiting_;
-    at::Tensor found = product(matrix_, basis_.narrow(0, active_, waiting_).t()).t();
+    const at::Tensor waiting = basis_.narrow(0, active_, waiting_);
+    at::Tensor found = product(matrix_, waiting.t()).t().to(basis_.scalar_type());
+    scale_ = std::max(scale_, found.norm(2, 1).max().item<double>());
+    // What is known of the products goes first. The pass over the basis takes off rounding, and one is enough.
+    const at::Tensor own = waiting.matmul(found.t());
+    found = found.sub(own.t().matmul(waiting));
+    if (active_ > 0) {
+      const std::int64_t coupled = active_ - coupled_from_;
+      const at::Tensor known = coupling_.narrow(1, coupled_from_, coupled).to(basis_.options());
+      found = found.sub(known.matmul(basis_.narrow(0, coupled_from_, coupled)));
+    }
+    const at::Tensor before = found.norm(2, 1);
     const at::Tensor all = rows(filled);
     const at::Tensor overlaps = all.matmul(found.t());
-    scale_ = std::max(scale_, found.norm(2, 1).max().item<double>());
-    project(overlaps.cpu());
     found = found.sub(overlaps.t().matmul(all));
-    found = found.sub(found.matmul(all.t()).matmul(all));
+    if (found.norm(2, 1).div(before).min().item<double>() < kNearlyInside) {
+      found = found.sub(found.matmul(all.t()).matmul(all));
+    }
+    project(own.cpu().to(at::kDouble), overlaps.cpu().to(at::kDouble));
     active_ = filled;
     const std::int64_t multiplied = waiting_;
+    coupled_from_ = active_ - multiplied;
     waiting_ = 0;
     coupling_ = at::zeros({std::min(block_, matrix_.size() - active_), active_}, at::kDouble);
     for (std::int64_t j = 0; j < multiplied; ++j) {
@@ -76,21 +92,24 @@ class ThickRestart {
     const at::Tensor y = ritz.vectors.index_select(1, columns);
     const std::int64_t kept = columns.numel();
     const at::Tensor waiting = basis_.narrow(0, active_, waiting_).clone();
-    basis_.narrow(0, 0, kept).copy_(y.t().to(basis_.device()).matmul(rows(active_)));
+    basis_.narrow(0, 0, kept).copy_(y.t().to(basis_.options()).matmul(rows(active_)));
     basis_.narrow(0, kept, waiting_).copy_(waiting);
     projected_ = at::diag(ritz.values.index_select(0, columns));
     coupling_ = coupling_.matmul(y);
+    coupled_from_ = 0;
     active_ = kept;
   }
 
  private:
-  // Borders T by the overlaps (filled, waiting) of all vectors with the new products.
-  void project(const at::Tensor& overlaps) {
-    const at::Tensor above = overlaps.narrow(0, 0, active_);
-    const at::Tensor own = overlaps.narrow(0, active_, waiting_);
+  // Borders T by the overlaps of all vectors with the new products: `known` of those that were multiplied, and what
+  // `found` adds, (filled, waiting), to these and to the coupling.
+  void project(const at::Tensor& known, const at::Tensor& found) {
+    at::Tensor above = found.narrow(0, 0, active_);
+    const at::Tensor own = known.add(found.narrow(0, active_, waiting_));
     check_symmetric("eigenpairs", matrix_, own, own.t(), scale_);
     if (active_ > 0) {
-      check_symmetric("eigenpairs", matrix_, above, coupling_.t(), scale_);
+      check_symmetric("eigenpairs", matrix_, above, at::zeros_like(above), scale_);
+      above = above.add(coupling_.t());
     }
     const at::Tensor middle = own.add(own.t()).mul(0.5);
     projected_ = at::cat({at::cat({projected_, above}, 1), at::cat({above.t(), middle}, 1)}, 0);
@@ -98,6 +117,7 @@ class ThickRestart {
 
   // What is new in a product, as the next vector; its coefficients along the new ones go into `column` of the coupling.
   void append(at::Tensor rest, std::int64_t column) {
+    const double whole = rest.norm().item<double>();
     if (waiting_ > 0) {
       const at::Tensor before = basis_.narrow(0, active_, waiting_);
       const at::Tensor along = before.mv(rest);
@@ -105,14 +125,20 @@ class ThickRestart {
       rest = rest.sub(before.t().mv(along));
     }
     const double length = rest.norm().item<double>();
-    if (waiting_ < coupling_.size(0) && length > rounding_ * scale_ && keep(rest)) {
-      coupling_[waiting_ - 1][column].fill_(length);
+    if (waiting_ == coupling_.size(0) || length <= rounding_ * scale_) {
+      return;
     }
+    if (length > kNearlyInside * whole && length > kShort * scale_) {
+      basis_[active_ + waiting_++].copy_(rest.div(length));
+    } else if (!keep(rest)) {
+      return;
+    }
+    coupling_[waiting_ - 1][column].fill_(length);
   }
 
   // A direction that no product has shown: the basis spans a space that the matrix maps into itself.
   void append_random() {
-    while (!keep(random_.on_sphere(1).select(1, 0))) {
+    while (!keep(random_.on_sphere(1).select(1, 0).to(basis_.scalar_type()))) {
     }
   }
 
@@ -138,7 +164,8 @@ class ThickRestart {
   double scale_ = 0;  // no more than the matrix' norm
   at::Tensor basis_;
   at::Tensor projected_;  // T
-  at::Tensor coupling_;   // (waiting, active)
+  at::Tensor coupling_;   // (waiting, active), zeros before `coupled_from_`
+  std::int64_t coupled_from_ = 0;
   std::int64_t active_ = 0;
   std::int64_t waiting_ = 0;
   bool exhausted_ = false;
@@ -177,17 +204,51 @@ at::Tensor kept_columns(const EigenOptions& options, std::int64_t active, std::i
   return ends(active, options.largest + upper, options.smallest + (options.smallest == 0 ? 0 : extra - upper));
 }
 
+// How far each Ritz value is from those beside it, less what these may be off themselves; 0 where that is not known.
+at::Tensor gaps_of(const Ritz& ritz) {
+  const std::int64_t n = ritz.values.numel();
+  const at::Tensor gaps = at::zeros({n}, at::kDouble);
+  const auto value = ritz.values.accessor<double, 1>();
+  const auto residual = ritz.residuals.accessor<double, 1>();
+  auto gap = gaps.accessor<double, 1>();
+  for (std::int64_t i = 0; i < n && n > 1; ++i) {
+    const double below = i > 0 ? value[i] - value[i - 1] - residual[i - 1] : INFINITY;
+    const double above = i + 1 < n ? value[i + 1] - value[i] - residual[i + 1] : INFINITY;
+    gap[i] = std::max(0.0, std::min(below, above));
+  }
+  return gaps;
+}
+
+double value_error(double residual, double gap) { return gap > residual ? residual * residual / gap : residual; }
+
+// The largest of what the tolerance bounds.
+double worst_of(const EigenOptions& options, const std::vector<double>& residuals, const std::vector<double>& errors) {
+  return std::ranges::max(options.tolerance_of == "value" ? errors : residuals);
+}
+
+std::vector<double> value_errors(const std::vector<double>& residuals, const at::Tensor& gaps) {
+  std::vector<double> errors;
+  for (std::size_t i = 0; i < residuals.size(); ++i) {
+    errors.push_back(value_error(residuals[i], gaps[static_cast<std::int64_t>(i)].item<double>()));
+  }
+  return errors;
+}
+
+std::vector<double> numbers(const at::Tensor& tensor) {
+  const at::Tensor dense = tensor.contiguous();
+  return {dense.const_data_ptr<double>(), dense.const_data_ptr<double>() + dense.numel()};
+}
+
 // Values and vectors of the wanted pairs, with residuals by products.
-Eigenpairs measured(const LinearOperator& matrix, const at::Tensor& values, const at::Tensor& rows, double bound) {
+Eigenpairs measured(const LinearOperator& matrix, const at::Tensor& values, const at::Tensor& rows,
+                    const at::Tensor& gaps) {
   Eigenpairs found;
-  found.vectors = rows.t().contiguous();
+  found.vectors = rows.t().to(at::kDouble).contiguous();
   const at::Tensor on_device = values.to(rows.device());
   const at::Tensor residuals = product(matrix, found.vectors).sub(found.vectors.mul(on_device)).norm(2, 0).cpu();
-  for (std::int64_t i = 0; i < values.numel(); ++i) {
-    found.values.push_back(values[i].item<double>());
-    found.residuals.push_back(residuals[i].item<double>());
-  }
-  found.converged = std::ranges::max(found.residuals) <= bound;
+  found.values = numbers(values);
+  found.residuals = numbers(residuals);
+  found.errors = value_errors(found.residuals, gaps);
   return found;
 }
 
@@ -233,15 +294,18 @@ Eigenpairs eigenpairs(const LinearOperator& matrix, const EigenOptions& options)
     const double bound = tolerance * ritz.values.abs().max().item<double>();
     const bool full = active + lanczos.waiting() > capacity;
     copies.see(values, bound, lanczos.exhausted(), full);
-    const bool settled =
-        ritz.residuals.index_select(0, columns).max().item<double>() <= 0.5 * bound && !copies.may_be_missing();
+    const at::Tensor gaps = gaps_of(ritz).index_select(0, columns);
+    const std::vector<double> residuals = numbers(ritz.residuals.index_select(0, columns));
+    const double worst = worst_of(options, residuals, value_errors(residuals, gaps));
+    const bool settled = worst <= 0.5 * bound && !copies.may_be_missing();
     const bool complete = lanczos.waiting() == 0;
     if (settled || complete || products + lanczos.waiting() + wanted > options.products) {
-      const at::Tensor y = ritz.vectors.index_select(1, columns).t().to(lanczos.rows(1).device());
-      Eigenpairs found = measured(matrix, values, y.matmul(lanczos.rows(active)), bound);
+      const at::Tensor y = ritz.vectors.index_select(1, columns).t().to(lanczos.rows(1).options());
+      Eigenpairs found = measured(matrix, values, y.matmul(lanczos.rows(active)), gaps);
       found.products = products + wanted;
       found.restarts = restarts;
-      found.converged = found.converged && (complete || !copies.may_be_missing());
+      found.converged =
+          worst_of(options, found.residuals, found.errors) <= bound && (complete || !copies.may_be_missing());
       return found;
     }
     if (full) {

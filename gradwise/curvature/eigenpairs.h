@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "gradwise/core/fields.h"
@@ -11,12 +12,13 @@
 namespace gradwise {
 
 struct EigenOptions {
-  std::int64_t largest = 1;      ///< how many at the upper end
-  std::int64_t smallest = 0;     ///< how many at the lower end: the most negative ones, not those nearest to 0
-  double tolerance = 1e-6;       ///< of a residual, over the largest magnitude; at least 100 times the type's epsilon
-  std::int64_t products = 1000;  ///< with the matrix, at most
-  std::int64_t block = 1;        ///< vectors that grow the basis together
-  std::int64_t basis = 0;        ///< vectors of float64 that are kept, beside a block; 0: as many as do well
+  std::int64_t largest = 1;               ///< how many at the upper end
+  std::int64_t smallest = 0;              ///< how many at the lower end: the most negative ones, not those nearest to 0
+  double tolerance = 1e-6;                ///< over the largest magnitude; at least 100 times the type's epsilon
+  std::string tolerance_of = "residual";  ///< what it bounds: "residual", or "value" for the error of eigenvalues alone
+  std::int64_t products = 1000;           ///< with the matrix, at most
+  std::int64_t block = 1;                 ///< vectors that grow the basis together
+  std::int64_t basis = 0;                 ///< vectors that are kept, beside a block; 0: as many as do well
   std::int64_t seed = 0;
 };
 
@@ -24,7 +26,8 @@ template <class Fields>
 void describe(Fields& fields, EigenOptions& o) {
   fields.add("largest", o.largest, "eigenvalues at the upper end", at_least(0));
   fields.add("smallest", o.smallest, "eigenvalues at the lower end", at_least(0));
-  fields.add("tolerance", o.tolerance, "of a residual, over the largest magnitude", at_least(0));
+  fields.add("tolerance", o.tolerance, "over the largest magnitude", at_least(0));
+  fields.add("tolerance_of", o.tolerance_of, "what the tolerance bounds", one_of({"residual", "value"}));
   fields.add("products", o.products, "products with the matrix, at most", at_least(1));
   fields.add("block", o.block, "vectors that grow the basis together", at_least(1));
   fields.add("basis", o.basis, "vectors that are kept; 0: as many as do well", at_least(0));
@@ -35,16 +38,19 @@ struct Eigenpairs {
   std::vector<double> values;     ///< in descending order: the largest, then the smallest, the least last
   at::Tensor vectors;             ///< (size(), number of values), orthonormal columns, float64
   std::vector<double> residuals;  ///< |A v - value v|, by a product for each: an eigenvalue is that near to the value
+  /// Of each value: min(r, r^2 / gap), r its residual and the gap that to the values beside it, as far as they are
+  /// known (Kato and Temple; Parlett, "The Symmetric Eigenvalue Problem", 1998, theorem 10-1-2 and 11-7-1).
+  std::vector<double> errors;
   std::int64_t products = 0;
   std::int64_t restarts = 0;
-  bool converged = false;  ///< every residual is within the tolerance
+  bool converged = false;  ///< what the tolerance bounds is within it
 };
 
 /// Eigenpairs at the ends of the spectrum, by Lanczos' method with thick restarts (Wu and Simon, "Thick-Restart Lanczos
-/// Method for Large Symmetric Eigenvalue Problems", 2000) in block form, each vector orthogonalised twice against all
-/// that are kept. Arithmetic is float64 but for the products; memory is that of `basis` + `block` vectors, twice that
-/// at a restart. An eigenvalue that occurs m times is found m times where `block` >= m; with a smaller one copies may
-/// be missing, which no residual shows.
+/// Method for Large Symmetric Eigenvalue Problems", 2000) in block form, each vector orthogonalised against all that
+/// are kept, twice where rounding asks for it. The basis has the operator's type, of float32 at least; memory is that
+/// of `basis` + `block` vectors, twice that at a restart. An eigenvalue that occurs m times is found m times where
+/// `block` >= m; with a smaller one copies may be missing, which no residual shows.
 ///
 ///   const Eigenpairs top = eigenpairs(Hessian(model, loss, x, y), {.largest = 5, .smallest = 2});
 ///

@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linalg_eigh.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
@@ -47,18 +48,6 @@ bool settled(const LanczosResult& result, std::int64_t wanted, double tolerance)
                      [bound = tolerance * size](double error) { return error <= bound; });
 }
 
-// A symmetric matrix gives the new product no part along vectors before the last, and that along the last is known.
-void check_overlaps(const LinearOperator& matrix, const at::Tensor& overlaps, const std::vector<double>& off,
-                    double size) {
-  const std::int64_t before = overlaps.numel() - 1;
-  if (before == 0) {
-    return;
-  }
-  const at::Tensor expected = at::zeros({before}, overlaps.options());
-  expected.select(0, before - 1).fill_(off.back());
-  check_symmetric("lanczos", matrix, overlaps.narrow(0, 0, before), expected, size);
-}
-
 }  // namespace
 
 LanczosResult lanczos(const LinearOperator& matrix, std::int64_t wanted, const LanczosOptions& options) {
@@ -66,7 +55,7 @@ LanczosResult lanczos(const LinearOperator& matrix, std::int64_t wanted, const L
   check_fields("lanczos", options);
   RandomVectors random(matrix, options.seed);
   at::Tensor q = random.on_sphere(1).select(1, 0);
-  q = q.div(q.norm());
+  q = q.div(q.norm()).to(basis_options(matrix));
   const std::int64_t most = std::min(options.steps, matrix.size());
   const at::Tensor basis = at::empty({most, matrix.size()}, q.options());
   std::vector<double> diagonal;
@@ -74,16 +63,26 @@ LanczosResult lanczos(const LinearOperator& matrix, std::int64_t wanted, const L
   double size = 0;  // no more than the matrix' norm
   LanczosResult result;
   for (std::int64_t step = 0; step < most; ++step) {
-    at::Tensor next = product(matrix, q);
+    at::Tensor next = product(matrix, q).to(q.scalar_type());
     size = std::max(size, next.norm().item<double>());
     basis.select(0, step).copy_(q);
+    diagonal.push_back(q.dot(next).item<double>());
+    // What is known of the product goes first. The pass over the basis takes off rounding, and one is enough; a matrix
+    // that is not symmetric leaves more.
+    next = next.sub(q, diagonal.back());
+    if (step > 0) {
+      next = next.sub(basis.select(0, step - 1), off.back());
+    }
+    const double before = next.norm().item<double>();
     const at::Tensor all = basis.narrow(0, 0, step + 1);
     const at::Tensor overlaps = all.mv(next);
-    check_overlaps(matrix, overlaps, off, size);
-    diagonal.push_back(overlaps[step].item<double>());
+    check_symmetric("lanczos", matrix, overlaps, at::zeros_like(overlaps), size);
     next = next.sub(all.t().mv(overlaps));
-    next = next.sub(all.t().mv(all.mv(next)));
-    const double beta = next.norm().item<double>();
+    double beta = next.norm().item<double>();
+    if (beta < kNearlyInside * before) {
+      next = next.sub(all.t().mv(all.mv(next)));
+      beta = next.norm().item<double>();
+    }
     result.products = step + 1;
     const bool over = beta <= kExhausted * size || step + 1 == most;
     if (over || options.tolerance > 0) {

@@ -9,7 +9,7 @@
 namespace gradwise {
 
 struct LanczosOptions {
-  std::int64_t steps = 40;  ///< products at most, and vectors of float64 that are kept
+  std::int64_t steps = 40;  ///< products at most, and vectors that are kept
   double tolerance = 1e-3;  ///< of an eigenvalue, relative to the largest magnitude
   std::int64_t seed = 0;    ///< of the first vector; the global generators are not touched
   bool keep_basis = false;  ///< give the vectors too
@@ -29,13 +29,13 @@ struct LanczosResult {
   std::vector<double> errors;   ///< a bound on each one's distance to an eigenvalue: |beta_m * last component|
   std::vector<double> weights;  ///< of Gauss quadrature: squares of the first components, their sum is 1
   std::int64_t products = 0;
-  at::Tensor basis;  ///< (products, size()), orthonormal rows, float64; undefined unless asked for
+  at::Tensor basis;  ///< (products, size()), orthonormal rows; undefined unless asked for
 };
 
-/// Lanczos' method with each vector orthogonalised twice against all before (Golub and Van Loan, "Matrix
-/// Computations", 4th edition, 10.1 and 10.3). It ends early where the space is exhausted or the outermost
-/// `wanted` values at the upper end are within the tolerance. Arithmetic of the recurrence is float64; the memory is
-/// that of min(steps, size()) vectors. Of an eigenvalue that occurs several times it sees one; eigenpairs sees them
+/// Lanczos' method with each vector orthogonalised against all before, twice where rounding asks for it (Golub and Van
+/// Loan, "Matrix Computations", 4th edition, 10.1 and 10.3). It ends early where the space is exhausted or the outermost
+/// `wanted` values at the upper end are within the tolerance. Vectors have the operator's type, of float32 at
+/// least; the memory is that of min(steps, size()) of them. Of an eigenvalue that occurs several times it sees one; eigenpairs sees them
 /// all.
 ///
 /// Errors: `wanted` or `steps` below 1, a negative tolerance, an operator without rows; of kind failure, a product that

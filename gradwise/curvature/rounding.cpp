@@ -20,6 +20,11 @@ double epsilon_of(const LinearOperator& matrix) {
   }
 }
 
+at::TensorOptions basis_options(const LinearOperator& matrix) {
+  const bool wide = matrix.options().dtype().toScalarType() == at::kDouble;
+  return matrix.options().dtype(wide ? at::kDouble : at::kFloat);
+}
+
 void check_symmetric(const char* place, const LinearOperator& matrix, const at::Tensor& left, const at::Tensor& right,
                      double scale) {
   const at::Tensor apart = left.sub(right).abs().flatten();

@@ -47,6 +47,7 @@ py::dict dict_of(const Eigenpairs& pairs) {
   dict["eigenvalues"] = pairs.values;
   dict["eigenvectors"] = pairs.vectors;
   dict["residuals"] = pairs.residuals;
+  dict["errors"] = pairs.errors;
   dict["products"] = pairs.products;
   dict["restarts"] = pairs.restarts;
   dict["converged"] = pairs.converged;

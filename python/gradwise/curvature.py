@@ -54,27 +54,26 @@ class LinearOperator:
         block: int = 1,
         basis: int = 0,
         seed: int = 0,
+        tol_of: str = "residual",
     ) -> Record:
         """Eigenpairs at the ends of the spectrum (Lanczos with thick restarts): `eigenvalues`, a list in descending
         order, the largest, then the smallest; `eigenvectors` (n, k), float64; `residuals`, |A v - value v| of each, so
-        that an eigenvalue is that near; `products`, `restarts`, `converged`. `tol` is relative to the largest
-        magnitude. An eigenvalue that occurs m times needs `block` >= m to be found m times. `basis`: vectors that are
+        that an eigenvalue is that near; `errors` of the eigenvalues alone, as far as the gaps between them are known;
+        `products`, `restarts`, `converged`. `tol` is relative to the largest magnitude, and bounds the residuals or, by
+        `tol_of="value"`, the errors. An eigenvalue that occurs m times needs `block` >= m to be found m times. `basis`: vectors that are
         kept, 0 for as many as do well."""
         options = {
             "largest": largest, "smallest": smallest, "tolerance": tol, "products": products, "block": block,
-            "basis": basis, "seed": seed,
+            "basis": basis, "seed": seed, "tolerance_of": tol_of,
         }  # fmt: skip
         return record(self._native.eigenpairs(options))
 
     def top_eigenvalues(
         self, k: int = 1, tol: float = 1e-3, products: int = 1000, seed: int = 0, eigenvectors: bool = False
     ) -> Record:
-        """The k largest: `eigenvalues`, and `errors`, a bound on each one's distance to an eigenvalue; `products`,
-        `converged`, and `eigenvectors` (n, k) where they are asked for."""
-        found = self.eigenpairs(k, tol=tol, products=products, seed=seed)
-        kept = Record(
-            eigenvalues=found.eigenvalues, errors=found.residuals, products=found.products, converged=found.converged
-        )
+        """The k largest: `eigenvalues`, and `errors`, each one's distance to an eigenvalue; `products`, `converged`, and `eigenvectors` (n, k) where they are asked for."""
+        found = self.eigenpairs(k, tol=tol, products=products, seed=seed, tol_of="value")
+        kept = Record({key: found[key] for key in ("eigenvalues", "errors", "products", "converged")})
         if eigenvectors:
             kept["eigenvectors"] = found.eigenvectors
         return kept
