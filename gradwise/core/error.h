@@ -25,6 +25,10 @@ class Error : public std::runtime_error {
 
 /// Marks what another language's code has raised, on its way through the core: nobody rewords it.
 class ForeignException {
+ public:
+  /// Whether it is to end the work rather than to tell of a mistake, as Ctrl-C is: nobody tries another way.
+  [[nodiscard]] virtual bool is_interruption() const { return false; }
+
  protected:
   ForeignException() = default;
   ForeignException(const ForeignException&) = default;

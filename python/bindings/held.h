@@ -27,6 +27,10 @@ using Held = std::shared_ptr<py::object>;
 /// An exception that a callback has raised, on its way through C++.
 struct PythonRaised : py::error_already_set, ForeignException {
   explicit PythonRaised(const py::error_already_set& error) : py::error_already_set(error) {}
+  [[nodiscard]] bool is_interruption() const override {
+    const py::gil_scoped_acquire lock;
+    return !matches(PyExc_Exception);
+  }
 };
 
 /// Calls `work` with the interpreter lock.

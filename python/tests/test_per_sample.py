@@ -184,3 +184,114 @@ def test_batch_norm_in_training_is_refused(data):
 def test_what_is_no_tensor_is_named(network, data):
     with pytest.raises(TypeError, match="input_data is a list"):
         gradwise.per_sample_norms(network(), functional.cross_entropy, [1.0], data[1])
+
+
+class Centred(nn.Module):
+    """Takes the batch's mean away, of hidden units or of the input, in training mode."""
+
+    def __init__(self, of_hidden):
+        super().__init__()
+        self.first, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+        self.of_hidden = of_hidden
+
+    def forward(self, x):
+        x = x - x.mean(0) if self.training and not self.of_hidden else x
+        h = torch.tanh(self.first(x))
+        return self.head(h - h.mean(0) if self.training and self.of_hidden else h)
+
+
+@pytest.mark.parametrize("of_hidden", [True, False])
+def test_a_model_that_mixes_its_samples_in_another_mode(of_hidden):
+    torch.manual_seed(2)
+    model = Centred(of_hidden).double().eval()
+    x, y = torch.randn(5, 4, dtype=torch.float64), torch.tensor([0, 2, 1, 1, 0])
+    per_sample = gradwise.PerSampleGradients(model, functional.cross_entropy)
+    per_sample.gradients(x, y)
+    assert per_sample.loop_reason == ""
+    model.train()
+    found = per_sample.gradients(x, y)
+    assert per_sample.loop_reason != ""
+    assert_equal(found, by_loop(model, functional.cross_entropy, x, y))
+
+
+class CentredAlong(nn.Module):
+    """As many units as samples, so that both means have the same graph but for a dimension."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 5)
+        self.dimension = 1
+
+    def forward(self, x):
+        h = self.first(x).tanh()
+        return h - h.mean(self.dimension, keepdim=True)
+
+
+def test_a_mean_over_samples_after_one_over_units():
+    torch.manual_seed(2)
+    model = CentredAlong().double()
+    x, y = torch.randn(5, 4, dtype=torch.float64), torch.tensor([0, 2, 1, 1, 0])
+    per_sample = gradwise.PerSampleGradients(model, functional.cross_entropy)
+    per_sample.gradients(x, y)
+    assert per_sample.loop_reason == ""
+    model.dimension = 0
+    assert_equal(per_sample.gradients(x, y), by_loop(model, functional.cross_entropy, x, y))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_squares_and_products_under_autocast_have_the_parameters_type(dtype):
+    torch.manual_seed(2)
+    model, x, y = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)), torch.randn(6, 4), torch.randn(6, 3)
+    per_sample = gradwise.PerSampleGradients(model, lambda o, t: 1e-4 * functional.mse_loss(o.float(), t))
+    with torch.autocast("cpu", dtype):
+        gradients = {name: g.clone() for name, g in per_sample.gradients(x, y).items()}
+        moments = per_sample.moments(x, y)
+        products = per_sample.inner_products(x, y)
+    for name, gradient in gradients.items():
+        expected = gradient.square().mean(0)
+        torch.testing.assert_close(moments.second_moment[name], expected, rtol=2e-2, atol=1e-2 * float(expected.max()))
+    rows = torch.cat([g.flatten(1) for g in gradients.values()], 1)
+    expected = rows @ rows.T
+    assert products.dtype == torch.float32
+    torch.testing.assert_close(products, expected, rtol=2e-2, atol=1e-2 * float(expected.max()))
+
+
+def test_a_target_has_as_many_rows_as_the_input(network, data):
+    x, y = data
+    for rows in (1, 3):
+        with pytest.raises(ValueError, match=rf"the target has the shape \[60\] for {rows} samples"):
+            gradwise.per_sample_gradients(network(), functional.cross_entropy, x[:rows], y)
+
+
+def test_complex_parameters_are_refused():
+    model = nn.Linear(4, 3, dtype=torch.complex64)
+    with pytest.raises(ValueError, match="weight is ComplexFloat, allowed: real numbers"):
+        gradwise.PerSampleGradients(model, functional.mse_loss)
+
+
+def test_ctrl_c_in_the_loss_ends_the_call(network, data):
+    calls = []
+
+    def loss(output, target):
+        calls.append(output)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gradwise.per_sample_norms(network(), loss, *data)
+    assert len(calls) == 1
+
+
+def test_a_mistake_in_one_batch_does_not_slow_the_next_ones(network, data):
+    calls = []
+
+    def loss(output, target):
+        calls.append(output)
+        return functional.mse_loss(output, target)
+
+    per_sample = gradwise.PerSampleGradients(network(), loss)
+    with pytest.raises(RuntimeError, match="must match"):
+        per_sample.gradients(data[0], torch.zeros(60, 7))
+    calls.clear()
+    per_sample.gradients(data[0], torch.zeros(60, 3))
+    per_sample.gradients(data[0], torch.zeros(60, 3))
+    assert len(calls) == 3  # of them one for the comparison with a single sample

@@ -2,11 +2,12 @@
 
 #include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
+#include <c10/util/hash.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include <typeinfo>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "gradwise/core/error.h"
 
@@ -22,13 +23,27 @@ struct Consumer {
 };
 using Consumers = std::unordered_map<const Node*, std::vector<Consumer>>;
 
-Consumers consumers_of_nodes(Node* root, std::int64_t samples) {
+std::size_t hash_of(const Node& node) {
+  std::size_t hash = c10::hash_combine(typeid(node).hash_code(), node.num_outputs());
+  for (std::uint32_t i = 0; i < node.num_inputs(); ++i) {
+    const torch::autograd::InputMetadata& output = node.input_metadata(i);
+    if (!output.is_nested_tensor()) {
+      for (const c10::SymInt& size : output.shape_as_dim_vector()) {
+        hash = c10::hash_combine(hash, static_cast<std::size_t>(size.guard_int(__FILE__, __LINE__)));
+      }
+    }
+  }
+  return hash;
+}
+
+Consumers consumers_of_nodes(Node* root, std::int64_t samples, std::size_t& hash) {
   Consumers consumers;
   std::vector<Node*> open = {root};
-  std::unordered_set<const Node*> seen = {root};
+  std::unordered_map<const Node*, std::size_t> seen = {{root, 0}};  // in which order
   while (!open.empty()) {
     Node* node = open.back();
     open.pop_back();
+    hash = c10::hash_combine(hash, hash_of(*node));
     GRADWISE_CHECK(!joins_samples(*node, samples), "per sample",
                    "a batch norm in training mode joins the samples of the batch: no sample has a gradient of its own, "
                    "allowed: evaluation mode, or a group, layer or instance norm in its place");
@@ -38,7 +53,9 @@ Consumers consumers_of_nodes(Node* root, std::int64_t samples) {
         continue;
       }
       consumers[edge.function.get()].push_back({node, i, edge.input_nr});
-      if (seen.insert(edge.function.get()).second) {
+      const auto [found, is_new] = seen.emplace(edge.function.get(), seen.size());
+      hash = c10::hash_combine(hash, found->second);
+      if (is_new) {
         open.push_back(edge.function.get());
       }
     }
@@ -71,8 +88,10 @@ void follow(Node& node, bool is_view, const Consumers& consumers, const std::vec
 
 ParameterUses parameter_uses(const at::Tensor& losses, const std::vector<at::Tensor>& parameters,
                              std::int64_t samples) {
-  const Consumers consumers = consumers_of_nodes(losses.grad_fn().get(), samples);
+  std::size_t hash = 0;
+  const Consumers consumers = consumers_of_nodes(losses.grad_fn().get(), samples, hash);
   ParameterUses found;
+  found.graph_hash = static_cast<std::int64_t>(hash);
   for (const at::Tensor& parameter : parameters) {
     const auto node = torch::autograd::impl::gradient_edge(parameter).function;
     std::vector<ParameterUse>& uses = found.of_parameters.emplace_back();

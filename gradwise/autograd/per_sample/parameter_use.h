@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,8 @@ struct ParameterUse {
 /// The uses of each parameter in the graph of a loss; none where it does not depend on one.
 struct ParameterUses {
   std::vector<std::vector<ParameterUse>> of_parameters;
-  std::string unknown;  ///< where the views of a parameter can't be followed: why, in words
+  std::string unknown;          ///< where the views of a parameter can't be followed: why, in words
+  std::int64_t graph_hash = 0;  ///< of the graph's operators, their connections and shapes
 };
 
 /// Goes through the graph of `losses`. Error: a batch norm in training mode, which joins the samples of the batch.

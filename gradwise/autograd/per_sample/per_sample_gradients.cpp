@@ -136,8 +136,9 @@ at::Tensor PerSampleGradients::inner_products(const at::Tensor& input, const at:
   for (std::size_t i = 0; i < written.size(); ++i) {
     at::Tensor product;
     if (const FactoredTerm* term = outer_product(batch, i)) {
-      const at::Tensor left = term->left.flatten(1);
-      const at::Tensor right = term->right.flatten(1);
+      const at::ScalarType type = parameters().tensors[i].scalar_type();  // under autocast the term's is a smaller one
+      const at::Tensor left = term->left.flatten(1).to(type);
+      const at::Tensor right = term->right.flatten(1).to(type);
       product = at::mm(left, left.t()) * at::mm(right, right.t());
     } else {
       const at::Tensor rows = written[i].reshape({batch.samples, -1});

@@ -58,8 +58,9 @@ struct SampleNoise {
 ///
 /// Gradients, buffers, modes and random state of the model stay as they were. Not for several threads at once.
 ///
-/// Errors: no parameter asks for a gradient; parameters of the same name; an input, output or target without one row a
-/// sample; a loss of several elements or without a graph; a batch norm in training mode, which joins the samples.
+/// Errors: no parameter asks for a gradient; parameters of the same name, or of complex numbers; an input, output or
+/// target without one row a sample; a loss of several elements or without a graph; a batch norm in training mode, which
+/// joins the samples.
 class PerSampleGradients {
  public:
   PerSampleGradients(Model model, LossFunction loss_function);

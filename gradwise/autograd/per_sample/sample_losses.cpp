@@ -41,20 +41,21 @@ at::Tensor sample_losses(const LossFunction& loss_function, const at::Tensor& ou
                          std::int64_t samples, bool& by_loop) {
   GRADWISE_CHECK(output.dim() > 0 && output.size(0) == samples, "per sample", "the output has the shape ",
                  output.sizes(), " for ", samples, " samples, allowed: (", samples, ", ...)");
-  GRADWISE_CHECK(!target.defined() || (target.dim() > 0 && target.size(0) == samples), "per sample",
-                 "the target has the shape ", target.sizes(), " for ", samples, " samples, allowed: (", samples,
-                 ", ...)");
   const at::AutoGradMode grad_mode(true);
   at::Tensor losses;
   if (!by_loop) {
     try {
       losses = at_once(loss_function, output, target);
-    } catch (const std::exception&) {
-      by_loop = true;  // where it is the loss that is wrong, the loop says so
+    } catch (const std::exception& error) {
+      const auto* foreign = dynamic_cast<const ForeignException*>(&error);
+      if (foreign != nullptr && foreign->is_interruption()) {
+        throw;
+      }
     }
   }
-  if (by_loop) {
-    losses = one_by_one(loss_function, output, target);
+  if (!losses.defined()) {
+    losses = one_by_one(loss_function, output, target);  // where it is the loss that is wrong, this says so
+    by_loop = true;
   }
   GRADWISE_CHECK(losses.requires_grad(), "per sample",
                  "the loss does not depend on any parameter that asks for a gradient");

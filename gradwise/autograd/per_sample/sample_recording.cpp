@@ -108,8 +108,11 @@ std::optional<std::vector<SampleLayout>> layouts_of(const at::Tensor& losses, co
   return found;
 }
 
-std::vector<std::int64_t> kind_of(const std::vector<OpenUse>& uses, std::int64_t samples) {
-  std::vector<std::int64_t> kind = {samples};
+// What may change whether samples mix, and where they are, is in the graph or in the model's mode: a norm that comes
+// first leaves no trace in the graph.
+std::vector<std::int64_t> kind_of(const std::vector<OpenUse>& uses, std::int64_t samples, std::int64_t graph_hash,
+                                  bool training) {
+  std::vector<std::int64_t> kind = {samples, graph_hash, training ? 1 : 0};
   for (const OpenUse& open : uses) {
     const torch::autograd::Node& node = *open.use.node;
     kind.push_back(static_cast<std::int64_t>(open.parameter));
@@ -148,12 +151,19 @@ SampleRecorder::SampleRecorder(Model model, LossFunction loss_function)
     : model_(std::move(model)), loss_function_(std::move(loss_function)), parameters_(model_.parameters.trainable()) {
   GRADWISE_CHECK(parameters_.size() > 0, "per sample", "no parameter of the model asks for a gradient");
   parameters_.check_names("per sample");
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    GRADWISE_CHECK(parameters_.tensors[i].is_floating_point(), "per sample", parameters_.names[i], " is ",
+                   parameters_.tensors[i].scalar_type(), ", allowed: real numbers");
+  }
 }
 
 RecordedSamples SampleRecorder::record(const at::Tensor& input, const at::Tensor& target) {
   GRADWISE_CHECK(input.defined() && input.dim() > 0 && input.size(0) > 0, "per sample",
                  "the input has no samples along dimension 0");
   RecordedSamples batch{input, target, input.size(0), {}, false, {}};
+  GRADWISE_CHECK(!target.defined() || (target.dim() > 0 && target.size(0) == batch.samples), "per sample",
+                 "the target has the shape ", target.sizes(), " for ", batch.samples, " samples, allowed: (",
+                 batch.samples, ", ...)");
   loop_reason_.clear();
   if (batch.samples == 1) {
     return batch;  // its gradient is the batch's
@@ -192,7 +202,8 @@ std::string SampleRecorder::find_terms(RecordedSamples& batch, bool random) {
       open.erase(open.begin() + static_cast<std::ptrdiff_t>(i));  // the loss does not depend on it
     }
   }
-  const Kind kind = kind_of(open, batch.samples);
+  const bool training = model_.is_training && model_.is_training();
+  const Kind kind = kind_of(open, batch.samples, uses.graph_hash, training);
   const auto known = known_layouts_.find(kind);
   bool certain = true;
   const auto layouts =
@@ -230,8 +241,7 @@ at::Tensor SampleRecorder::place(Place kind, std::size_t parameter, std::int64_t
 std::vector<at::Tensor> SampleRecorder::gradients_of_one(const RecordedSamples& batch, std::int64_t sample) const {
   const at::AutoGradMode grad_mode(true);
   const at::Tensor input = batch.input.narrow(0, sample, 1);
-  const at::Tensor target =
-      batch.target.defined() && batch.target.dim() > 0 ? batch.target.narrow(0, sample, 1) : batch.target;
+  const at::Tensor target = batch.target.defined() ? batch.target.narrow(0, sample, 1) : batch.target;
   bool by_loop = true;
   const at::Tensor loss =
       sample_losses(loss_function_, model_.forward({input, target, {}}), target, /*samples=*/1, by_loop);

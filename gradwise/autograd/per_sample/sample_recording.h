@@ -33,10 +33,10 @@ struct RecordedSamples {
 ///
 /// By rules: one forward pass and one backward pass that computes no parameter's gradient, only those that arrive at
 /// the operators that take a parameter; what autograd has saved for these operators and what arrives at them tells
-/// each sample's gradient. Where the samples are in an operator's rows is found out, not assumed: at the first batch of
-/// a kind, a second backward pass with the samples weighted shows which layout is right (`is_laid_out`), and the
-/// gradient of one sample is compared with that of a pass over it alone (in norm, to 1e-6 in float64, 1e-2 in float32,
-/// 0.1 below; not where the model draws random numbers).
+/// each sample's gradient. Where the samples are in an operator's rows is found out, not assumed: at the first batch
+/// with a graph, in a mode of the model, a second backward pass with the samples weighted shows which layout is right
+/// (`is_laid_out`), and the gradient of one sample is compared with that of a pass over it alone (in norm, to 1e-6 in
+/// float64, 1e-2 in float32, 0.1 below; not where the model draws random numbers).
 ///
 /// Where an operator has no rule, no layout is right, or the comparison fails, every sample is a forward and a backward
 /// pass of its own, and `loop_reason` says why.
@@ -63,7 +63,7 @@ class SampleRecorder {
   [[nodiscard]] std::vector<at::Tensor> gradients_of_one(const RecordedSamples& batch, std::int64_t sample) const;
 
  private:
-  using Kind = std::vector<std::int64_t>;  // number of samples, nodes and shapes
+  using Kind = std::vector<std::int64_t>;  // number of samples, graph, mode, nodes and shapes
 
   // The terms of the batch; why there are none, in words.
   [[nodiscard]] std::string find_terms(RecordedSamples& batch, bool random);

@@ -38,8 +38,8 @@ SampleSums sums_over_samples(SampleRecorder& recorder, const RecordedSamples& ba
     sums.gradients.push_back(at::zeros(parameter.sizes(), options));
     sums.squares.push_back(at::zeros(parameter.sizes(), options));
     if (const FactoredTerm* term = outer_product(batch, i)) {
-      const at::Tensor left = term->left.flatten(1).t();
-      const at::Tensor right = term->right.flatten(1);
+      const at::Tensor left = term->left.flatten(1).t().to(options.dtype());  // autocast's type has no room for squares
+      const at::Tensor right = term->right.flatten(1).to(options.dtype());
       const ParameterUse& use = batch.terms[i][0].use;
       place_of(use, sums.gradients[i].unsqueeze(0))[0].copy_(at::mm(left, right));
       place_of(use, sums.squares[i].unsqueeze(0))[0].copy_(at::mm(left.square(), right.square()));
