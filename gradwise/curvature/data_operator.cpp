@@ -51,7 +51,9 @@ DataOperator::DataOperator(const char* place, Model model, std::vector<Batch> ba
     check_first_batch();
   }
   record_all();
-  for (const at::Tensor& parameter : parameters_.tensors) {
+  // A kept graph looks after the frozen parameters that it needs itself.
+  watched_ = kept_batches() < std::ssize(batches_) ? model_.parameters : parameters_;
+  for (const at::Tensor& parameter : watched_.tensors) {
     versions_.push_back(parameter._version());
   }
   training_ = model_.is_training && model_.is_training();
@@ -139,7 +141,7 @@ void DataOperator::check_columns(const at::Tensor& columns) const {
 
 void DataOperator::check_unchanged() const {
   for (std::size_t i = 0; i < versions_.size(); ++i) {
-    GRADWISE_CHECK(parameters_.tensors[i]._version() == versions_[i], place_, "the parameter ", parameters_.names[i],
+    GRADWISE_CHECK(watched_.tensors[i]._version() == versions_[i], place_, "the parameter ", watched_.names[i],
                    " was written to since the operator was made: make a new one");
   }
   if (model_.is_training && kept_batches() < std::ssize(batches_)) {

@@ -96,6 +96,7 @@ class DataOperator : public LinearOperator {
   std::int64_t samples_ = 0;
   State random_;                      // that each visit draws from
   std::vector<BatchCurvature> kept_;  // without `apply` where the graph is not kept
+  NamedParameters watched_;           // that are not to be written to
   std::vector<std::int64_t> versions_;
   bool training_ = false;
   at::Tensor gradient_;

@@ -51,7 +51,9 @@ std::vector<DensityPoint> spectral_density(const std::vector<LanczosResult>& run
     low = std::min(low, run.values.back());
     high = std::max(high, run.values.front());
   }
-  const double range = high > low ? high - low : std::max(1e-12, std::abs(high));
+  const double magnitude = std::max(std::abs(low), std::abs(high));
+  const bool one_value = high - low <= 1e-12 * magnitude;  // of a multiple of the identity: rounding is no range
+  const double range = one_value ? std::max(1e-12, magnitude) : high - low;
   std::vector<DensityPoint> density;
   std::vector<double> figures(runs.size());
   for (std::int64_t i = 0; i < options.points; ++i) {

@@ -173,3 +173,15 @@ def test_bad_calls(case):
         GaussNewton(case.model, lambda o, y: o.square().sum() * float("nan"), case.batches) @ torch.ones(
             67, dtype=torch.float64
         )
+
+
+def test_a_frozen_weight_that_a_graph_is_recorded_anew_from_must_stay(case):
+    case.model[0].weight.requires_grad_(False)
+    anew = Hessian(case.model, functional.cross_entropy, case.batches, memory_bound=1)
+    assert anew.kept_batches < len(case.batches)
+    vector = torch.ones(anew.shape[0], dtype=torch.float64)
+    anew @ vector
+    with torch.no_grad():
+        case.model[0].weight.add_(1)
+    with pytest.raises(ValueError, match="the parameter 0.weight was written to since the operator was made"):
+        anew @ vector

@@ -131,3 +131,10 @@ def test_what_a_function_raises_comes_back():
 
     with pytest.raises(RuntimeError, match="passing"):
         from_function(broken, 10).trace()
+
+
+@pytest.mark.parametrize("scale", [1.0, -3.0, 1e8])
+def test_the_density_of_a_multiple_of_the_identity_has_a_width(scale):
+    found = from_matrix(scale * torch.eye(30, dtype=torch.float64)).spectral_density()
+    assert found.eigenvalues.diff().min() > 1e-4 * abs(scale)
+    assert float(torch.trapezoid(found.density, found.eigenvalues)) == pytest.approx(1, abs=0.02)
