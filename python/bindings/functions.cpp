@@ -23,7 +23,15 @@ TensorFunction adapt_function(const py::object& function) {
         throw py::type_error("the function gave a " + py::repr(py::type::handle_of(result)).cast<std::string>() +
                              ", allowed: a tensor or a tuple of tensors");
       }
-      return result.cast<Tensors>();
+      Tensors tensors;
+      for (const py::handle& item : result) {
+        if (!THPVariable_Check(item.ptr())) {
+          throw py::type_error("the function gave a " + py::repr(py::type::handle_of(item)).cast<std::string>() +
+                               " among its results, allowed: tensors");
+        }
+        tensors.push_back(THPVariable_Unpack(item.ptr()));
+      }
+      return tensors;
     });
   };
 }

@@ -27,8 +27,9 @@ def checkpoint(function: Callable[..., Any], *args: Any, preserve_random_state: 
     determinism_check : bool
         A `GradwiseError` in backward where tensors differ in shape, type or number the second time.
 
-    Gradients are those of `function(*args)` to the bit. As `torch.utils.checkpoint.checkpoint(use_reentrant=False)` it
-    nests, and works with captured parameters, autocast, `torch.autograd.grad`, kept graphs and double backward.
+    A list or a named tuple of tensors comes back as a tuple. Gradients are those of `function(*args)` to the bit. As
+    `torch.utils.checkpoint.checkpoint(use_reentrant=False)` it nests, and works with captured parameters, autocast,
+    `torch.autograd.grad`, kept graphs and double backward.
     """
     if not callable(function):
         raise TypeError(f"function is {function!r}, allowed: a callable")

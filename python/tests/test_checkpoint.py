@@ -173,3 +173,10 @@ def test_errors():
     out = gradwise.checkpoint(once, torch.ones(2).requires_grad_())
     with pytest.raises(KeyError, match="the second time"):
         out.sum().backward()
+
+
+@pytest.mark.parametrize("other", [None, 3, (torch.ones(2),)])
+def test_what_is_no_tensor_among_the_results_is_named(other):
+    x = torch.randn(3, requires_grad=True)
+    with pytest.raises(TypeError, match=f"the function gave a <class '{type(other).__name__}'> among its results"):
+        gradwise.checkpoint(lambda a: (a.exp(), other), x)
