@@ -76,6 +76,14 @@ Estimate xnystrace_of(const at::Tensor& Omega, const at::Tensor& products, doubl
   return exchangeable_mean(samples, without, m);
 }
 
+// Columns that span with `before` the whole space, at right angles to it and to each other: the trace is exact then by
+// any that span it, and its rounding is that of the products where they do so evenly.
+at::Tensor completed(const at::Tensor& before, const at::Tensor& vectors) {
+  const at::Tensor all = before.defined() ? at::cat({before, vectors}, 1) : vectors;
+  const auto [Q, R] = at::linalg_qr(all);
+  return Q.narrow(1, all.size(1) - vectors.size(1), vectors.size(1)).mul(std::sqrt(static_cast<double>(all.size(0))));
+}
+
 }  // namespace
 
 Estimate xnystrace(const LinearOperator& matrix, const TraceOptions& options) {
@@ -84,7 +92,10 @@ Estimate xnystrace(const LinearOperator& matrix, const TraceOptions& options) {
   at::Tensor Omega;
   at::Tensor products;
   return grow_until(options, std::min(options.products, matrix.size()), [&](std::int64_t more) {
-    const at::Tensor vectors = random.on_sphere(more);
+    at::Tensor vectors = random.on_sphere(more);
+    if ((Omega.defined() ? Omega.size(1) : 0) + more == matrix.size()) {
+      vectors = completed(Omega, vectors);
+    }
     const at::Tensor found = product(matrix, vectors);
     Omega = Omega.defined() ? at::cat({Omega, vectors}, 1) : vectors;
     products = products.defined() ? at::cat({products, found}, 1) : found;

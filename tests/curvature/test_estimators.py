@@ -138,3 +138,14 @@ def test_the_density_of_a_multiple_of_the_identity_has_a_width(scale):
     found = from_matrix(scale * torch.eye(30, dtype=torch.float64)).spectral_density()
     assert found.eigenvalues.diff().min() > 1e-4 * abs(scale)
     assert float(torch.trapezoid(found.density, found.eigenvalues)) == pytest.approx(1, abs=0.02)
+
+
+def test_xnystrace_of_a_whole_space_rounds_as_its_products_do():
+    torch.manual_seed(1)
+    factor = torch.randn(30, 100)
+    matrix = factor.T @ factor / 30
+    bound = 10 * torch.finfo(torch.float32).eps
+    for seed in range(20):
+        found = from_matrix(matrix).trace(products=100, method="xnystrace", seed=seed)
+        assert found.standard_error == 0
+        assert found.value == pytest.approx(float(matrix.double().trace()), rel=bound)
