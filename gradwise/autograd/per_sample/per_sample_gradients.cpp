@@ -133,6 +133,7 @@ at::Tensor PerSampleGradients::inner_products(const at::Tensor& input, const at:
     written[i] = outer_product(batch, i) != nullptr ? at::Tensor() : written[i];
   }
   recorder_->write(batch, 0, written);
+  const WithoutAutocast own_type;
   for (std::size_t i = 0; i < written.size(); ++i) {
     at::Tensor product;
     if (const FactoredTerm* term = outer_product(batch, i)) {

@@ -38,6 +38,7 @@ SampleSums sums_over_samples(SampleRecorder& recorder, const RecordedSamples& ba
     sums.gradients.push_back(at::zeros(parameter.sizes(), options));
     sums.squares.push_back(at::zeros(parameter.sizes(), options));
     if (const FactoredTerm* term = outer_product(batch, i)) {
+      const WithoutAutocast own_type;
       const at::Tensor left = term->left.flatten(1).t().to(options.dtype());  // autocast's type has no room for squares
       const at::Tensor right = term->right.flatten(1).to(options.dtype());
       const ParameterUse& use = batch.terms[i][0].use;

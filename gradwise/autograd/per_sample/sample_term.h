@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <cstdint>
 #include <map>
@@ -11,6 +12,13 @@
 #include "gradwise/autograd/per_sample/sample_layout.h"
 
 namespace gradwise {
+
+/// For a scope, arithmetic has its operands' types, whatever autocast the caller is under: squares and products of
+/// gradients have no room in its types.
+class WithoutAutocast {
+ private:
+  c10::impl::ExcludeDispatchKeyGuard guard_{c10::autocast_dispatch_keyset};
+};
 
 /// Memory that is taken again and again: fresh pages cost more than the arithmetic in them.
 class ReusedMemory {

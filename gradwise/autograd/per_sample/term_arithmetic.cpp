@@ -180,6 +180,7 @@ at::Tensor table_norms(const TableTerm& term) {
 }  // namespace
 
 void write_term(const SampleTerm& term, std::int64_t first, const at::Tensor& place, bool add, ReusedMemory& memory) {
+  const WithoutAutocast own_type;
   if (const auto* factored = std::get_if<FactoredTerm>(&term)) {
     write_factored(*factored, first, place, add, memory);
   } else if (const auto* whole = std::get_if<WholeTerm>(&term)) {
@@ -196,6 +197,7 @@ at::Tensor squared_norms_of(const at::Tensor& gradients) {
 }
 
 at::Tensor squared_norms(const SampleTerm& term, ReusedMemory& memory) {
+  const WithoutAutocast own_type;
   if (const auto* factored = std::get_if<FactoredTerm>(&term)) {
     return factored_norms(*factored, memory);
   }
