@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .runs import Run
 
 _MOST_LINES = 12  # that colours and a legend can tell apart
+_LEAST_DENSITY = 1e-6  # what a logarithmic axis begins with
 
 
 def _axes(ax: Any) -> Any:
@@ -28,10 +29,16 @@ def _chosen(what: str, drawings: dict[str, Any]) -> Any:
     return drawings[what]
 
 
-def _log_scale(ax: Any, values: Iterable[float], axis: str = "y") -> None:
+def _log_scale(ax: Any, values: Iterable[float]) -> None:
     known = [value for value in values if math.isfinite(value)]
     if known and min(known) > 0:
-        ax.set(**{f"{axis}scale": "log"})
+        ax.set_yscale("log")
+
+
+def _ranges_widely(values: Iterable[float]) -> bool:
+    """Whether they are positive and spread over more than two powers of ten, as the core's pictures ask."""
+    known = [value for value in values if math.isfinite(value)]
+    return bool(known) and min(known) > 0 and max(known) > 100 * min(known)
 
 
 def _label(ax: Any, title: str, x: str, y: str) -> Any:
@@ -48,7 +55,8 @@ def bars(ax: Any, title: str, quantity: str, names: Sequence[str], values: Seque
     ax.barh(range(len(names)), values)
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
-    _log_scale(ax, values, "x")
+    if _ranges_widely(values):  # a bar's length says nothing on a logarithmic axis
+        ax.set_xscale("log")
     return _label(ax, title, quantity, "")
 
 
@@ -67,11 +75,11 @@ def matrix(ax: Any, title: str, values: Sequence[float], names: Sequence[str]) -
     ax = _axes(ax)
     side = len(names)
     rows = [list(values[row * side : (row + 1) * side]) for row in range(side)]
-    shown = ax.imshow(rows, vmin=-1, vmax=1, cmap="RdBu")
+    shown = ax.imshow(rows, vmin=-1, vmax=1, cmap="RdBu_r")
     ax.set_xticks(range(side), names, rotation=90)
     ax.set_yticks(range(side), names)
     ax.set_title(title)
-    ax.figure.colorbar(shown, ax=ax)
+    ax.figure.colorbar(shown, ax=ax, label="cosine")
     return ax
 
 
@@ -150,7 +158,10 @@ def _draw_flow(a: Analysis, ax: Any) -> Any:
 
 def _draw_spectrum(a: Analysis, ax: Any) -> Any:
     ax = _axes(ax)
-    ax.plot([point[0] for point in a.hessian.density], [point[1] for point in a.hessian.density])
+    across, up = zip(*a.hessian.density, strict=True)
+    ax.fill_between(across, [max(share, _LEAST_DENSITY) for share in up], _LEAST_DENSITY)
+    ax.set_yscale("log")
+    ax.set_ylim(bottom=_LEAST_DENSITY)
     return _label(ax, "Spectrum of the Hessian", "eigenvalue", "density")
 
 

@@ -34,6 +34,10 @@ class LinearOperator:
     def __init__(self, native: _core.LinearOperator) -> None:
         self._native = native
 
+    def __repr__(self) -> str:
+        n = self._native.size()
+        return f"<gradwise.{type(self).__name__}, {n:,} x {n:,}>"
+
     @property
     def shape(self) -> tuple[int, int]:
         return (self._native.size(), self._native.size())

@@ -115,6 +115,9 @@ def test_plots_show_the_figures(trained):
     bars = watch.plot("weight_norm").patches
     assert [bar.get_width() for bar in bars] == [r.weight_norm for r in watch.readings().values()]
     assert [bar.get_width() for bar in analysis.plot("norms").patches] == [layer.norm for layer in analysis.layers]
+    assert analysis.plot("norms").get_xscale() == "log", "a gradient that vanishes"
+    assert watch.plot("weight_norm").get_xscale() == "linear", "bars of like size"
+    assert analysis.plot("spectrum").get_yscale() == "log"
     matplotlib.pyplot.close("all")
     for thing in (run, watch, analysis):
         with pytest.raises(ValueError, match="what is 'nothing', allowed: "):
