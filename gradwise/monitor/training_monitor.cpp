@@ -278,6 +278,9 @@ TrainingMonitor::~TrainingMonitor() = default;
 Action TrainingMonitor::on(const Moment& moment) {
   Impl& self = *impl_;
   switch (moment.point) {
+    case Point::train_start:
+      self.watch.count_from(moment.step);
+      return Action::proceed;
     case Point::batch_start:
       self.watch.expect_backwards(moment.micro_batches);
       self.prepare_probe(moment);

@@ -103,9 +103,8 @@ void put_gradient(const kernels::Moments& m, double scale, ParameterReading& rea
 // No gradient came; the figures of the weights stay.
 void clear_gradient(ParameterReading& reading) {
   reading.missing = true;
-  reading.grad_norm = reading.grad_mean_abs = reading.grad_max = kNotMeasured;
-  reading.grad_min_value = reading.grad_max_value = reading.grad_mean = kNotMeasured;
-  reading.grad_variance = reading.grad_zeros = kNotMeasured;
+  reading.grad_norm = reading.grad_mean_abs = reading.grad_max = reading.grad_min_value = kNotMeasured;
+  reading.grad_max_value = reading.grad_mean = reading.grad_variance = reading.grad_zeros = kNotMeasured;
   reading.grad_nans = reading.grad_infs = 0;
 }
 
@@ -134,9 +133,7 @@ struct Watch::Impl {
     }
     shared->cosine = options.cosine;
     shared->slots.resize(watched.size());
-    if (options.histograms_every > 0) {
-      shared->histograms.resize(watched.size());
-    }
+    shared->histograms.resize(options.histograms_every > 0 ? watched.size() : 0);
     readings.resize(watched.size());
     for (std::size_t i = 0; i < watched.size(); ++i) {
       std::unique_ptr<Hook>& place = torch::autograd::impl::post_acc_grad_hooks(watched.tensors[i]);
@@ -291,9 +288,13 @@ void Watch::expect_backwards(std::int64_t count) {
   impl_->shared->expected = count;
 }
 
+void Watch::count_from(std::int64_t steps) {
+  impl_->steps = steps;
+  impl_->plan_step();
+}
+
 bool Watch::arrived() const {
-  const std::vector<Slot>& slots = impl_->shared->slots;
-  return std::any_of(slots.begin(), slots.end(), [](const Slot& slot) { return slot.arrivals > 0; });
+  return std::ranges::any_of(impl_->shared->slots, [](const Slot& slot) { return slot.arrivals > 0; });
 }
 
 std::span<const ParameterReading> Watch::step(double scale, bool measured_update) {

@@ -61,6 +61,8 @@ class Watch {
   /// Says that the steps from now on have so many backward passes, so that each gradient is read after the last of them
   /// alone. Where a step has another number in the end, its readings are right all the same, and cost more.
   void expect_backwards(std::int64_t count);
+  /// Takes the next step for the one after `steps`, so that intervals go on where they stood when a training is resumed.
+  void count_from(std::int64_t steps);
   /// Whether a gradient has arrived since the last `step`.
   [[nodiscard]] bool arrived() const;
 
@@ -90,7 +92,7 @@ class Watch {
   /// One a parameter, of the whole step's gradient as it stood, scaled or not; empty where none was due in the last
   /// step that was read.
   [[nodiscard]] std::span<const MagnitudeHistogram> histograms() const;
-  /// Steps that were ended.
+  /// Steps that were ended, those before `count_from` with them.
   [[nodiscard]] std::int64_t steps() const;
   /// Whether the last `step` was one that is read.
   [[nodiscard]] bool was_read() const;

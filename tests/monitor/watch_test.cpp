@@ -227,6 +227,19 @@ TEST(Watch, ReadsAtItsIntervals) {
 }
 
 // Large tensors are read in parts, by several threads.
+TEST(Watch, KeepsItsIntervalsWhereATrainingIsResumed) {
+  const Model model = toy_model();
+  Watch watch(model.parameters, {.every = 2, .histograms_every = 4});
+  watch.count_from(6);
+  for (std::int64_t step = 7; step <= 8; ++step) {
+    backward(model, toy_batch(8, static_cast<unsigned int>(step)));
+    (void)watch.step();
+    EXPECT_EQ(watch.was_read(), step == 8) << step;
+  }
+  EXPECT_FALSE(watch.histograms().empty());
+  EXPECT_EQ(watch.steps(), 8);
+}
+
 TEST(Watch, ReadsLargeTensorsAlikeWithAnyNumberOfThreads) {
   const at::Tensor weight = random_tensor({200'003}, 4).requires_grad_();
   const at::Tensor factor = random_tensor({200'003}, 5);

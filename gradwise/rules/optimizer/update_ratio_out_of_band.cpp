@@ -6,6 +6,7 @@ namespace {
 struct UpdateRatioOutOfBand {
   double lowest = 1e-6;
   double highest = 1e-1;
+  double apart = 10;
   std::int64_t readings = 20;
 };
 
@@ -13,6 +14,7 @@ template <class Fields>
 void describe(Fields& fields, UpdateRatioOutOfBand& o) {
   fields.add("lowest", o.lowest, "update over weight below which a layer hardly learns", positive());
   fields.add("highest", o.highest, "update over weight above which it is thrown about", positive());
+  fields.add("apart", o.apart, "how many times below the median layer a slow layer is", at_least(1));
   fields.add("readings", o.readings, "readings whose median counts", at_least(1));
 }
 
@@ -26,10 +28,11 @@ void check(const History& history, const UpdateRatioOutOfBand& o, Sightings& see
   for (const std::size_t weight : weights) {
     ratios.push_back(median_of(figures_of(readings, weight, &ParameterReading::update_ratio)));
   }
-  // Where all layers are slow, the schedule or a converged model is the reason, and no layer's matter.
-  const bool slow = median_of(ratios) < o.lowest;
+  // Where all layers are slow, the schedule or a converged model is the reason, and no layer's matter; one of them is
+  // the first to fall out of the band.
+  const double usual = median_of(ratios);
   for (std::size_t i = 0; i < weights.size(); ++i) {
-    const bool low = ratios[i] > 0 && ratios[i] < o.lowest && !slow;
+    const bool low = ratios[i] > 0 && ratios[i] < o.lowest && usual >= o.lowest && ratios[i] * o.apart < usual;
     if (low || ratios[i] > o.highest) {
       const std::string& name = history.facts.parameters[weights[i]].name;
       seen.push_back({name, ratios[i], low ? o.lowest : o.highest,
