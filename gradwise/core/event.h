@@ -48,6 +48,7 @@ struct CheckpointSaved {
   std::int64_t bytes = 0;
   double blocked_seconds = 0;  ///< how long the training step waited for it
   double seconds = 0;          ///< until it was safe on disk
+  std::int64_t step = 0;       ///< optimizer steps that it holds; the event comes when it is safe, steps later
 };
 
 struct Message {

@@ -110,7 +110,8 @@ std::vector<CheckpointRow> RunReader::checkpoints() const {
       database_.prepare("SELECT step, path, bytes, blocked_seconds, seconds FROM checkpoints ORDER BY time");
   std::vector<CheckpointRow> rows;
   while (query.row()) {
-    rows.push_back({query.integer(0), {query.text(1), query.integer(2), query.real(3), query.real(4)}});
+    rows.push_back(
+        {query.integer(0), {query.text(1), query.integer(2), query.real(3), query.real(4), query.integer(0)}});
   }
   return rows;
 }

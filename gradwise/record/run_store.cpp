@@ -84,7 +84,7 @@ struct RunStoreSink::Statements {
   }
 
   void store(const Event& event, const CheckpointSaved& saved) {
-    checkpoint.bind(0, saved.path).bind(1, event.step).bind(2, event.time).bind(3, saved.bytes);
+    checkpoint.bind(0, saved.path).bind(1, saved.step).bind(2, event.time).bind(3, saved.bytes);
     checkpoint.bind(4, saved.blocked_seconds).bind(5, saved.seconds).run();
   }
 

@@ -87,6 +87,7 @@ void CheckpointWriter::write(const Job& job) {
   saved.bytes = bytes;
   saved.blocked_seconds = job.blocked_seconds;
   saved.seconds = job.blocked_seconds + seconds_since(start);
+  saved.step = job.step;
   const std::scoped_lock lock(mutex_);
   finished_.push_back(std::move(saved));
 }

@@ -106,6 +106,7 @@ inline CheckpointSaved synthetic_checkpoint(std::int64_t step) {
   saved.bytes = 3 << 20;
   saved.blocked_seconds = 0.002;
   saved.seconds = 0.25;
+  saved.step = step;
   return saved;
 }
 

@@ -203,6 +203,7 @@ TEST(CheckpointWriter, SavesTheValuesOfTheCall) {
   const std::vector<CheckpointSaved> finished = writer.take_finished();
   ASSERT_EQ(finished.size(), 1U);
   EXPECT_EQ(finished[0].path, "checkpoints/checkpoint-4");
+  EXPECT_EQ(finished[0].step, 4);
   EXPECT_TRUE(writer.take_finished().empty());
 }
 
