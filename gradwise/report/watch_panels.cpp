@@ -64,8 +64,9 @@ Panel ridge_panel(const ParameterFacts& facts, const std::vector<const StepReadi
   for (const std::size_t i : evenly_chosen(chosen.size(), 6)) {
     ticks += (ticks.empty() ? "'" : ", '") + std::to_string(readings[chosen[i]]->step) + "' " + std::to_string(i);
   }
-  text +=
-      "set ytics (" + ticks + ")\nset ylabel 'optimizer step'\nset xlabel 'log_2 |gradient element|'\nset rmargin 4\n";
+  text += "set ytics (" + ticks +
+          ")\nset ylabel 'optimizer step'\n"
+          "set xlabel 'log2 |gradient element|; height: share of the elements'\nset rmargin 4\n";
   text += "set xrange [" + std::to_string(first + kLeastPower - 1) + ":" + std::to_string(last + kLeastPower + 2) +
           "]\nset yrange [0:*]\nplot ";
   for (std::size_t i = chosen.size(); i > 0; --i) {  // from the back to the front
