@@ -41,7 +41,7 @@ void add_compare_command(CLI::App& program) {
   CLI::App* command =
       program.add_subcommand("compare", "Set runs side by side: figures, diagnosis, settings that differ");
   auto request = std::make_shared<CompareRequest>();
-  command->add_option("runs", request->runs, "Folders of runs, or their names under runs/")
+  command->add_option("runs", request->runs, "Two or more runs: their folders, or their names under runs/")
       ->required()
       ->expected(2, 100);
   command->add_option("-o,--output", request->output, "A picture of their curves: .png, .svg or .pdf");

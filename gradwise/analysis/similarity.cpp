@@ -135,7 +135,7 @@ void fill_correlation(const at::Tensor& rows, std::int64_t samples, GradientCorr
       least = i != j ? std::min(least, products[i * n + j]) : least;
     }
   }
-  correlation.confusion = -least;
+  correlation.confusion = std::max(0.0, -least);
   const NoiseEstimate noise = noise_scale_of(wide, samples);
   correlation.noise_scale = noise.scale;
   correlation.noise_scale_error = noise.error;

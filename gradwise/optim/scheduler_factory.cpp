@@ -29,7 +29,7 @@ std::int64_t span(const ScheduleOptions& o, const Setting& setting) {
   GRADWISE_CHECK(setting.total > 0, kPlace, "\"", o.name,
                  "\" needs the length of the training, which is not known: set total_steps");
   GRADWISE_CHECK(o.warmup_steps < setting.total, kPlace, "warmup_steps is ", o.warmup_steps, ", allowed: below the ",
-                 setting.total, " steps in all (train longer, or lower schedule.warmup_steps)");
+                 setting.total, " steps in all (train longer, or lower train.schedule.warmup_steps)");
   return setting.total - o.warmup_steps;
 }
 

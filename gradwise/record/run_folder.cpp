@@ -98,8 +98,9 @@ RunFolder::~RunFolder() {
 
 RunFolder RunFolder::create(const fs::path& path) {
   if (fs::exists(path / "run.sqlite") || fs::exists(path / "config.toml")) {
-    fail("run", path.string(), " holds a run already; go on with it by --resume ", path.string(),
-         ", or give another run.dir");
+    fail("run", path.string(), " holds a run already: give another folder",
+         fs::exists(path / "config.toml") ? ", or go on with it by `gradwise train --resume " + path.string() + "`"
+                                          : "");
   }
   std::error_code problem;
   fs::create_directories(path / "checkpoints", problem);
@@ -108,14 +109,18 @@ RunFolder RunFolder::create(const fs::path& path) {
   }
   RunFolder folder(path);
   if (fs::exists(path / "config.toml")) {  // another process was quicker
-    fail("run", path.string(), " holds a run already; give another run.dir");
+    fail("run", path.string(), " holds a run already: give another folder");
   }
   return folder;
 }
 
 RunFolder RunFolder::open(const fs::path& path) {
+  if (!fs::exists(path)) {
+    fail("run", "there is no run ", path.string());
+  }
   if (!fs::exists(path / "config.toml")) {
-    fail("run", path.string(), " is no run: it has no config.toml");
+    fail("run", path.string(), " can't be resumed: it has no config.toml",
+         fs::exists(path / "run.sqlite") ? ", as runs have that a program of its own has recorded" : "");
   }
   std::error_code problem;
   fs::create_directories(path / "checkpoints", problem);

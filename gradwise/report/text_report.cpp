@@ -253,6 +253,8 @@ std::string purpose_of(const std::string& name) {
       {"report.txt", "this report"},
       {"report.html", "the report with every picture in it"},
       {"plots", "pictures"},
+      {"gradient_analysis.json", "figures of `gradwise analyze`"},
+      {"gradient_analysis.png", "pictures of `gradwise analyze`"},
       {"training.png", "loss, gradient norm and learning rate over the steps"},
       {"checkpoints", "weights and state to go on from"}};
   if (name.starts_with("events.out.tfevents.")) {
@@ -275,11 +277,16 @@ std::string files_section(const std::filesystem::path& folder) {
   return "\nFiles in " + folder.string() + "\n\n" + text_pairs(files);
 }
 
-std::string next_section(const std::string& folder) {
+std::string next_section(const std::string& folder, const std::string& status) {
   std::vector<std::pair<std::string, std::string>> next;
   // A run that a program has recorded has no configuration to go on with.
-  if (std::filesystem::exists(std::filesystem::path(folder) / "config.toml")) {
-    next.emplace_back("go on, with more epochs", "gradwise train --resume " + folder + " --set train.epochs=N");
+  if (status != "running" && std::filesystem::exists(std::filesystem::path(folder) / "config.toml")) {
+    const std::string resume = "gradwise train --resume " + folder;
+    if (status == "finished") {
+      next.emplace_back("go on, with more epochs", resume + " --set train.epochs=N");
+    } else {
+      next.emplace_back("go on", resume);
+    }
   }
   next.emplace_back("see it in TensorBoard", "tensorboard --logdir " + folder);
   next.emplace_back("see its layers", "gradwise plot " + folder);
@@ -290,9 +297,10 @@ std::string next_section(const std::string& folder) {
 }  // namespace
 
 std::string text_report(const RunReader& run) {
-  return header(run, summarize_run(run.folder())) + epochs_table(run) + other_data_table(run) + diagnosis_section(run) +
+  const RunSummary summary = summarize_run(run.folder());
+  return header(run, summary) + epochs_table(run) + other_data_table(run) + diagnosis_section(run) +
          steps_section(run) + issues_section(run) + checkpoints_section(run) + messages_section(run) +
-         files_section(run.folder()) + next_section(run.folder().string());
+         files_section(run.folder()) + next_section(run.folder().string(), summary.status);
 }
 
 void write_report(const RunReader& run, const std::filesystem::path& path) {

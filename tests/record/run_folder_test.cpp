@@ -91,7 +91,7 @@ TEST(RunFolder, CreatingWhereARunStandsIsAnError) {
   {
     const RunFolder run = begin_run(folder / "a");
   }
-  EXPECT_ERROR_WITH("holds a run already; go on with it by --resume", RunFolder::create(folder / "a"));
+  EXPECT_ERROR_WITH("holds a run already: give another folder", RunFolder::create(folder / "a"));
 }
 
 TEST(RunFolder, RefusesPlacesThatAreNoFolder) {
@@ -99,7 +99,8 @@ TEST(RunFolder, RefusesPlacesThatAreNoFolder) {
   const std::filesystem::path file = folder.write("file", "text");
   EXPECT_ERROR_WITH("can't make the folder " + file.string(), RunFolder::create(file));
   EXPECT_ERROR_WITH("can't make the folder " + (file / "a").string(), RunFolder::create(file / "a"));
-  EXPECT_ERROR_WITH("is no run: it has no config.toml", RunFolder::open(folder / "missing"));
+  EXPECT_ERROR_WITH("there is no run", RunFolder::open(folder / "missing"));
+  EXPECT_ERROR_WITH("can't be resumed: it has no config.toml", RunFolder::open(folder / ""));
 }
 
 TEST(RunFolder, RefusesAFolderThatCannotBeWritten) {

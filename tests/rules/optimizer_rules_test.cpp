@@ -109,7 +109,8 @@ TEST(UpdateRatioOutOfBand, OfOneLayer) {
   EXPECT_FALSE(fires(update_ratio_out_of_band(), training(30, one(2e-6))));
   EXPECT_FALSE(fires(update_ratio_out_of_band(), training(30, one(0)))) << "frozen";
   EXPECT_FALSE(fires(update_ratio_out_of_band(), training(30, ratios(5e-7)))) << "all of them: converged";
-  EXPECT_FALSE(fires(update_ratio_out_of_band(), training(30, both_of(ratios(2e-6), one(5e-7))))) << "falling with them";
+  EXPECT_FALSE(fires(update_ratio_out_of_band(), training(30, both_of(ratios(2e-6), one(5e-7)))))
+      << "falling with them";
   EXPECT_TRUE(fires(update_ratio_out_of_band(), training(30, both_of(ratios(6e-6), one(5e-7)))));
   EXPECT_FALSE(fires(update_ratio_out_of_band(), training(19, one(0.2))));
 }
