@@ -41,7 +41,10 @@ def main() -> None:
     loop = AutogradTrainingLoop(
         model, torch.optim.AdamW, lr=1e-3, weight_decay=1e-2, options={"metrics": ["accuracy"], "use_ema": True}
     )
-    monitoring = GradientMonitoring(GradientAnalysisConfig(compute_gradient_correlation=False))
+    # A norm above 1 is usual here, and clipped.
+    monitoring = GradientMonitoring(
+        GradientAnalysisConfig(compute_gradient_correlation=False, gradient_norm_threshold=10.0)
+    )
     images, labels = next(iter(training))
     for epoch in range(2):
         epoch_stats = loop.train_epoch(training, loss_function, device="cpu", clip_gradients=True, max_grad_norm=1.0)

@@ -50,6 +50,16 @@ const Suspect* explained_by(const std::vector<Suspect>& suspects, const Suspect&
   return nullptr;
 }
 
+// Signs of an effect, without those that point at its cause too.
+void add_symptoms(Finding& finding, const std::vector<Issue>& signs) {
+  for (const Issue& sign : signs) {
+    const auto same = [&sign](const Issue& told) { return told.rule == sign.rule && told.layer == sign.layer; };
+    if (std::ranges::none_of(finding.evidence, same) && std::ranges::none_of(finding.symptoms, same)) {
+      finding.symptoms.push_back(sign);
+    }
+  }
+}
+
 void write_issue(std::ostringstream& text, const char* head, const Issue& issue) {
   text << "     " << head << issue.message;
   char figures[96];
@@ -113,8 +123,7 @@ std::vector<Finding> Diagnosis::findings() const {
     for (const std::string& name : suspect.cause->brings) {
       const Suspect* effect = suspect_named(suspects, name);
       if (effect != nullptr && effects.contains(effect->cause)) {
-        suspect.finding.symptoms.insert(suspect.finding.symptoms.end(), effect->finding.evidence.begin(),
-                                        effect->finding.evidence.end());
+        add_symptoms(suspect.finding, effect->finding.evidence);
       }
     }
     findings.push_back(suspect.finding);

@@ -12,6 +12,7 @@
 
 #include "gradwise/autograd/graph_walk.h"
 #include "gradwise/core/error.h"
+#include "gradwise/core/nearest_name.h"
 #include "gradwise/core/random_state.h"
 #include "gradwise/monitor/as_initialized.h"
 #include "gradwise/monitor/batch_reading.h"
@@ -34,11 +35,14 @@ bool any_of(const std::vector<Issue>& issues, const std::vector<std::string>& ru
 }
 
 void check_policies(const MonitorOptions& options, const RuleBook& rules) {
+  std::vector<std::string> known;
+  for (const Rule& rule : rules.rules()) {
+    known.push_back(rule.name);
+  }
   for (const std::vector<std::string>* list : {&options.stop_on, &options.skip_on, &options.roll_back_on}) {
     for (const std::string& name : *list) {
-      const bool known = std::any_of(rules.rules().begin(), rules.rules().end(),
-                                     [&name](const Rule& rule) { return rule.name == name; });
-      GRADWISE_CHECK(known, "watch", "\"", name, "\" is not among the rules that are asked for");
+      GRADWISE_CHECK(std::ranges::find(known, name) != known.end(), "watch", "\"", name,
+                     "\" is not among the rules that are asked for", did_you_mean(name, known));
     }
   }
 }

@@ -50,6 +50,13 @@ TEST(Diagnosis, TakesWhatFollowsFromACauseForItsSymptom) {
   EXPECT_EQ(findings[0].symptoms[0].layer, "2");
 }
 
+TEST(Diagnosis, TellsASignOfCauseAndEffectOnce) {
+  const auto findings = findings_of({issue_of("learning_rate_too_high", 10), issue_of("loss_spike", 30)});
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_EQ(findings[0].evidence.size(), 2U);
+  EXPECT_TRUE(findings[0].symptoms.empty());
+}
+
 TEST(Diagnosis, KeepsACauseThatWasThereLongBeforeItsWouldBeRoot) {
   const auto findings = findings_of({issue_of("learning_rate_too_high", 900), issue_of("dead_units", 3, "2")});
   ASSERT_EQ(findings.size(), 2U);

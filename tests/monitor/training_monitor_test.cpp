@@ -210,6 +210,7 @@ TEST(TrainingMonitor, RefusesOptionsThatNameNoRule) {
   EXPECT_ERROR_WITH("set holds \"dead_units.share\", allowed: rule.parameter=number",
                     with([](MonitorOptions& o) { o.rules.set = {"dead_units.share"}; }));
   EXPECT_ERROR_WITH("\"nothing\" is not among the rules", with([](MonitorOptions& o) { o.stop_on = {"nothing"}; }));
+  EXPECT_ERROR_WITH("did you mean \"dead_units\"?", with([](MonitorOptions& o) { o.skip_on = {"dead_unit"}; }));
 }
 
 }  // namespace
