@@ -2,6 +2,10 @@
 
 import math
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -179,6 +183,20 @@ def test_batch_norm_in_training_is_refused(data):
     with pytest.raises(ValueError, match="batch norm in training mode joins the samples"):
         gradwise.per_sample_norms(model, functional.cross_entropy, *data)
     assert torch.equal(model[1].running_mean, before)
+
+
+def test_the_losses_of_a_batch_are_taken_at_once():
+    """torch warns, once in a process, where an operator has no batching rule and is called for each sample."""
+    program = (
+        "import torch, gradwise; "
+        "gradwise.per_sample_norms(torch.nn.Linear(4, 3), torch.nn.CrossEntropyLoss(), torch.randn(8, 4), "
+        "torch.zeros(8).long())"
+    )
+    path = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "performance drop" not in done.stderr, done.stderr
 
 
 def test_what_is_no_tensor_is_named(network, data):
