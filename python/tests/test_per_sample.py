@@ -1,7 +1,6 @@
 """Per-sample gradients of torch's own modules against torch.func."""
 
 import math
-
 import os
 import subprocess
 import sys
