@@ -13,6 +13,7 @@
 #include "gradwise/core/error.h"
 #include "gradwise/core/random_state.h"
 #include "gradwise/monitor/training_monitor.h"
+#include "gradwise/train/checkpoint.h"
 #include "gradwise/train/loop.h"
 
 namespace gradwise {
@@ -37,6 +38,17 @@ RunConfig for_trial(RunConfig config) {
   config.train.early_stopping.patience = 0;
   config.train.step.weight_statistics_every = 1;
   return config;
+}
+
+// A run that is at its end goes on for as many epochs as the trial takes.
+void make_room(RunConfig& config, const DataLoader& train, std::int64_t steps,
+               const std::filesystem::path& checkpoint) {
+  std::int64_t done = 0;
+  for (const CheckpointPlace& place : list_checkpoints(checkpoint.parent_path())) {
+    done = place.path == checkpoint ? place.step : done;
+  }
+  const std::int64_t per_epoch = std::max<std::int64_t>(1, train.batches_per_epoch() / config.train.accumulate);
+  config.train.epochs = std::max(config.train.epochs, (done + steps) / per_epoch + 1);
 }
 
 // The operator that made the first inf or NaN, as one more finding.
@@ -85,8 +97,11 @@ double Trial::figure() const {
 }
 
 Trial run_trial(const RunConfig& asked, std::int64_t steps, const std::filesystem::path& checkpoint) {
-  const RunConfig config = for_trial(asked);
+  RunConfig config = for_trial(asked);
   RunData data = load_data(config);
+  if (!checkpoint.empty()) {
+    make_room(config, *data.train, steps, checkpoint);
+  }
   seed_everything(static_cast<std::uint64_t>(config.train.seed));
   AutogradTrainingLoop loop(build_model(config.model, data.shape), config.optimizer, config.train);
   if (!checkpoint.empty()) {

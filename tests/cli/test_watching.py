@@ -130,6 +130,11 @@ def test_doctor_says_nothing_of_a_healthy_configuration(run):
     assert "healthy" in gradwise("doctor", run / "config.toml", "--steps", 60, check=0).stdout
 
 
+def test_doctor_looks_at_a_run_that_has_ended(run):
+    text = gradwise("doctor", run, "--steps", 60, check=0).stdout
+    assert "60 steps under watch" in text and "nan" not in text and "inf" not in text
+
+
 def test_updates_in_backward_are_watched_all_the_same(run, tmp_path):
     config = run / "config.toml"
     run = tmp_path / "in-backward"

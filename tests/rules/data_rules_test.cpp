@@ -66,6 +66,15 @@ INSTANTIATE_TEST_SUITE_P(
         DataCase{"imbalanced", imbalanced_labels,
                  [](BatchReading& b, std::int64_t) { b.labels = {21, 2, 2, 1, 1, 1, 1, 1, 1, 1}; },
                  [](BatchReading& b, std::int64_t) { b.labels = {14, 2, 2, 2, 2, 2, 2, 2, 2, 2}; }},
+        DataCase{"imbalanced_by_text", imbalanced_labels,
+                 [](BatchReading& b, std::int64_t) {
+                   b.tokens = true, b.samples = 32;  // a label for each sequence
+                   b.labels = {21, 2, 2, 1, 1, 1, 1, 1, 1, 1};
+                 },
+                 [](BatchReading& b, std::int64_t) {
+                   b.tokens = true, b.samples = 4;  // a label for each token
+                   b.labels = {21, 2, 2, 1, 1, 1, 1, 1, 1, 1};
+                 }},
         DataCase{"unshuffled", unshuffled_data, [](BatchReading& b, std::int64_t step) { b.labels = only(step / 6); },
                  [](BatchReading& b, std::int64_t step) {
                    b.labels.assign(10, 0);

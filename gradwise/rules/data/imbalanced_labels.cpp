@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <numeric>
 
 #include "gradwise/rules/all_rules.h"
 
@@ -20,6 +21,10 @@ void check(const History& history, const ImbalancedLabels& o, Sightings& seen) {
   std::vector<double> counts(static_cast<std::size_t>(std::max<std::int64_t>(0, history.facts.classes)), 0);
   double all = 0;
   for (const BatchReading* batch : history.batches(History::kKeptSteps)) {
+    if (batch->tokens &&
+        std::accumulate(batch->labels.begin(), batch->labels.end(), std::int64_t{0}) > batch->samples) {
+      continue;  // a label for each token: letters and words of a text are uneven by nature
+    }
     for (std::size_t c = 0; c < batch->labels.size() && c < counts.size(); ++c) {
       counts[c] += static_cast<double>(batch->labels[c]);
       all += static_cast<double>(batch->labels[c]);
@@ -27,7 +32,7 @@ void check(const History& history, const ImbalancedLabels& o, Sightings& seen) {
   }
   const auto classes_seen =
       static_cast<double>(std::count_if(counts.begin(), counts.end(), [](double n) { return n > 0; }));
-  const bool many = history.facts.classes > 100;  // words of a text are uneven by nature
+  const bool many = history.facts.classes > 100;  // as words are
   if (history.facts.classes < 2 || many || all < static_cast<double>(o.samples) || classes_seen < 2) {
     return;
   }
