@@ -245,7 +245,7 @@ def test_checkpoint_of_another_architecture(config, tmp_path):
 
 
 def test_resume_of_what_is_no_run(tmp_path):
-    assert "no run" in gradwise("train", "--resume", tmp_path, check=1).stderr
+    assert "has no config.toml" in gradwise("train", "--resume", tmp_path, check=1).stderr
 
 
 def test_script_model(config, tmp_path):
