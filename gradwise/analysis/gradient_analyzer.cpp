@@ -12,6 +12,7 @@
 #include "gradwise/analysis/micro_batch_gradients.h"
 #include "gradwise/analysis/similarity.h"
 #include "gradwise/autograd/graph_walk.h"
+#include "gradwise/autograd/tensor_entries.h"
 #include "gradwise/core/error.h"
 #include "gradwise/curvature/hessian.h"
 #include "gradwise/curvature/lanczos.h"

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "gradwise/autograd/tensor_entries.h"
+
 namespace gradwise {
 namespace {
 
@@ -55,11 +57,6 @@ double mean_cosine(const std::vector<double>& cosines, std::size_t n, std::size_
 }
 
 }  // namespace
-
-std::vector<double> entries_of(const at::Tensor& matrix) {
-  const at::Tensor host = matrix.to(at::kCPU, at::kDouble).contiguous();
-  return {host.const_data_ptr<double>(), host.const_data_ptr<double>() + host.numel()};
-}
 
 at::Tensor row_cosines(const at::Tensor& rows) {
   const at::Tensor wide = rows.to(at::kDouble);

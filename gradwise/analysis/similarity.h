@@ -25,7 +25,4 @@ struct NoiseEstimate {
 /// Diversity, confusion and noise scale of the gradients of micro-batches, a row each.
 void fill_correlation(const at::Tensor& rows, std::int64_t samples, GradientCorrelation& correlation);
 
-/// The entries of a matrix, row by row.
-[[nodiscard]] std::vector<double> entries_of(const at::Tensor& matrix);
-
 }  // namespace gradwise

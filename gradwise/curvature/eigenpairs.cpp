@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "gradwise/autograd/tensor_entries.h"
 #include "gradwise/core/error.h"
 #include "gradwise/curvature/random_vectors.h"
 #include "gradwise/curvature/rounding.h"
@@ -234,11 +235,6 @@ std::vector<double> value_errors(const std::vector<double>& residuals, const at:
   return errors;
 }
 
-std::vector<double> numbers(const at::Tensor& tensor) {
-  const at::Tensor dense = tensor.contiguous();
-  return {dense.const_data_ptr<double>(), dense.const_data_ptr<double>() + dense.numel()};
-}
-
 // Values and vectors of the wanted pairs, with residuals by products.
 Eigenpairs measured(const LinearOperator& matrix, const at::Tensor& values, const at::Tensor& rows,
                     const at::Tensor& gaps) {
@@ -246,8 +242,8 @@ Eigenpairs measured(const LinearOperator& matrix, const at::Tensor& values, cons
   found.vectors = rows.t().to(at::kDouble).contiguous();
   const at::Tensor on_device = values.to(rows.device());
   const at::Tensor residuals = product(matrix, found.vectors).sub(found.vectors.mul(on_device)).norm(2, 0).cpu();
-  found.values = numbers(values);
-  found.residuals = numbers(residuals);
+  found.values = entries_of(values);
+  found.residuals = entries_of(residuals);
   found.errors = value_errors(found.residuals, gaps);
   return found;
 }
@@ -295,7 +291,7 @@ Eigenpairs eigenpairs(const LinearOperator& matrix, const EigenOptions& options)
     const bool full = active + lanczos.waiting() > capacity;
     copies.see(values, bound, lanczos.exhausted(), full);
     const at::Tensor gaps = gaps_of(ritz).index_select(0, columns);
-    const std::vector<double> residuals = numbers(ritz.residuals.index_select(0, columns));
+    const std::vector<double> residuals = entries_of(ritz.residuals.index_select(0, columns));
     const double worst = worst_of(options, residuals, value_errors(residuals, gaps));
     const bool settled = worst <= 0.5 * bound && !copies.may_be_missing();
     const bool complete = lanczos.waiting() == 0;

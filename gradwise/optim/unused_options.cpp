@@ -9,10 +9,11 @@ namespace {
 
 // Which optimizers have a field; those that are not here belong to all.
 const std::map<std::string, std::vector<std::string>>& owners() {
+  static const std::vector<std::string> kAllButLbfgs = {"adamw", "adam", "sgd", "rmsprop", "adagrad", "lion"};
   static const std::map<std::string, std::vector<std::string>> kOwners = {
-      {"weight_decay", {"adamw", "adam", "sgd", "rmsprop", "adagrad", "lion"}},
-      {"decay_vectors", {"adamw", "adam", "sgd", "rmsprop", "adagrad", "lion"}},
-      {"maximize", {"adamw", "adam", "sgd", "rmsprop", "adagrad", "lion"}},
+      {"weight_decay", kAllButLbfgs},
+      {"decay_vectors", kAllButLbfgs},
+      {"maximize", kAllButLbfgs},
       {"beta1", {"adamw", "adam", "lion"}},
       {"beta2", {"adamw", "adam", "lion"}},
       {"eps", {"adamw", "adam", "rmsprop", "adagrad"}},
@@ -27,10 +28,10 @@ const std::map<std::string, std::vector<std::string>>& owners() {
       {"max_iter", {"lbfgs"}},
       {"history_size", {"lbfgs"}},
       {"line_search", {"lbfgs"}},
-      {"state_dtype", {"adamw", "adam", "sgd", "rmsprop", "adagrad", "lion"}},
-      {"stochastic_rounding", {"adamw", "adam", "sgd", "rmsprop", "adagrad", "lion"}},
-      {"rounding_seed", {"adamw", "adam", "sgd", "rmsprop", "adagrad", "lion"}},
-      {"parity", {"adamw", "adam", "sgd", "rmsprop", "adagrad", "lion"}},
+      {"state_dtype", kAllButLbfgs},
+      {"stochastic_rounding", kAllButLbfgs},
+      {"rounding_seed", kAllButLbfgs},
+      {"parity", kAllButLbfgs},
   };
   return kOwners;
 }

@@ -145,17 +145,20 @@ class AutogradAdvancedExamples:
         return Record(peak_bytes=plain_bytes, peak_bytes_checkpointed=saved_bytes, equal_gradients=equal)
 
 
+EXAMPLES = (
+    CustomAutogradExample.custom_relu,
+    CustomAutogradExample.custom_huber_loss,
+    CustomAutogradExample.custom_linear,
+    CustomAutogradExample.custom_activation_in_a_model,
+    AutogradTrainingExamples.basic_training,
+    AutogradTrainingExamples.gradient_accumulation,
+    AutogradAdvancedExamples.second_order,
+    AutogradAdvancedExamples.gradient_checkpointing,
+)
+
+
 def main() -> None:
-    for example in (
-        CustomAutogradExample.custom_relu,
-        CustomAutogradExample.custom_huber_loss,
-        CustomAutogradExample.custom_linear,
-        CustomAutogradExample.custom_activation_in_a_model,
-        AutogradTrainingExamples.basic_training,
-        AutogradTrainingExamples.gradient_accumulation,
-        AutogradAdvancedExamples.second_order,
-        AutogradAdvancedExamples.gradient_checkpointing,
-    ):
+    for example in EXAMPLES:
         print(example.__qualname__)
         for key, value in example().items():
             print(f"  {key}: {value}")

@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from gradwise import autograd_examples
 from gradwise.autograd_examples import AutogradAdvancedExamples, AutogradTrainingExamples, CustomAutogradExample
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -43,20 +44,7 @@ def figures():
     return json.loads(subprocess.run([program, "--json"], text=True, capture_output=True, check=True).stdout)
 
 
-@pytest.mark.parametrize(
-    "example",
-    [
-        CustomAutogradExample.custom_relu,
-        CustomAutogradExample.custom_huber_loss,
-        CustomAutogradExample.custom_linear,
-        CustomAutogradExample.custom_activation_in_a_model,
-        AutogradTrainingExamples.basic_training,
-        AutogradTrainingExamples.gradient_accumulation,
-        AutogradAdvancedExamples.second_order,
-        AutogradAdvancedExamples.gradient_checkpointing,
-    ],
-    ids=lambda example: example.__name__,
-)
+@pytest.mark.parametrize("example", autograd_examples.EXAMPLES, ids=lambda example: example.__name__)
 def test_cpp_gives_the_same_figures(example, figures):
     expected, found = example(), figures[example.__name__]
     assert set(found) == set(expected)

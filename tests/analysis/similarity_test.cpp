@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "gradwise/autograd/tensor_entries.h"
 #include "gradwise/core/random_state.h"
 #include "tests/data/tensor_of.h"
 
