@@ -38,17 +38,26 @@ if(GRADWISE_SANITIZE)
   add_link_options(-fsanitize=${GRADWISE_SANITIZE})
 endif()
 
-# LibTorch's light headers, parsed once: halves the compile time of a file that uses tensors.
-file(WRITE ${CMAKE_BINARY_DIR}/torch_light.cpp "")
-add_library(gradwise_torch_light OBJECT EXCLUDE_FROM_ALL ${CMAKE_BINARY_DIR}/torch_light.cpp)
-target_link_libraries(gradwise_torch_light PRIVATE gradwise_flags)
+# LibTorch's headers are parsed once: they cost a file several times what its own code does. Sources include what they
+# use all the same.
+set(GRADWISE_PRECOMPILED <ATen/ATen.h> <torch/csrc/autograd/autograd.h> <torch/csrc/autograd/custom_function.h>
+                         <torch/optim/optimizer.h> <nlohmann/json.hpp> <filesystem> <functional> <map> <sstream>)
 
-function(gradwise_precompile_torch)
+# gradwise_precompile(tests FLAGS target LIBRARIES x HEADERS <h>): gradwise_precompiled_tests, for REUSE_FROM
+function(gradwise_precompile name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "FLAGS" "LIBRARIES;HEADERS")
+  set(target gradwise_precompiled_${name})
+  file(WRITE ${CMAKE_BINARY_DIR}/precompiled_${name}.cpp "")
+  add_library(${target} OBJECT EXCLUDE_FROM_ALL ${CMAKE_BINARY_DIR}/precompiled_${name}.cpp)
   find_package(nlohmann_json REQUIRED)
-  target_link_libraries(gradwise_torch_light PRIVATE Gradwise::torch nlohmann_json::nlohmann_json)
-  target_precompile_headers(gradwise_torch_light PRIVATE <ATen/core/Tensor.h> <ATen/ops/empty.h>
-                            <torch/optim/optimizer.h> <nlohmann/json.hpp> <filesystem> <functional> <map> <sstream>)
+  target_link_libraries(${target} PRIVATE ${arg_FLAGS} Gradwise::torch nlohmann_json::nlohmann_json ${arg_LIBRARIES})
+  target_precompile_headers(${target} PRIVATE ${GRADWISE_PRECOMPILED} ${arg_HEADERS})
 endfunction()
+
+# Tests spend their time in LibTorch and in the library: to optimise them costs more than it saves.
+add_library(gradwise_test_flags INTERFACE)
+target_link_libraries(gradwise_test_flags INTERFACE gradwise_flags)
+target_compile_options(gradwise_test_flags INTERFACE $<$<CONFIG:Release>:-O0>)
 
 # Files are compiled six at a time: parsing LibTorch costs more than our own code.
 set(CMAKE_UNITY_BUILD_BATCH_SIZE 6)
@@ -70,14 +79,14 @@ function(gradwise_group)
   endforeach()
   if(NOT arg_NO_TORCH)
     target_link_libraries(${target} PUBLIC Gradwise::torch nlohmann_json::nlohmann_json)
-    target_precompile_headers(${target} REUSE_FROM gradwise_torch_light)
+    target_precompile_headers(${target} REUSE_FROM gradwise_precompiled_torch)
   endif()
   target_link_libraries(${target} PRIVATE ${arg_LIBRARIES})
   set_property(GLOBAL APPEND PROPERTY GRADWISE_GROUPS ${arg_NAME})
 endfunction()
 
-# Links a program with groups, and with the precompiled header where one of them uses LibTorch.
-function(gradwise_use_groups program)
+# Links a program with groups, and with the precompiled header `headers` where one of them uses LibTorch.
+function(gradwise_use_groups program headers)
   set(torch_free events kernels rules record report)
   foreach(group IN LISTS ARGN)
     target_link_libraries(${program} PRIVATE gradwise_${group})
@@ -86,7 +95,7 @@ function(gradwise_use_groups program)
     endif()
   endforeach()
   if(uses_torch)
-    target_precompile_headers(${program} REUSE_FROM gradwise_torch_light)
+    target_precompile_headers(${program} REUSE_FROM gradwise_precompiled_${headers})
   endif()
 endfunction()
 
@@ -99,8 +108,8 @@ function(gradwise_test)
   add_executable(${arg_NAME} ${arg_SOURCES})
   set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests UNITY_BUILD ON
                                                UNITY_BUILD_BATCH_SIZE 4)
-  target_link_libraries(${arg_NAME} PRIVATE gradwise_flags ${arg_LIBRARIES} GTest::gtest_main)
-  gradwise_use_groups(${arg_NAME} ${arg_GROUPS})
+  target_link_libraries(${arg_NAME} PRIVATE gradwise_test_flags ${arg_LIBRARIES} GTest::gtest_main)
+  gradwise_use_groups(${arg_NAME} tests ${arg_GROUPS})
   add_test(NAME ${arg_NAME} COMMAND ${arg_NAME})
   set_tests_properties(${arg_NAME} PROPERTIES ENVIRONMENT "${GRADWISE_TEST_ENVIRONMENT}")
 endfunction()
@@ -114,7 +123,7 @@ function(gradwise_probe)
   add_executable(${arg_NAME} ${arg_SOURCES})
   set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_link_libraries(${arg_NAME} PRIVATE gradwise_flags ${arg_LIBRARIES})
-  gradwise_use_groups(${arg_NAME} ${arg_GROUPS})
+  gradwise_use_groups(${arg_NAME} torch ${arg_GROUPS})
 endfunction()
 
 # gradwise_pytest(NAME optim_parity FILE test_parity.py): a pytest file as one ctest entry
