@@ -68,7 +68,9 @@ std::string describe_model(const ModelOptions& model) {
 }  // namespace
 
 RunSession::RunSession(RunConfig config, RunData data)
-    : config_(std::move(config)), data_(std::move(data)), device_(parse_device(config_.run.device)) {}
+    : config_(std::move(config)), data_(std::move(data)), device_(parse_device(config_.run.device)) {
+  config_.train.target_scaling = data_.target_scaling;
+}
 
 int RunSession::start(const RunConfig& config, const std::string& name) {
   keep_freed_memory();
@@ -281,7 +283,12 @@ void RunSession::save_weights() {
       tensors[averages.names[i]] = averages.tensors[i].detach().cpu().contiguous();
     }
   }
-  write_safetensors(folder_->file("model.safetensors"), tensors, {{"format", "pt"}});
+  std::map<std::string, std::string> facts{{"format", "pt"}};
+  if (!data_.target_scaling.empty()) {  // what a user needs to put outputs into the data's units
+    facts["target_mean"] = toml_value(data_.target_scaling.mean);
+    facts["target_std"] = toml_value(data_.target_scaling.stddev);
+  }
+  write_safetensors(folder_->file("model.safetensors"), tensors, facts);
 }
 
 void RunSession::finish(const FitResult& result) {
@@ -309,7 +316,8 @@ void RunSession::finish(const FitResult& result) {
   std::printf(plot.drawn ? "picture  %s/training.png\n" : "picture  none: %s\n",
               plot.drawn ? run.c_str() : plot.reason.c_str());
   if (test) {
-    std::printf("test loss: %.4f\n", test->validation_loss);
+    std::printf("test loss: %.4f%s\n", test->validation_loss,
+                data_.target_scaling.empty() ? "" : " (of standardized targets)");
     for (const auto& [name, value] : test->metrics) {
       const bool share = name == "accuracy" || name.starts_with("top_");
       std::printf(share ? "test %s: %.2f %%\n" : "test %s: %.4f\n", name.c_str(), share ? 100 * value : value);

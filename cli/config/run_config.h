@@ -54,6 +54,7 @@ struct DataOptions {
   double validation_split = 0;
   std::int64_t limit = 0;
   std::int64_t classes = 0;
+  bool standardize_targets = false;
   CsvOptions csv = {};
   WindowOptions text = {};
 };
@@ -73,6 +74,11 @@ void describe(Fields& fields, DataOptions& o) {
              "share of the training data that is held out where no test data are given", from_below(0, 1));
   fields.add("limit", o.limit, "only this many training samples; 0: all", at_least(0));
   fields.add("classes", o.classes, "number of classes; 0: one more than the largest label", at_least(0));
+  fields.add(
+      "standardize_targets", o.standardize_targets,
+      "train on numbers to predict less their mean, over their deviation, both of the training data; the loss is "
+      "of these, metrics are in the data's own units",
+      anything());
   fields.group("csv", o.csv, "reading of CSV");
   fields.group("text", o.text, "windows over a text");
 }

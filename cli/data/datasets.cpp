@@ -65,6 +65,12 @@ std::int64_t outputs_of(const Dataset& train, const RunConfig& config) {
   return train.targets.dim() > 1 ? train.targets.size(1) : 1;
 }
 
+void check_scaling(const RunConfig& config) {
+  const std::string& loss = config.loss.name;
+  GRADWISE_CHECK(!config.data.standardize_targets || loss == "mse" || loss == "mae" || loss == "huber", "config",
+                 "data.standardize_targets is true and loss.name is \"", loss, "\", allowed with it: mse, mae, huber");
+}
+
 LoaderOptions train_options(const RunConfig& config) {
   LoaderOptions options = config.loader;
   options.seed = config.loader.seed != 0 ? config.loader.seed : config.train.seed;
@@ -124,6 +130,7 @@ std::pair<Dataset, Dataset> read_sets(const DataOptions& data, std::int64_t seed
 }  // namespace
 
 RunData load_data(const RunConfig& config) {
+  check_scaling(config);
   if (config.data.kind == "text") {
     return load_text(config);
   }
@@ -135,6 +142,12 @@ RunData load_data(const RunConfig& config) {
   loaded.shape.outputs = outputs_of(train, config);
   if (config.loss.name == "cross_entropy") {
     check_labels(train, loaded.shape.outputs);
+  }
+  if (config.data.standardize_targets) {
+    loaded.target_scaling = target_scaling_of(train);
+    for (Dataset* part : {&train, &test}) {
+      part->targets = part->size() > 0 ? scaled_targets(part->targets, loaded.target_scaling) : part->targets;
+    }
   }
   loaded.train = std::make_unique<DataLoader>(std::move(train), train_options(config));
   const bool named = !config.data.test_images.empty() || !config.data.test_file.empty();

@@ -4,6 +4,7 @@
 
 #include "cli/config/run_config.h"
 #include "gradwise/data/loader.h"
+#include "gradwise/data/target_scaling.h"
 
 namespace gradwise {
 
@@ -12,6 +13,7 @@ struct RunData {
   std::unique_ptr<DataLoader> train;
   std::unique_ptr<DataLoader> test;  ///< null where there is nothing to test on
   ModelShape shape;
+  TargetScaling target_scaling = {};  ///< what was done to the targets, see `data.standardize_targets`
 };
 
 /// Reads the files of a configuration. Errors name file and fact.

@@ -99,6 +99,7 @@ double Trial::figure() const {
 Trial run_trial(const RunConfig& asked, std::int64_t steps, const std::filesystem::path& checkpoint) {
   RunConfig config = for_trial(asked);
   RunData data = load_data(config);
+  config.train.target_scaling = data.target_scaling;
   if (!checkpoint.empty()) {
     make_room(config, *data.train, steps, checkpoint);
   }

@@ -44,7 +44,7 @@ std::vector<Cause> data_causes() {
        {"constant_labels", "labels_not_learned"}},
       {"target_not_scaled",
        "the targets are far from deviation 1",
-       "standardise the targets, and scale the predictions back",
+       "standardise the targets, and scale the predictions back (data.standardize_targets)",
        {{"target_scale", 0.8}, {"initial_loss_off", 0.1}},
        {"exploding_gradient", "slow_training", "learning_rate_too_high", "clipping"}},
   };

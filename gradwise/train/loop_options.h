@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gradwise/core/fields.h"
+#include "gradwise/data/target_scaling.h"
 #include "gradwise/optim/autograd_optimizer.h"
 #include "gradwise/optim/ema.h"
 #include "gradwise/optim/scheduler_factory.h"
@@ -52,6 +53,7 @@ struct LoopOptions {
   bool deterministic = false;
   std::vector<std::string> metrics = {};
   std::string monitor = "loss";
+  TargetScaling target_scaling = {};  ///< of the data; metrics are in the data's own units, the loss is as trained
   std::int64_t validate_every = 1;
   bool use_ema = false;
   EmaOptions ema = {};

@@ -49,8 +49,11 @@ ValidationStats AutogradTrainingLoop::Impl::validate(BatchSource& source, const 
     move_batch(batch, device);
     const at::Tensor output = guarded_forward(optimizer.model(), batch);
     loss_sum += guarded_loss(loss, output, batch.target).item<double>() * static_cast<double>(batch.size());
+    const bool scaled = !options.target_scaling.empty();
+    const at::Tensor predicted = scaled ? in_own_units(output, options.target_scaling) : output;
+    const at::Tensor wanted = scaled ? in_own_units(batch.target, options.target_scaling) : batch.target;
     for (const std::unique_ptr<Metric>& metric : metrics) {
-      metric->update(output, batch.target);
+      metric->update(predicted, wanted);
     }
     stats.samples += batch.size();
   }

@@ -48,6 +48,22 @@ TEST(Validate, WeighsBatchesBySamples) {
   }
 }
 
+// A deviation of 20 makes absolute errors 20 times as large and squared ones 400 times; r2 knows no unit.
+TEST(Validate, MetricsAreInTheUnitsOfTheDataTheLossAsTrained) {
+  ListSource source(toy_batch(10), 4);
+  LoopOptions options;
+  options.metrics = {"mse", "mae", "r2"};
+  AutogradTrainingLoop plain(toy_model(), plain_sgd(), options);
+  const ValidationStats as_trained = plain.validate(source, squared_error);
+  options.target_scaling = {{100}, {20}};
+  AutogradTrainingLoop loop(toy_model(), plain_sgd(), options);
+  const ValidationStats stats = loop.validate(source, squared_error);
+  EXPECT_EQ(stats.validation_loss, as_trained.validation_loss);
+  EXPECT_NEAR(stats.metric("mse"), 400 * as_trained.metric("mse"), 1e-9);
+  EXPECT_NEAR(stats.metric("mae"), 20 * as_trained.metric("mae"), 1e-9);
+  EXPECT_NEAR(stats.metric("r2"), as_trained.metric("r2"), 1e-9);
+}
+
 TEST(Validate, BuildsNoGraph) {
   Model model = toy_model();
   bool graph = true;

@@ -33,10 +33,11 @@ void check(const History& history, const TargetScale& o, Sightings& seen) {
 }  // namespace
 
 Rule target_scale() {
-  return make_rule<TargetScale>({.name = "target_scale",
-                                 .about = "targets far from deviation 1",
-                                 .advice = "standardise the targets, and scale the predictions back"},
-                                check);
+  return make_rule<TargetScale>(
+      {.name = "target_scale",
+       .about = "targets far from deviation 1",
+       .advice = "standardise the targets, and scale the predictions back (data.standardize_targets)"},
+      check);
 }
 
 }  // namespace gradwise

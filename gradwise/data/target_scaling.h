@@ -1,0 +1,35 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "gradwise/data/dataset.h"
+
+namespace gradwise {
+
+/// How numbers to predict are scaled for a training: a target y of column k becomes (y - mean[k]) / stddev[k].
+/// Empty: they stay as they are.
+struct TargetScaling {
+  std::vector<double> mean = {};
+  std::vector<double> stddev = {};
+
+  [[nodiscard]] bool empty() const { return mean.empty(); }
+};
+
+/// Mean and deviation (with divisor N) of each column of the targets, (N) or (N, K); give it the training data alone.
+/// A column whose values are all the same has stddev 1, as in scikit-learn's StandardScaler.
+/// Errors: targets that are not floating point, of another shape, or inf or NaN (the sample named).
+///
+///   const TargetScaling scaling = target_scaling_of(training);
+///   training.targets = scaled_targets(training.targets, scaling);
+[[nodiscard]] TargetScaling target_scaling_of(const Dataset& dataset);
+
+/// The targets as they are trained on, in their own type. Errors: other columns than the scaling has.
+[[nodiscard]] at::Tensor scaled_targets(const at::Tensor& targets, const TargetScaling& scaling);
+
+/// Scaled targets, or outputs (N), (N, 1) or (N, K) of a model that was trained on them, in the data's own units:
+/// float64, on their device.
+[[nodiscard]] at::Tensor in_own_units(const at::Tensor& values, const TargetScaling& scaling);
+
+}  // namespace gradwise
