@@ -152,8 +152,9 @@ RunSummary summarize_run(const fs::path& path) {
   if (summary.started == 0 && summary.step > 0) {  // a program of its own that records steps alone
     summary.started = reader.first_time();
   }
-  const double last = std::max(number_or_zero(reader.info("ended")), summary.step > 0 ? reader.last_time() : 0);
-  summary.seconds = std::max(0.0, last - summary.started);
+  const double last = std::max({number_or_zero(reader.info("ended")), number_or_zero(reader.info("resumed")),
+                                summary.step > 0 ? reader.last_time() : 0});
+  summary.seconds = std::max(0.0, last - summary.started - number_or_zero(reader.info("paused")));
   return summary;
 }
 

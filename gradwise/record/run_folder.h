@@ -44,7 +44,7 @@ struct RunSummary {
   std::int64_t epochs = 0;
   std::string best;    ///< as "accuracy 0.9213", or ""
   double started = 0;  ///< seconds since the Unix epoch
-  double seconds = 0;  ///< from the start to the last record
+  double seconds = 0;  ///< from the start to the last record, less the pauses before it was resumed
 };
 
 [[nodiscard]] RunSummary summarize_run(const std::filesystem::path& path);

@@ -27,6 +27,15 @@ CREATE TABLE findings(rank INTEGER PRIMARY KEY, step INTEGER, cause TEXT, confid
 CREATE TABLE messages(step INTEGER, time REAL, level TEXT, text TEXT);
 )sql";
 
+// Adds what lies between the last moment on record and ?1, when a process takes the run up again, to the pauses.
+constexpr const char* kAddPause = R"sql(
+INSERT OR REPLACE INTO run
+SELECT 'paused', coalesce((SELECT CAST(value AS REAL) FROM run WHERE key = 'paused'), 0)
+  + max(0, ?1 - coalesce(max(moment), ?1))
+FROM (SELECT max(time) AS moment FROM steps UNION ALL
+      SELECT max(CAST(value AS REAL)) FROM run WHERE key IN ('started', 'resumed', 'ended'))
+)sql";
+
 std::int64_t single_integer(const Database& database, const std::string& sql) {
   Statement query = database.prepare(sql);
   query.row();
@@ -47,6 +56,7 @@ struct RunStoreSink::Statements {
         message(database.prepare("INSERT INTO messages VALUES(?,?,?,?)")),
         forget_findings(database.prepare("DELETE FROM findings")),
         finding(database.prepare("INSERT INTO findings VALUES(?,?,?,?,?,?)")),
+        pause(database.prepare(kAddPause)),
         readings(database) {}
 
   void set(const char* key, const std::string& value) { run.bind(0, std::string(key)).bind(1, value).run(); }
@@ -108,6 +118,7 @@ struct RunStoreSink::Statements {
     set("steps_per_epoch", std::to_string(run_started.steps_per_epoch));
     set("status", "running");
     if (run_started.resumed_at >= 0) {
+      pause.bind(0, event.time).run();
       set("resumed", std::to_string(event.time));
     }
     set_once("started", std::to_string(event.time));  // a kill may have come before the first record
@@ -130,7 +141,7 @@ struct RunStoreSink::Statements {
 
   void store(const Event& /*event*/, const WatchedStep& seen) { readings.store(seen); }
 
-  Statement run, run_once, step, epoch, validation, checkpoint, issue, message, forget_findings, finding;
+  Statement run, run_once, step, epoch, validation, checkpoint, issue, message, forget_findings, finding, pause;
   ReadingWriter readings;
 };
 

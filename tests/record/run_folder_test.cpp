@@ -152,6 +152,42 @@ TEST(Runs, AreSummedUp) {
   EXPECT_EQ(summary.seconds, 12);
 }
 
+RunStarted resumed_start(std::int64_t step) {
+  RunStarted started = synthetic_start();
+  started.resumed_at = step;
+  return started;
+}
+
+// 12 s of training, a pause of 88 s, a process that ends at once, another pause of 100 s, then 30 s.
+TEST(Runs, DurationLeavesOutThePauses) {
+  const TemporaryFolder folder;
+  const std::filesystem::path run = folder / "a";
+  std::filesystem::create_directories(run);
+  write_store(run, /*finished=*/true);
+  RunStoreSink sink(run / "run.sqlite");
+  const auto write = [&sink](const Event& event) { sink.write(std::span(&event, 1)); };
+  write(event_after(100, kSyntheticSteps, resumed_start(kSyntheticSteps)));
+  EXPECT_EQ(summarize_run(run).seconds, 12);
+  write(event_after(200, kSyntheticSteps, resumed_start(kSyntheticSteps)));
+  write(event_after(215, kSyntheticSteps + 1, synthetic_step(kSyntheticSteps + 1)));
+  EXPECT_EQ(summarize_run(run).seconds, 27);
+  write(event_after(230, kSyntheticSteps + 1, RunFinished{"finished", ""}));
+  EXPECT_EQ(summarize_run(run).seconds, 42);
+}
+
+// Killed at step 10: what came after the checkpoint at step 5 is trained again, and counts once.
+TEST(Runs, DurationOfAKilledRunCountsFromItsCheckpoint) {
+  const TemporaryFolder folder;
+  const std::filesystem::path run = folder / "a";
+  std::filesystem::create_directories(run);
+  write_store(run, /*finished=*/false);
+  RunStoreSink sink(run / "run.sqlite");
+  sink.forget_after(5);
+  const std::vector<Event> events{event_after(100, 5, resumed_start(5)), event_after(107, 6, synthetic_step(6))};
+  sink.write(events);
+  EXPECT_EQ(summarize_run(run).seconds, 12);
+}
+
 TEST(Runs, BeginWithTheirFirstStepWhereNothingWasSaidOfTheirStart) {
   const TemporaryFolder folder;
   {
