@@ -52,6 +52,14 @@ class Explainer {
 
   [[nodiscard]] const std::string& text() const { return text_; }
   [[nodiscard]] const std::vector<std::string>& known() const { return known_; }
+  /// The outermost groups, as one list.
+  [[nodiscard]] std::string groups() const {
+    std::string text;
+    for (const std::string& name : known_) {
+      text += name.find('.') != std::string::npos ? "" : (text.empty() ? "" : ", ") + name;
+    }
+    return text;
+  }
 
  private:
   // All, the key itself, or one inside the group that is asked for.
@@ -72,7 +80,9 @@ std::string explain_config(const std::string& wanted) {
   Explainer explainer(wanted);
   describe(explainer, defaults);
   if (explainer.text().empty()) {
-    fail_usage("config", "there is no key or group \"", wanted, "\"", did_you_mean(wanted, explainer.known()));
+    const std::string meant = did_you_mean(wanted, explainer.known());
+    fail_usage("config", "there is no key or group \"", wanted, "\"",
+               meant.empty() ? "; the groups are " + explainer.groups() : meant);
   }
   return explainer.text();
 }

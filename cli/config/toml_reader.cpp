@@ -14,6 +14,16 @@ std::string text_of(const toml::node& node) {
   return text.str();
 }
 
+// For a key that is near to none.
+std::string allowed_names(const std::string& prefix, const std::vector<std::string>& known) {
+  std::string text =
+      prefix.empty() ? "; the groups are " : "; allowed in [" + prefix.substr(0, prefix.size() - 1) + "]: ";
+  for (std::size_t i = 0; i < known.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + known[i];
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string TomlReader::where(const toml::source_region& region) {
@@ -43,7 +53,7 @@ void TomlReader::refuse_unknown() const {
     if (std::ranges::find(known_, name) == known_.end()) {
       const std::string near = nearest_name(name, known_);
       fail_usage("config", "unknown key ", prefix_, name, where(key.source()),
-                 near.empty() ? "; `gradwise config --explain` lists all" : "; did you mean " + prefix_ + near + "?");
+                 near.empty() ? allowed_names(prefix_, known_) : "; did you mean " + prefix_ + near + "?");
     }
   }
 }

@@ -10,7 +10,8 @@
 namespace gradwise {
 
 /// Visitor (see core/fields.h) that fills a struct from a TOML table. After the visit, `refuse_unknown` complains of
-/// the first key that no field has, with the nearest one that there is. Values are checked against what is allowed.
+/// the first key that no field has, with the nearest one that there is, or else all that its group has. Values are
+/// checked against what is allowed.
 class TomlReader {
  public:
   explicit TomlReader(const toml::table& table) : table_(&table) {}

@@ -71,6 +71,7 @@ def test_explain_of_one_group_or_key():
     group = gradwise("config", "--explain", "train.schedule", check=0).stdout
     assert group.startswith("\n[train.schedule]") and "train.schedule.warmup_steps" in group and "optimizer." not in group
     assert 'did you mean "optimizer"?' in gradwise("config", "--explain", "optimizr", check=2).stderr
+    assert "; the groups are run, data, loader, model" in gradwise("config", "--explain", "zzzzzzzz", check=2).stderr
 
 
 def test_a_slip_in_the_name_of_a_command():
@@ -92,6 +93,9 @@ def test_completion(shell):
     ("override", "words"),
     [
         ("train.epoch=3", ["unknown key train.epoch", "did you mean train.epochs?"]),
+        ("loader.zzzzzzzz=3", ["unknown key loader.zzzzzzzz; allowed in [loader]: batch_size, shuffle, seed,", ", flip"]),
+        ("train.ema.zzzzzzzz=3", ["unknown key train.ema.zzzzzzzz; allowed in [train.ema]: decay,"]),
+        ("zzzzzzzz=3", ["unknown key zzzzzzzz; the groups are run, data, loader, model, loss, optimizer, train, watch,"]),
         ("train.epochs=many", ["train.epochs", "many", "whole number"]),
         ("train.epochs=0", ["train.epochs is 0", ">= 1"]),
         ("optimizer.lr=-1", ["optimizer.lr is -1", ">= 0"]),
