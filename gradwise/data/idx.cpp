@@ -90,6 +90,12 @@ at::Tensor read_idx(const std::filesystem::path& path) {
 Dataset read_idx_dataset(const std::filesystem::path& images, const std::filesystem::path& labels) {
   const at::Tensor inputs = read_idx(images);
   const at::Tensor targets = read_idx(labels);
+  if (inputs.dim() < 2) {
+    fail(kIdxPlace, images.string(), " has shape ", inputs.sizes(), ", allowed for images: 2 dimensions or more");
+  }
+  if (targets.dim() != 1) {
+    fail(kIdxPlace, labels.string(), " has shape ", targets.sizes(), ", allowed for labels: 1 dimension");
+  }
   if (inputs.size(0) != targets.size(0)) {
     fail(kIdxPlace, images.string(), " holds ", inputs.size(0), " samples, ", labels.string(), " ", targets.size(0),
          ", allowed: the same number");

@@ -13,7 +13,8 @@ namespace gradwise {
 ///   const at::Tensor images = read_idx("train-images-idx3-ubyte.gz");   // uint8 (60000, 28, 28)
 [[nodiscard]] at::Tensor read_idx(const std::filesystem::path& path);
 
-/// Images (N, 1, H, W) and labels (N) from two IDX files; an error where their counts disagree.
+/// Images (N, 1, H, W) and labels (N) from two IDX files; an error where their counts disagree, labels have more than
+/// one dimension or images only one, as when the files are mixed up.
 [[nodiscard]] Dataset read_idx_dataset(const std::filesystem::path& images, const std::filesystem::path& labels);
 
 }  // namespace gradwise

@@ -148,12 +148,14 @@ def damaged(images, folder, damage):
         target.write_bytes(gzip.compress(gzip.decompress(target.read_bytes())[:-10]))
     elif damage == "counts":
         write_idx(folder / "train-labels.gz", np.zeros(599))
+    elif damage == "images as labels":
+        (folder / "train-labels.gz").write_bytes(target.read_bytes())
     elif damage == "missing":
         target.unlink()
     return folder
 
 
-@pytest.mark.parametrize("damage", ["truncated", "magic", "short", "counts", "missing"])
+@pytest.mark.parametrize("damage", ["truncated", "magic", "short", "counts", "images as labels", "missing"])
 def test_damaged_data(config, images, tmp_path, damage):
     folder = tmp_path / "data"
     folder.mkdir()

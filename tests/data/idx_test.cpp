@@ -110,6 +110,16 @@ TEST(Idx, RefusesBadFiles) {
   EXPECT_ERROR_WITH("is a folder", read_idx(folder / "."));
 }
 
+TEST(Idx, RefusesFilesThatAreMixedUp) {
+  const TemporaryFolder folder;
+  const auto images = folder.write("images", idx_header(8, {2, 1, 1}) + "ab");
+  const auto labels = folder.write("labels", idx_header(8, {2}) + "ab");
+  EXPECT_ERROR_WITH(images.string() + " has shape [2, 1, 1], allowed for labels: 1 dimension",
+                    read_idx_dataset(images, images));
+  EXPECT_ERROR_WITH(labels.string() + " has shape [2], allowed for images: 2 dimensions or more",
+                    read_idx_dataset(labels, images));
+}
+
 TEST(Idx, RefusesCountsThatDisagree) {
   const TemporaryFolder folder;
   const auto images = folder.write("images", idx_header(8, {2, 1, 1}) + "ab");
