@@ -210,6 +210,14 @@ double variance_before(const ParameterReading& reading, const ParameterFacts& fa
   return std::max(0.0, norm * norm / facts.elements() - reading.weight_mean * reading.weight_mean);
 }
 
+bool rate_rises(const History& history, std::size_t steps) {
+  if (history.empty()) {
+    return false;
+  }
+  const std::size_t last = history.steps.size() - 1;
+  return history.now().info.lr > 1.000001 * history.steps[last - std::min(last, steps)].info.lr;
+}
+
 double fall_of(const std::vector<double>& losses) {
   const std::size_t part = std::min<std::size_t>(losses.size() / 5, 100);
   if (part == 0) {

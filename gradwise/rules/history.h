@@ -89,6 +89,8 @@ struct History {
 /// The variance that a weight had before the update of a reading, which itself is taken after it; NaN where all of it
 /// was 0.
 [[nodiscard]] double variance_before(const ParameterReading& reading, const ParameterFacts& facts);
+/// Whether the learning rate is higher than it was so many steps ago (or at the first step that is kept): a warm-up.
+[[nodiscard]] bool rate_rises(const History& history, std::size_t steps);
 /// How far the losses have fallen from the first fifth of them to the last (medians, of at most 100), as a share of the
 /// former; negative where they rose, NaN where there are fewer than five.
 [[nodiscard]] double fall_of(const std::vector<double>& losses);

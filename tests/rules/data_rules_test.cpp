@@ -95,6 +95,19 @@ INSTANTIATE_TEST_SUITE_P(
                  [](BatchReading& b, std::int64_t) { b.tokens = true, b.padding = 0.4; }}),
     [](const auto& info) { return info.param.name; });
 
+TEST(ConfusedClasses, KeepsStillWhileTheLearningRateRises) {
+  const auto warmed_up = [](std::int64_t warmup) {
+    return training(100, [warmup](DraftStep& step) {
+      step.info.lr = 1e-3 * std::min(1.0, static_cast<double>(step.info.step) / static_cast<double>(warmup));
+      step.batch.confusion = confused(5);
+      step.batch.accuracy = 0.9;
+    });
+  };
+  EXPECT_FALSE(fires(confused_classes(), warmed_up(200)));
+  EXPECT_FALSE(fires(confused_classes(), warmed_up(60))) << "the warm-up has only just ended";
+  EXPECT_TRUE(fires(confused_classes(), warmed_up(40)));
+}
+
 TEST(OneSampleBatches, WantThePlanToSaySo) {
   const auto single = [](std::int64_t planned) {
     History history = training(20, batch_is([](BatchReading& b, std::int64_t) { b.samples = 1; }));

@@ -7,6 +7,7 @@ struct ConfusedClasses {
   std::int64_t samples = 50;
   double share = 0.4;
   double accuracy = 0.5;
+  std::int64_t warmup = 50;
 };
 
 template <class Fields>
@@ -14,9 +15,13 @@ void describe(Fields& fields, ConfusedClasses& o) {
   fields.add("samples", o.samples, "samples of a class that are needed", at_least(1));
   fields.add("share", o.share, "share of a class that is taken for another one", between(0, 1));
   fields.add("accuracy", o.accuracy, "accuracy from which it speaks", between(0, 1));
+  fields.add("warmup", o.warmup, "it keeps still where the learning rate has risen over so many steps", at_least(1));
 }
 
 void check(const History& history, const ConfusedClasses& o, Sightings& seen) {
+  if (rate_rises(history, static_cast<std::size_t>(o.warmup))) {
+    return;
+  }
   const auto classes = static_cast<std::size_t>(std::max<std::int64_t>(0, history.facts.classes));
   std::vector<double> counts(classes * classes, 0);
   std::vector<double> accuracies;

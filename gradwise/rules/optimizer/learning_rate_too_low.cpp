@@ -47,9 +47,8 @@ bool scheduled_low(const History& history, const LearningRateTooLow& o) {
   for (const StepRecord& record : history.steps) {
     highest = std::max(highest, record.info.lr);
   }
-  const double now = history.now().info.lr;
-  const std::size_t back = std::min(history.steps.size() - 1, static_cast<std::size_t>(o.after) / 2);
-  return !(now >= o.of_highest * highest) || now > 1.000001 * history.steps[history.steps.size() - 1 - back].info.lr;
+  return !(history.now().info.lr >= o.of_highest * highest) ||
+         rate_rises(history, static_cast<std::size_t>(o.after) / 2);
 }
 
 // A little has been learnt, and the loss is still on its way down: more could be learnt, faster.
