@@ -17,6 +17,17 @@ BUILD = pathlib.Path(os.environ.get("GRADWISE_BUILD", ROOT / "build"))
 STUB = ROOT / "python/gradwise/_core.pyi"
 
 
+def without_docstrings(text: str) -> str:
+    """The stub without those of classes and functions: they are the headers' comments (tools/make_docstrings.py)."""
+
+    def body(found: re.Match[str]) -> str:
+        head, kind, indent, member = found.group("head", "kind", "indent", "member")
+        return head + ("" if member is not None else f"{indent}pass\n" if kind == "class" else f"{indent}...\n")
+
+    docstring = r'(?P<indent> +)"""\n(?:.*\n)*?(?P=indent)"""\n(?P<member>(?=(?P=indent)\S))?'
+    return re.sub(rf"(?P<head>^ *(?P<kind>class|def)\b.*:\n){docstring}", body, text, flags=re.M)
+
+
 def generated() -> str:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
@@ -24,6 +35,7 @@ def generated() -> str:
             check=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(BUILD / "python")},
         )  # fmt: skip
         text = (pathlib.Path(folder) / "gradwise/_core.pyi").read_text()
+    text = without_docstrings(text)
     # pybind11 knows no element types.
     text = re.sub(r"(?<=[:\s])dict(?=[,)=:\s\]])", "dict[str, typing.Any]", text)
     text = re.sub(r"(?<=[:\s])list(?=[,)=:\s\]])", "list[typing.Any]", text)

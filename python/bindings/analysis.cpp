@@ -1,6 +1,7 @@
 #include "gradwise/analysis/analysis_json.h"
 #include "gradwise/analysis/gradient_analyzer.h"
 #include "gradwise/monitor/gradient_monitoring.h"
+#include "python/bindings/docstrings.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
 #include "python/bindings/keywords.h"
@@ -75,7 +76,7 @@ py::dict summary_of(const GradientMonitoring& self) {
 
 void bind_analysis(py::module_& module) {
   py::class_<Analysis>(module, "Analysis").def("to_dict", [](const Analysis& self) { return as_object(self.results); });
-  py::class_<GradientAnalyzer>(module, "GradientAnalyzer")
+  py::class_<GradientAnalyzer>(module, "GradientAnalyzer", doc::GradientAnalyzer)
       .def(py::init([](const py::dict& config) {
         return std::make_unique<GradientAnalyzer>(options_from<GradientAnalysisConfig>("analysis", config));
       }))
@@ -91,7 +92,7 @@ void bind_analysis(py::module_& module) {
         const PlotStatus status = self.plot_gradient_analysis(path);
         return std::pair(status.drawn, status.reason);
       });
-  py::class_<GradientMonitoring>(module, "GradientMonitoring")
+  py::class_<GradientMonitoring>(module, "GradientMonitoring", doc::GradientMonitoring)
       .def(py::init([](const py::dict& config) {
         return std::make_unique<GradientMonitoring>(options_from<GradientAnalysisConfig>("analysis", config));
       }))

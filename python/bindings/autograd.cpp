@@ -12,6 +12,7 @@
 #include "gradwise/autograd/transforms/jvp.h"
 #include "gradwise/autograd/transforms/vjp.h"
 #include "gradwise/core/error.h"
+#include "python/bindings/docstrings.h"
 #include "python/bindings/functions.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
@@ -37,13 +38,15 @@ auto released(const Work& work) {
 }
 
 void bind_functions(py::module_& module) {
-  module.def("matrix_product", &CustomAutogradFunction::apply, Release());
-  module.def("custom_relu", &custom_relu, Release());
-  module.def("custom_leaky_relu", &custom_leaky_relu, Release());
-  module.def("custom_linear",
-             [](const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
-               return released([&] { return custom_linear(input, weight, bias.value_or(at::Tensor())); });
-             });
+  module.def("matrix_product", &CustomAutogradFunction::apply, doc::CustomAutogradFunction, Release());
+  module.def("custom_relu", &custom_relu, doc::custom_relu, Release());
+  module.def("custom_leaky_relu", &custom_leaky_relu, doc::custom_leaky_relu, Release());
+  module.def(
+      "custom_linear",
+      [](const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+        return released([&] { return custom_linear(input, weight, bias.value_or(at::Tensor())); });
+      },
+      doc::custom_linear);
   module.def("custom_activation", [](const at::Tensor& input, const py::object& value, const py::object& derivative) {
     const auto one = [](const py::object& function) {
       return [held = adapt_function(function)](const at::Tensor& x) { return held({x}).at(0); };
@@ -51,7 +54,7 @@ void bind_functions(py::module_& module) {
     const Activation activation{one(value), one(derivative)};
     return released([&] { return custom_activation(input, activation); });
   });
-  py::class_<CustomLossFunction>(module, "CustomLossFunction")
+  py::class_<CustomLossFunction>(module, "CustomLossFunction", doc::CustomLossFunction)
       .def("__call__", [](const CustomLossFunction& self, const Tensors& inputs) { return self(inputs); }, Release());
   module.def("huber_loss", [](double delta, const std::string& reduction) {
     return CustomLossFunction::huber({.delta = delta, .reduction = reduction_named(reduction)});
@@ -83,8 +86,8 @@ void bind_gradients(py::module_& module) {
          bool retain_graph) {
         return gradients(outputs, inputs, grad_outputs, {.create_graph = create_graph, .retain_graph = retain_graph});
       },
-      Release());
-  module.def("gradient_penalty", &gradient_penalty, Release());
+      doc::gradients, Release());
+  module.def("gradient_penalty", &gradient_penalty, doc::gradient_penalty, Release());
   module.def("gradcheck", [](const py::object& function, const Tensors& inputs, double eps, double atol, double rtol,
                              double nondet_tol, bool undefined, bool raise_exception) {
     const TensorFunction adapted = adapt_function(function);
@@ -202,7 +205,7 @@ py::dict dict_of(const HookRecord& record, const char* kind) {
 }
 
 void bind_hooks(py::module_& module) {
-  py::class_<AutogradHooks>(module, "AutogradHooks")
+  py::class_<AutogradHooks>(module, "AutogradHooks", doc::AutogradHooks)
       .def(py::init([](const py::object& model, const py::dict& options) {
         return std::make_unique<AutogradHooks>(adapt_module(model).parameters,
                                                options_from<AutogradHooksOptions>("hooks", options));
@@ -235,8 +238,8 @@ void bind_autograd(py::module_& module) {
   bind_gradients(module);
   bind_transforms(module);
   bind_hooks(module);
-  module.def("find_nonfinite", &nonfinite_origin);
-  py::class_<Measured>(module, "PeakMemory")
+  module.def("find_nonfinite", &nonfinite_origin, doc::find_nonfinite);
+  py::class_<Measured>(module, "PeakMemory", doc::PeakMemory)
       .def(py::init<>())
       .def("__enter__",
            [](Measured& self) -> Measured& {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "gradwise/autograd/memory/saved_tensor_hooks.h"
+#include "python/bindings/docstrings.h"
 #include "python/bindings/functions.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
@@ -78,7 +79,7 @@ Tensors run_checkpointed(const py::object& function, const Tensors& inputs, bool
 void bind_checkpoint(py::module_& module) {
   py::register_exception_translator(&translate_done);
   detail::use_saved_tensor_stack({.push = &push_hooks, .pop = &pop_hooks});
-  module.def("checkpoint", &run_checkpointed);
+  module.def("checkpoint", &run_checkpointed, doc::checkpoint);
 }
 
 }  // namespace gradwise::python

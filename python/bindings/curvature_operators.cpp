@@ -5,6 +5,7 @@
 #include "gradwise/curvature/gauss_newton.h"
 #include "gradwise/curvature/gradient_covariance.h"
 #include "gradwise/curvature/hessian.h"
+#include "python/bindings/docstrings.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
 #include "python/bindings/keywords.h"
@@ -57,21 +58,22 @@ std::unique_ptr<BlockDiagonal> blocks_of(const DataOperator& matrix, const std::
 }  // namespace
 
 void bind_curvature_operators(py::module_& module) {
-  py::class_<DataOperator, LinearOperator>(module, "DataOperator")
+  py::class_<DataOperator, LinearOperator>(module, "DataOperator", doc::DataOperator)
       .def("parameter_names", [](const DataOperator& self) { return self.parameters().names; })
       .def("samples", &DataOperator::samples)
       .def("kept_batches", &DataOperator::kept_batches);
-  py::class_<Hessian, DataOperator>(module, "Hessian")
+  py::class_<Hessian, DataOperator>(module, "Hessian", doc::Hessian)
       .def(py::init(from_loss<Hessian>("hessian")))
-      .def("gradient", &Hessian::gradient);
-  py::class_<GaussNewton, DataOperator>(module, "GaussNewton").def(py::init(from_loss<GaussNewton>("gauss_newton")));
-  py::class_<EmpiricalFisher, DataOperator>(module, "EmpiricalFisher")
+      .def("gradient", &Hessian::gradient, doc::Hessian_gradient);
+  py::class_<GaussNewton, DataOperator>(module, "GaussNewton", doc::GaussNewton)
+      .def(py::init(from_loss<GaussNewton>("gauss_newton")));
+  py::class_<EmpiricalFisher, DataOperator>(module, "EmpiricalFisher", doc::EmpiricalFisher)
       .def(py::init(from_loss<EmpiricalFisher>("empirical_fisher")));
-  py::class_<GradientCovariance, EmpiricalFisher>(module, "GradientCovariance")
+  py::class_<GradientCovariance, EmpiricalFisher>(module, "GradientCovariance", doc::GradientCovariance)
       .def(py::init(from_loss<GradientCovariance>("gradient_covariance")))
       .def("gradient", &GradientCovariance::gradient);
-  py::class_<Fisher, DataOperator>(module, "Fisher").def(py::init(&fisher_of));
-  py::class_<BlockDiagonal, LinearOperator>(module, "BlockDiagonal")
+  py::class_<Fisher, DataOperator>(module, "Fisher", doc::Fisher).def(py::init(&fisher_of));
+  py::class_<BlockDiagonal, LinearOperator>(module, "BlockDiagonal", doc::BlockDiagonal)
       .def(py::init(&blocks_of), py::keep_alive<1, 2>())
       .def("block_names", [](const BlockDiagonal& self) {
         std::vector<std::string> names;
@@ -80,7 +82,7 @@ void bind_curvature_operators(py::module_& module) {
         }
         return names;
       });
-  py::class_<Damped, LinearOperator>(module, "Damped")
+  py::class_<Damped, LinearOperator>(module, "Damped", doc::Damped)
       .def(py::init<const LinearOperator&, double>(), py::keep_alive<1, 2>());
 }
 

@@ -6,6 +6,7 @@
 #include "gradwise/curvature/solve.h"
 #include "gradwise/curvature/spectral_density.h"
 #include "gradwise/curvature/trace.h"
+#include "python/bindings/docstrings.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
 #include "python/bindings/keywords.h"
@@ -168,7 +169,7 @@ std::unique_ptr<FunctionOperator> from_function(const py::object& function, std:
 }  // namespace
 
 void bind_estimators(py::module_& module) {
-  py::class_<LinearOperator>(module, "LinearOperator")
+  py::class_<LinearOperator>(module, "LinearOperator", doc::LinearOperator)
       .def("size", &LinearOperator::size)
       .def("apply", &LinearOperator::apply, py::call_guard<py::gil_scoped_release>())
       .def("apply_columns", &LinearOperator::apply_columns, py::call_guard<py::gil_scoped_release>())
@@ -195,8 +196,9 @@ void bind_estimators(py::module_& module) {
         const auto options = options_from<EigenOptions>("condition_number", keywords);
         return dict_of(without_lock([&] { return condition_number(self, damping, options); }));
       });
-  py::class_<MatrixOperator, LinearOperator>(module, "MatrixOperator").def(py::init<at::Tensor>());
-  py::class_<FunctionOperator, LinearOperator>(module, "FunctionOperator").def(py::init(&from_function));
+  py::class_<MatrixOperator, LinearOperator>(module, "MatrixOperator", doc::MatrixOperator).def(py::init<at::Tensor>());
+  py::class_<FunctionOperator, LinearOperator>(module, "FunctionOperator", doc::FunctionOperator)
+      .def(py::init(&from_function));
 }
 
 }  // namespace gradwise::python

@@ -13,6 +13,7 @@
 #include "gradwise/record/run_store.h"
 #include "gradwise/record/tensorboard.h"
 #include "gradwise/rules/all_rules.h"
+#include "python/bindings/docstrings.h"
 #include "python/bindings/fused.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
@@ -249,7 +250,7 @@ class Watching {
 }  // namespace
 
 void bind_monitor(py::module_& module) {
-  py::class_<Watching>(module, "Watching")
+  py::class_<Watching>(module, "Watching", doc::TrainingMonitor)
       .def(py::init<const py::object&, const py::dict&, const py::dict&, const std::string&>())
       .def("forward_end", &Watching::forward_end)
       .def("backward_end", &Watching::backward_end, py::arg("scale"), py::arg("fused").none(true))

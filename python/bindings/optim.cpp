@@ -8,6 +8,7 @@
 #include "gradwise/optim/ema.h"
 #include "gradwise/optim/fused_optimizer.h"
 #include "gradwise/optim/gradient_pass.h"
+#include "python/bindings/docstrings.h"
 #include "python/bindings/fused.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
@@ -146,7 +147,7 @@ void Fused::set_lines(std::size_t index, std::int64_t step, const py::object& fi
 }
 
 void bind_optim(py::module_& module) {
-  py::class_<ExponentialMovingAverage>(module, "ExponentialMovingAverage")
+  py::class_<ExponentialMovingAverage>(module, "ExponentialMovingAverage", doc::ExponentialMovingAverage)
       .def(py::init([](const std::vector<std::string>& names, const std::vector<at::Tensor>& tensors,
                        const std::vector<std::string>& buffer_names, const std::vector<at::Tensor>& buffers,
                        const py::dict& options) {
@@ -164,7 +165,7 @@ void bind_optim(py::module_& module) {
       .def("to_device", [](ExponentialMovingAverage& self, at::Device device) { self.to(device); })
       .def("to_dtype", [](ExponentialMovingAverage& self, at::ScalarType dtype) { self.to(dtype); });
 
-  py::class_<Fused>(module, "FusedOptimizer")
+  py::class_<Fused>(module, "FusedOptimizer", doc::FusedOptimizer)
       .def(py::init<const std::string&, bool, const py::list&>())
       .def("read_groups", &Fused::read_groups)
       .def("gradient_norm", &Fused::gradient_norm, Release())

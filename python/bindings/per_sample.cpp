@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "python/bindings/docstrings.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/models.h"
 
@@ -74,7 +75,7 @@ at::Tensor sample_inner_products(PerSampleGradients& self, const at::Tensor& inp
 }  // namespace
 
 void bind_per_sample(py::module_& module) {
-  py::class_<PerSampleGradients>(module, "PerSampleGradients")
+  py::class_<PerSampleGradients>(module, "PerSampleGradients", doc::PerSampleGradients)
       .def(py::init([](const py::object& model, const py::object& loss_function) {
         return std::make_unique<PerSampleGradients>(adapt_module(model), adapt_loss(loss_function));
       }))

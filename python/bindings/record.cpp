@@ -1,5 +1,6 @@
 #include "gradwise/record/run_folder.h"
 #include "gradwise/record/run_reader.h"
+#include "python/bindings/docstrings.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/records.h"
 
@@ -74,7 +75,7 @@ py::list findings(const RunReader& self) {
 }  // namespace
 
 void bind_record(py::module_& module) {
-  py::class_<RunReader>(module, "RunReader")
+  py::class_<RunReader>(module, "RunReader", doc::RunReader)
       .def(py::init([](const std::string& path) { return std::make_unique<RunReader>(path); }))
       .def("info", &RunReader::info)
       .def("steps", &steps, py::arg("after") = 0)

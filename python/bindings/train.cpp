@@ -4,6 +4,7 @@
 
 #include "gradwise/optim/torch_optimizers.h"
 #include "gradwise/train/loop.h"
+#include "python/bindings/docstrings.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
 #include "python/bindings/keywords.h"
@@ -198,7 +199,7 @@ void on(Loop& self, const std::string& point, const py::object& callback) {
 }  // namespace
 
 void bind_train(py::module_& module) {
-  py::class_<Optimizer>(module, "AutogradOptimizer")
+  py::class_<Optimizer>(module, "AutogradOptimizer", doc::AutogradOptimizer)
       .def(py::init<const py::object&, const py::object&, const py::dict&>())
       .def("step", &step)
       .def("accumulate", &accumulate)
@@ -213,7 +214,7 @@ void bind_train(py::module_& module) {
       .def_property_readonly("parameters_without_gradient",
                              [](Optimizer& self) { return self.get().parameters_without_gradient(); });
 
-  py::class_<Loop>(module, "AutogradTrainingLoop")
+  py::class_<Loop>(module, "AutogradTrainingLoop", doc::AutogradTrainingLoop)
       .def(py::init<const py::object&, const py::object&, const py::dict&, const std::string&>())
       .def("train_epoch", &train_epoch)
       .def("validate", &validate)

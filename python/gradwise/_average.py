@@ -10,10 +10,12 @@ from typing import Any
 import torch
 
 from . import _core
+from ._documented import documented_by
 
 
+@documented_by(_core.ExponentialMovingAverage)
 class ExponentialMovingAverage:
-    """Averaged parameters, with the interface of the package torch_ema.
+    """The interface is that of the package torch_ema.
 
     ema = ExponentialMovingAverage(model.parameters(), decay=0.995)
     ...; optimizer.step(); ema.update()

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 
 from . import _core
+from ._documented import documented_by
 
 
+@documented_by(_core.checkpoint)
 def checkpoint(function: Callable[..., Any], *args: Any, preserve_random_state: bool = True, early_stop: bool = True,
                determinism_check: bool = True) -> Any:  # fmt: skip
-    """`function(*args)` without keeping what its backward needs: backward runs it again for that.
+    """Gives `function(*args)`.
 
     Parameters
     ----------

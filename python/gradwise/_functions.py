@@ -8,10 +8,12 @@ from typing import Any
 import torch
 
 from . import _core
+from ._documented import documented_by
 
 
+@documented_by(_core.matrix_product)
 class CustomAutogradFunction:
-    """The matrix product with a backward of its own: `apply(input_tensor, weight)`, (..., m, k) times (..., k, n)."""
+    """`apply(input_tensor, weight)`: (..., m, k) times (..., k, n)."""
 
     @staticmethod
     def apply(input_tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -34,8 +36,9 @@ class CustomAutogradFunction:
         return _core.custom_activation(input, value, derivative)
 
 
+@documented_by(_core.CustomLossFunction)
 class CustomLossFunction:
-    """Losses with a hand-written backward, differentiable twice. Call one with its inputs:
+    """Differentiable twice. Call one with its inputs:
 
     loss_function = CustomLossFunction.huber(delta=0.5)
     loss = loss_function(output, target)

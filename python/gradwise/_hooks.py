@@ -9,13 +9,15 @@ import torch
 
 from . import _core
 from ._checks import check_tensors
+from ._documented import documented_by
 from ._records import Record, record
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
+@documented_by(_core.AutogradHooks)
 class AutogradHooks:
-    """Figures, or tensors, of gradients, activations and their gradients, by name pattern.
+    """Figures, or tensors, by name pattern.
 
     with AutogradHooks(model, patterns=["encoder.*"]) as hooks:
         loss_function(model(x), y).backward()
@@ -69,10 +71,10 @@ def _observer(native: Any, name: str) -> Callable[..., None]:
     return observe
 
 
+@documented_by(_core.find_nonfinite)
 def find_nonfinite(model: torch.nn.Module, loss_function: Loss, input_data: torch.Tensor,
                    target_data: torch.Tensor) -> Record | None:  # fmt: skip
-    """Replays a step and names the first operator and layer that made inf or NaN: `phase`, `op`, `layer`, `inputs`,
-    `output`, `message`, `advice`. None where loss and gradients are finite."""
+    """Gives `phase`, `op`, `layer`, `inputs`, `output`, `message`, `advice`. None where loss and gradients are finite."""
     check_tensors(input_data=input_data, target_data=target_data)
     found = _core.find_nonfinite(model, loss_function, input_data, target_data)
     return None if found is None else record(found)

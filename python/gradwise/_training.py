@@ -12,6 +12,7 @@ import torch
 
 from . import _core
 from ._checks import check_tensors
+from ._documented import documented_by
 from ._native_optimizer import native_options
 from ._records import Record, record
 from .errors import GradwiseUsageError
@@ -41,10 +42,9 @@ def _optimizer(model: torch.nn.Module, optimizer_class: Any, options: dict[str, 
     return optimizer_class(model.parameters(), **options) if native is None else native
 
 
+@documented_by(_core.AutogradOptimizer)
 class AutogradOptimizer:
-    """Forward, backward, clipping and update in one call.
-
-    `optimizer_class` is a class of torch.optim, given as a class; AdamW, Adam, SGD, RMSprop, Adagrad and LBFGS run
+    """`optimizer_class` is a class of torch.optim, given as a class; AdamW, Adam, SGD, RMSprop, Adagrad and LBFGS run
     in the core's one pass, every other class (or an optimizer that you have made) as it is. Further keywords are its
     options. `step_options` are those of the step: ``{"clip": {"method": "agc"}, "precision": "bfloat16"}``; with a "clip" among them, a call
     that leaves `clip_gradients` and `max_grad_norm` at their defaults clips by it.
@@ -103,10 +103,9 @@ class AutogradOptimizer:
         self._native.load_state(json.dumps(state_dict["values"]), state_dict["tensors"])
 
 
+@documented_by(_core.AutogradTrainingLoop)
 class AutogradTrainingLoop:
-    """A training loop over any module, optimizer class and iterable of (input, target).
-
-    Keywords beyond those of the optimizer are in `options`, as `gradwise config --explain` lists them under `train`:
+    """Batches are any iterable of (input, target). Keywords beyond those of the optimizer are in `options`, as `gradwise config --explain` lists them under `train`:
     ``{"epochs": 5, "metrics": ["accuracy"], "use_ema": True, "schedule": {"name": "cosine"}}``. `checkpoints` is a
     folder for checkpoints, from which `resume` goes on to the same bits.
     """

@@ -14,6 +14,7 @@ from typing_extensions import Unpack
 
 from . import _core
 from ._checks import check_tensors
+from ._documented import documented_by
 from ._records import Record, record
 
 __all__ = [
@@ -24,9 +25,9 @@ __all__ = [
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
+@documented_by(_core.LinearOperator)
 class LinearOperator:
-    """A symmetric matrix over the trainable parameters, flattened in their order; or any, by `from_matrix` and
-    `from_function`. Estimators take products with it alone; each gives a `Record` with its error and the number of
+    """Over the trainable parameters, flattened in their order; or any, by `from_matrix` and `from_function`. Estimators take products with it alone; each gives a `Record` with its error and the number of
     products, and the same figures for the same options. `tol` is what it stops at, `products` the most it makes."""
 
     _psd = False
@@ -227,9 +228,10 @@ class _DataOperator(LinearOperator):
         return self._over_data.kept_batches()
 
 
+@documented_by(_core.Hessian)
 class Hessian(_DataOperator):
-    """The Hessian of `loss_function(model(x), y)` over `data`: a batch `(x, y)`, or an iterable of batches, which is
-    read once. Keywords: see `Options`."""
+    """The loss is `loss_function(model(x), y)` over `data`: a batch `(x, y)`, or an iterable of batches, which is read
+    once. Keywords: see `Options`."""
 
     def __init__(self, model: torch.nn.Module, loss_function: Loss, data: Any, **options: Unpack[Options]) -> None:
         super().__init__(lambda *given: _core.Hessian(model, loss_function, *given), data, options)
@@ -240,9 +242,9 @@ class Hessian(_DataOperator):
         return self._over_data.gradient()
 
 
+@documented_by(_core.GaussNewton)
 class GaussNewton(_DataOperator):
-    """The generalised Gauss-Newton matrix, positive semi-definite where the loss is convex in the output; for the
-    losses that `Fisher` knows it is the Fisher matrix. `data` and keywords: see `Hessian`."""
+    """`data` and keywords: see `Hessian`."""
 
     _psd = True
 
@@ -250,9 +252,10 @@ class GaussNewton(_DataOperator):
         super().__init__(lambda *given: _core.GaussNewton(model, loss_function, *given), data, options)
 
 
+@documented_by(_core.EmpiricalFisher)
 class EmpiricalFisher(_DataOperator):
-    """The mean over samples of the outer products of their gradients, which are never made. The loss goes over samples
-    by a mean or a sum, and outputs have samples along dimension 0. `data` and keywords: see `Hessian`."""
+    """The loss goes over samples by a mean or a sum, and outputs have samples along dimension 0. Gradients of samples
+    are never made. `data` and keywords: see `Hessian`."""
 
     _psd = True
 
@@ -260,8 +263,9 @@ class EmpiricalFisher(_DataOperator):
         super().__init__(lambda *given: _core.EmpiricalFisher(model, loss_function, *given), data, options)
 
 
+@documented_by(_core.GradientCovariance)
 class GradientCovariance(_DataOperator):
-    """The covariance of the samples' gradients: `EmpiricalFisher` less the outer product of the mean gradient."""
+    """`data` and keywords: see `Hessian`."""
 
     _psd = True
 
@@ -300,11 +304,11 @@ def _likelihood(loss_function: Any, reduction: object) -> str:
     )
 
 
+@documented_by(_core.Fisher)
 class Fisher(_DataOperator):
-    """The Fisher matrix of a model whose loss is the logarithm of a likelihood: `loss_function` is "cross_entropy",
-    "binary_cross_entropy" (on logits), "mse" (a normal distribution of variance 1/2), or torch's function or module of
-    these. `type`: "exact", or "monte_carlo" with `draws` targets a sample, drawn by `seed`. The targets in `data` are
-    not looked at. Equal to `GaussNewton` of that loss, or in expectation. Keywords: see `Hessian`."""
+    """`loss_function` is "cross_entropy", "binary_cross_entropy" (on logits), "mse" (a normal distribution of variance
+    1/2), or torch's function or module of these. `type`: "exact", or "monte_carlo" with `draws` targets a sample, drawn
+    by `seed`. Equal to `GaussNewton` of that loss, or in expectation. Keywords: see `Hessian`."""
 
     _psd = True
 

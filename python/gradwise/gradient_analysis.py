@@ -10,6 +10,7 @@ import torch
 
 from . import _core, _plots
 from ._checks import check_tensors
+from ._documented import documented_by
 from ._phases import aside
 from ._records import Issue, Record, Table, issues, record
 from .errors import GradwiseUsageError
@@ -78,10 +79,9 @@ def _config(config: GradientAnalysisConfig | dict[str, Any] | None) -> GradientA
     return config if isinstance(config, GradientAnalysisConfig) else GradientAnalysisConfig(**(config or {}))
 
 
+@documented_by(_core.GradientAnalyzer)
 class GradientAnalyzer:
-    """Looks at the gradients of a model on a batch or a data set and leaves everything as it was: gradients, buffers,
-    modes, random state.
-
+    """
     results = GradientAnalyzer().analyze_gradients(model, loss_function, x, y)
     """
 
@@ -126,9 +126,8 @@ class GradientAnalyzer:
         return self._last.plot(what, ax)
 
 
+@documented_by(_core.GradientMonitoring)
 class GradientMonitoring:
-    """Analyses a training step's batch beside the training, at whatever steps it is called."""
-
     def __init__(self, config: GradientAnalysisConfig | dict[str, Any] | None = None) -> None:
         self.config = _config(config)
         self._native = _core.GradientMonitoring(self.config.options)

@@ -16,6 +16,7 @@ import torch
 
 from . import _core
 from ._checks import check_tensors
+from ._documented import documented_by
 from ._records import Record
 
 __all__ = ["PerSampleGradients", "per_sample_gradients", "per_sample_norms"]
@@ -31,9 +32,10 @@ def _load_batching_rules() -> None:
     torch.func.vmap(torch.neg)(torch.zeros(1))
 
 
+@documented_by(_core.PerSampleGradients)
 class PerSampleGradients:
-    """Gradients of each sample's loss with respect to the parameters that ask for one, as a loop over the samples gives
-    them: `loss_function(model(x[i:i+1]), y[i:i+1])`.
+    """With respect to the parameters that ask for one, as a loop over the samples gives them:
+    `loss_function(model(x[i:i+1]), y[i:i+1])`.
 
     Parameters
     ----------

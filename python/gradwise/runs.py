@@ -7,13 +7,15 @@ import os
 from typing import Any
 
 from . import _core, _plots
+from ._documented import documented_by
 from ._records import Findings, Issue, Record, Table, findings, issues, records, table_of
 
 __all__ = ["Run", "load_run"]
 
 
+@documented_by(_core.RunReader)
 class Run:
-    """A run's records, read again at every call: a run under way shows what it has written so far."""
+    """Read again at every call: a run under way shows what it has written so far."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from . import _core, _plots
+from ._documented import documented_by
 from ._live import add_live, watching
 from ._loss_scale import LossScale
 from ._phases import ForwardHook, Phases, remove_all, samples_of
@@ -29,10 +30,9 @@ __all__ = ["Watch", "watch"]
 _CALLS_WITHOUT_STEP = 1000  # of `Watch.step`, until it says that the optimizer does not step
 
 
+@documented_by(_core.Watching)
 class Watch:
-    """Reads every gradient as it arrives, weights and updates as they are made, and holds the rules against them.
-
-    `step` may be left out where an optimizer is given: its steps are seen by themselves. Called after each of them
+    """`step` may be left out where an optimizer is given: its steps are seen by themselves. Called after each of them
     with the loss, the rules on the loss work too; a step without one counts the last that was told. Losses that are
     told between two steps of the optimizer are those of micro-batches: their mean is the step's.
 

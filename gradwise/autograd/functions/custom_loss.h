@@ -61,7 +61,7 @@ struct TripletOptions {
   Reduction reduction = Reduction::mean;
 };
 
-/// A loss with a backward of its own and its reduction. Copies share the definition. It is callable as a LossFunction:
+/// A loss with a backward of its own and its reduction, callable as a LossFunction. Copies share the definition.
 ///
 ///   const auto loss_function = CustomLossFunction::huber({.delta = 0.5});
 ///   loop.train_epoch(loader, loss_function);
