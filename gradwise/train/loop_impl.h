@@ -17,7 +17,8 @@
 #include "gradwise/train/loop.h"
 
 /// The inside of AutogradTrainingLoop, shared by the sources that hold its parts: loop.cpp (epochs and steps),
-/// fit.cpp (a whole training), validation.cpp, and resume.cpp (state and checkpoints).
+/// loop_schedule.cpp (learning rates), fit.cpp (a whole training), validation.cpp, and resume.cpp (state and
+/// checkpoints).
 namespace gradwise {
 
 /// What was asked of the training while it ran.
@@ -45,6 +46,8 @@ struct AutogradTrainingLoop::Impl {
   void check_loss(StepInfo& info) const;
   void check_budgets();
   void place_on(at::Device device);
+
+  // loop_schedule.cpp
   void make_schedule(const BatchSource& source);
   void take_up_schedule();
   /// Hands the schedule's rates to the optimizer.

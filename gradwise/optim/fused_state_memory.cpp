@@ -1,0 +1,115 @@
+// Where the state of a FusedOptimizer lies: one piece of memory for all of a type, and when it has to move.
+#include <ATen/ops/zeros_like.h>
+
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "gradwise/core/tensor_memory.h"
+#include "gradwise/optim/fused_optimizer.h"
+
+namespace gradwise {
+namespace {
+
+// Whether a parameter's memory can take the pass.
+bool fits_pass(const FusedOptions& options, const at::Tensor& parameter) {
+  return kernels_read(parameter) && parameter.is_non_overlapping_and_dense() && !options.parity;
+}
+
+// ATen's operators want one type.
+at::ScalarType state_type(const FusedOptions& options, const at::Tensor& parameter) {
+  if (!fits_pass(options, parameter)) {
+    return parameter.scalar_type();
+  }
+  return parameter.scalar_type() == at::kDouble ? at::kDouble : options.bfloat16_state ? at::kBFloat16 : at::kFloat;
+}
+
+}  // namespace
+
+FusedOptimizer::ArenaKind FusedOptimizer::arena_kind(std::size_t index) {
+  const at::Tensor& parameter = ordered_[index];
+  const at::Device device = parameter.device();
+  return {state_type(options_of(slots_[index]), parameter), device.type(), device.index()};
+}
+
+// A module that was moved to another type, device or layout keeps its parameters and changes what is in them; options
+// may ask for lines that they had not asked for before.
+bool FusedOptimizer::is_arranged() {
+  for (std::size_t i = 0; arranged_ && i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    const at::Tensor& parameter = ordered_[i];
+    arranged_ = slot.type == parameter.scalar_type() && slot.device == parameter.device() &&
+                parameter.strides() == at::IntArrayRef(slot.strides) && slot.lines == state_lines(options_of(slot));
+  }
+  return arranged_;
+}
+
+// Takes memory for all states at once, and moves into it those that are there already.
+void FusedOptimizer::arrange() {
+  std::map<ArenaKind, std::int64_t> needed;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const at::Tensor& parameter = ordered_[i];
+    const FusedOptions& options = options_of(slots_[i]);
+    slots_[i].fits = fits_pass(options, parameter);
+    const StateLines lines = state_lines(options);
+    slots_[i].type = parameter.scalar_type();
+    slots_[i].device = parameter.device();
+    slots_[i].strides.assign(parameter.strides().begin(), parameter.strides().end());
+    slots_[i].lines = lines;
+    needed[arena_kind(i)] +=
+        (int{lines.first} + int{lines.second} + int{lines.third}) * StateArena::padded(parameter.numel());
+  }
+  arenas_.clear();
+  for (const auto& [kind, elements] : needed) {
+    const auto& [type, device, device_index] = kind;
+    arenas_.emplace(kind, StateArena(elements, at::TensorOptions(at::Device(device, device_index)).dtype(type)));
+  }
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    slots_[i].state = nullptr;
+    const auto found = state().find(ordered_[i].unsafeGetTensorImpl());
+    if (found != state().end()) {
+      slots_[i].state = &static_cast<FusedState&>(*found->second);
+      place_lines(i, *slots_[i].state);
+    }
+  }
+  arranged_ = true;
+}
+
+// A state that was made with other options may lack a line, which then begins anew.
+void FusedOptimizer::place_lines(std::size_t index, FusedState& parameter_state) {
+  const at::Tensor& parameter = ordered_[index];
+  const FusedOptions& options = options_of(slots_[index]);
+  StateArena& arena = arenas_.at(arena_kind(index));
+  const auto place = [&](at::Tensor& line, bool wanted, double start) {
+    if (!wanted) {
+      line = at::Tensor();
+      return;
+    }
+    at::Tensor placed = parameter.is_non_overlapping_and_dense()
+                            ? arena.take(parameter)
+                            : at::zeros_like(parameter, at::TensorOptions(state_type(options, parameter)));
+    if (line.defined()) {
+      placed.copy_(line);
+    } else if (start != 0) {
+      placed.fill_(start);
+    }
+    line = std::move(placed);
+  };
+  const StateLines lines = state_lines(options);
+  place(parameter_state.first, lines.first, 0);
+  place(parameter_state.second, lines.second, options.rule == UpdateRule::adagrad ? options.initial_accumulator : 0);
+  place(parameter_state.third, lines.third, 0);
+}
+
+FusedState& FusedOptimizer::state_of(std::size_t index) {
+  Slot& slot = slots_[index];
+  if (slot.state == nullptr) {
+    auto fresh = std::make_unique<FusedState>(options_of(slot).rule);
+    place_lines(index, *fresh);
+    slot.state = fresh.get();
+    state()[ordered_[index].unsafeGetTensorImpl()] = std::move(fresh);
+  }
+  return *slot.state;
+}
+
+}  // namespace gradwise
