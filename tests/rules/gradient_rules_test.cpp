@@ -11,7 +11,7 @@ constexpr std::size_t kWeights[] = {0, 2, 4};
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // Sets one figure of one parameter in every step.
-Change set(std::size_t parameter, double ParameterReading::*figure, double value) {
+Change set(std::size_t parameter, double ParameterReading::* figure, double value) {
   return [=](DraftStep& step) { step.reading.parameters[parameter].*figure = value; };
 }
 
@@ -21,11 +21,6 @@ Change from(std::int64_t step, const Change& change) {
       change(draft);
     }
   };
-}
-
-History with_facts(History history, const std::function<void(RunFacts&)>& change) {
-  change(history.facts);
-  return history;
 }
 
 TEST(NonfiniteGradient, NamesTheFirstInBackwardOrder) {
@@ -284,9 +279,8 @@ TEST(AccumulatingGradients, ShowFromTheFirstStep) {
 
 TEST(FrozenAsInitialized, WantsAFrozenWeightThatNothingHasTrained) {
   const auto frozen = [](bool as_initialized, std::int64_t rows) {
-    return with_facts(training(1), [=](RunFacts& facts) {
-      facts.parameters[2] = {"2.weight", {rows, 16}, false, as_initialized};
-    });
+    return with_facts(training(1),
+                      [=](RunFacts& facts) { facts.parameters[2] = {"2.weight", {rows, 16}, false, as_initialized}; });
   };
   EXPECT_EQ(layers_found(frozen_as_initialized(), frozen(true, 16)), Layers{"2.weight"});
   EXPECT_FALSE(fires(frozen_as_initialized(), frozen(false, 16))) << "pretrained";
@@ -302,32 +296,6 @@ TEST(AccumulatingGradients, AreNoExplosion) {
     }
   };
   EXPECT_FALSE(fires(accumulating_gradients(), training(80, exploding)));
-}
-
-Change clipping(double norm, std::int64_t but_every) {
-  return [=](DraftStep& step) {
-    step.info.grad_norm = norm;
-    step.info.clipped = step.info.step % but_every != 0;
-    step.info.grad_norm_clipped = step.info.clipped ? 1 : norm;
-  };
-}
-
-TEST(AlwaysClipped, ByFar) {
-  EXPECT_TRUE(fires(always_clipped(), training(120, clipping(20, 25))));
-  EXPECT_FALSE(fires(always_clipped(), training(120)));
-  EXPECT_FALSE(fires(always_clipped(), training(120, clipping(9, 25)))) << "a ninth is left";
-  EXPECT_FALSE(fires(always_clipped(), training(120, clipping(20, 10)))) << "nine of ten steps";
-  EXPECT_FALSE(fires(always_clipped(), training(99, clipping(20, 25))));
-}
-
-TEST(NeverClipped, InThreeHundredSteps) {
-  const auto bounded = [](double bound) { return [bound](RunFacts& facts) { facts.clip_max_norm = bound; }; };
-  EXPECT_TRUE(fires(never_clipped(), with_facts(training(320), bounded(20))));
-  EXPECT_FALSE(fires(never_clipped(), training(320)));
-  EXPECT_FALSE(fires(never_clipped(), with_facts(training(320), bounded(18))));
-  EXPECT_FALSE(fires(never_clipped(), with_facts(training(299), bounded(20))));
-  EXPECT_FALSE(fires(never_clipped(), with_facts(training(320), bounded(kInfinity))));
-  EXPECT_FALSE(fires(never_clipped(), with_facts(training(320), bounded(kNotMeasured))));
 }
 
 TEST(BatchTooSmall, ByTheNoiseScale) {

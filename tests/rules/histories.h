@@ -101,6 +101,18 @@ inline History training(std::size_t steps, const Change& change = {}) {
   return history;
 }
 
+inline Change both_of(const Change& first, const Change& second) {
+  return [=](DraftStep& step) {
+    first(step);
+    second(step);
+  };
+}
+
+inline History with_facts(History history, const std::function<void(RunFacts&)>& change) {
+  change(history.facts);
+  return history;
+}
+
 /// Names of the layers that the rule finds something about.
 inline std::vector<std::string> layers_found(const Rule& rule, const History& history) {
   std::vector<std::string> layers;

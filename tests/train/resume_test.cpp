@@ -12,91 +12,12 @@
 #include "tests/data/error_of.h"
 #include "tests/data/temporary_folder.h"
 #include "tests/data/tensor_of.h"
-#include "tests/train/list_source.h"
+#include "tests/train/resumed_training.h"
 
 namespace gradwise {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A toy model with all that a resume can lose: dropout of its inputs, a running mean that it trains with, a counter.
-Model restless_model(unsigned int seed) {
-  Model model = toy_model(seed);
-  const at::Tensor mean = random_tensor({4}, seed + 9);
-  const at::Tensor count = tensor_of<std::int64_t>({0}, {});
-  model.buffers = {{"mean", "count"}, {mean, count}};
-  const auto training = std::make_shared<bool>(false);
-  model.set_training = [training](bool value) { *training = value; };
-  model.is_training = [training] { return *training; };
-  model.forward = [training, mean, count, inner = model.forward](const Batch& batch) {
-    if (!*training) {
-      return inner(batch);
-    }
-    mean.mul_(0.9).add_(batch.input.select(0, 0), 0.1);
-    count.add_(1);
-    Batch dropped = batch;
-    dropped.input = batch.input.add(mean).mul(batch.input.clone().bernoulli_(0.75));
-    return inner(dropped);
-  };
-  return model;
-}
-
-struct ResumeCase {
-  const char* name;
-  const char* optimizer;
-  const char* precision;
-  std::int64_t accumulate;
-  const char* schedule;
-  const char* per;
-};
-
-OptimizerOptions optimizer_of(const ResumeCase& c) {
-  OptimizerOptions options;
-  options.name = c.optimizer;
-  options.lr = 0.02;
-  options.momentum = 0.9;
-  return options;
-}
-
-LoopOptions options_of(const ResumeCase& c, const fs::path& folder) {
-  LoopOptions options;
-  options.epochs = 3;
-  options.accumulate = c.accumulate;
-  options.metrics = {"mse"};
-  options.monitor = "mse";
-  options.use_ema = true;
-  options.step.precision = c.precision;
-  options.schedule.name = c.schedule;
-  options.schedule.per = c.per;
-  options.schedule.warmup_steps = options.schedule.name == "cosine" ? 2 : 0;
-  options.schedule.patience = 0;
-  options.early_stopping.patience = 50;
-  options.checkpoint.folder = folder.string();
-  options.checkpoint.every_steps = 1;
-  options.checkpoint.every_seconds = 0;
-  options.checkpoint.keep_last = 100;
-  return options;
-}
-
-/// A training of three epochs of six batches, the last one ragged.
-struct Training {
-  Training(const ResumeCase& c, unsigned int seed, const fs::path& folder)
-      : model(restless_model(seed)), loop(model, optimizer_of(c), options_of(c, folder)) {}
-
-  FitResult fit() { return loop.fit(training, &validation, squared_error); }
-  [[nodiscard]] std::vector<at::Tensor> everything() {
-    std::vector<at::Tensor> all = model.parameters.tensors;
-    all.insert(all.end(), model.buffers.tensors.begin(), model.buffers.tensors.end());
-    const NamedParameters averages = loop.ema()->averages();
-    all.insert(all.end(), averages.tensors.begin(), averages.tensors.end());
-    return copies_of(all);
-  }
-
-  Model model;
-  ListSource training{toy_batch(22), 4};
-  ListSource validation{toy_batch(6, 500), 4};
-  AutogradTrainingLoop loop;
-};
 
 class Resume : public testing::TestWithParam<ResumeCase> {};
 
@@ -135,8 +56,6 @@ INSTANTIATE_TEST_SUITE_P(All, Resume,
                                          ResumeCase{"rmsprop_float16", "rmsprop", "float16", 2, "none", "step"},
                                          ResumeCase{"adagrad_bfloat16", "adagrad", "bfloat16", 3, "cosine", "step"}),
                          [](const testing::TestParamInfo<ResumeCase>& info) { return std::string(info.param.name); });
-
-constexpr ResumeCase kPlain{"plain", "adamw", "float32", 1, "cosine", "step"};
 
 TEST(ResumeAfterStop, EndsWithTheSameBits) {
   const TemporaryFolder folder;
