@@ -165,6 +165,7 @@ void bind_optim(py::module_& module) {
       .def("to_device", [](ExponentialMovingAverage& self, at::Device device) { self.to(device); })
       .def("to_dtype", [](ExponentialMovingAverage& self, at::ScalarType dtype) { self.to(dtype); });
 
+  module.def("clip_coefficient", &clip_coefficient, doc::clip_coefficient);
   py::class_<Fused>(module, "FusedOptimizer", doc::FusedOptimizer)
       .def(py::init<const std::string&, bool, const py::list&>())
       .def("read_groups", &Fused::read_groups)

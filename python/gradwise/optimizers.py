@@ -72,7 +72,7 @@ class _OnePass(torch.optim.Optimizer):
         scale, norm = 1.0, math.nan
         if self.max_grad_norm is not None:
             norm = native.gradient_norm()
-            scale = min(1.0, self.max_grad_norm / (norm + 1e-6)) if math.isfinite(norm) else math.nan
+            scale = _core.clip_coefficient(norm, self.max_grad_norm) if math.isfinite(norm) else math.nan
         skipped = math.isnan(scale)
         if skipped:
             native.measure_standing()
