@@ -110,7 +110,7 @@ struct GradientCorrelation {
   /// tr(Sigma) / |G|^2 in samples, unbiased numerator and denominator (McCandlish et al. 2018, appendix A.1); not
   /// measured where the sampled |G|^2 is not positive.
   double noise_scale = kNotMeasured;
-  double noise_scale_error = kNotMeasured;  ///< standard error, by the jackknife over micro-batches
+  double noise_scale_error = kNotMeasured;  ///< standard error, by the jackknife over at least 3 micro-batches
   std::int64_t suggested_batch_size = 0;    ///< the noise scale as a number of samples; 0: not measured
 };
 

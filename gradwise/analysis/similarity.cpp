@@ -10,10 +10,16 @@
 namespace gradwise {
 namespace {
 
+// |G|^2 and tr(Sigma) without bias.
+struct NoiseParts {
+  double square = 0;
+  double trace = 0;
+};
+
 // From the matrix of products <g_i, g_j> of the given rows: |G_B|^2 and mean |g_b|^2, then McCandlish's two unbiased
 // estimates with B = n b.
-double noise_scale_from(const std::vector<double>& gram, std::size_t n, const std::vector<std::size_t>& rows,
-                        double samples) {
+NoiseParts noise_parts_from(const std::vector<double>& gram, std::size_t n, const std::vector<std::size_t>& rows,
+                            double samples) {
   const auto count = static_cast<double>(rows.size());
   double small = 0;
   double large = 0;
@@ -23,9 +29,7 @@ double noise_scale_from(const std::vector<double>& gram, std::size_t n, const st
       large += gram[i * n + j] / (count * count);
     }
   }
-  const double square = (count * large - small) / (count - 1);           // |G|^2
-  const double trace = samples * (small - large) * count / (count - 1);  // tr(Sigma)
-  return square > 0 ? trace / square : kNotMeasured;
+  return {(count * large - small) / (count - 1), samples * (small - large) * count / (count - 1)};
 }
 
 double jackknife_error(const std::vector<double>& left_out) {
@@ -106,12 +110,18 @@ NoiseEstimate noise_scale_of(const at::Tensor& rows, std::int64_t samples) {
     all.push_back(i);
   }
   NoiseEstimate estimate;
-  estimate.scale = noise_scale_from(gram, n, all, static_cast<double>(samples));
+  const NoiseParts whole = noise_parts_from(gram, n, all, static_cast<double>(samples));
+  if (!(whole.square > 0)) {
+    return estimate;
+  }
+  estimate.scale = whole.trace / whole.square;
+  // The ratio to first order: without a row |G|^2 may fall below 0, where the ratio itself says nothing.
   std::vector<double> left_out;
   for (std::size_t without = 0; n > 2 && without < n; ++without) {
     std::vector<std::size_t> rest = all;
     rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(without));
-    left_out.push_back(noise_scale_from(gram, n, rest, static_cast<double>(samples)));
+    const NoiseParts parts = noise_parts_from(gram, n, rest, static_cast<double>(samples));
+    left_out.push_back((parts.trace - estimate.scale * parts.square) / whole.square);
   }
   estimate.error = left_out.empty() ? kNotMeasured : jackknife_error(left_out);
   return estimate;

@@ -15,7 +15,9 @@ namespace gradwise {
 /// Mean, widest and conflicting angles over the pairs of an n x n matrix of cosines.
 void fill_pair_angles(const at::Tensor& cosines, double threshold, GradientAngles& angles);
 
-/// The noise scale of gradients of `samples` samples each, a row each, and its standard error.
+/// The noise scale of gradients of `samples` samples each, a row each, and its standard error: the jackknife's, of the
+/// ratio to first order (Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982, chapter 6), known
+/// wherever the scale is and there are three rows.
 struct NoiseEstimate {
   double scale = kNotMeasured;
   double error = kNotMeasured;

@@ -51,5 +51,18 @@ TEST(Similarity, NoiseScaleOfKnownNoise) {
   EXPECT_LT(estimate.error, 0.2 * exact);
 }
 
+// Without the first row the sampled |G|^2 is below 0; the error is known all the same, and as wide as the scale.
+TEST(Similarity, NoiseScaleHasAnErrorWhereverItIsMeasured) {
+  const at::Tensor rows = tensor_of<double>({4, 1, 0, -1, 1, 0.2}, {3, 2});
+  EXPECT_TRUE(std::isnan(noise_scale_of(rows.narrow(0, 1, 2), 8).scale));
+  const NoiseEstimate estimate = noise_scale_of(rows, 8);
+  // |G|^2 = sum of <g_i, g_j>, i < j, over 3; tr(Sigma) = 8 (mean |g_i|^2 - |G|^2).
+  const double square = (-1 + 4.2 - 0.2) / 3;
+  const double trace = 8 * ((17 + 1 + 1.04) / 3 - square);
+  EXPECT_NEAR(estimate.scale, trace / square, 1e-9);
+  EXPECT_GT(estimate.error, 0.5 * estimate.scale);
+  EXPECT_TRUE(std::isnan(noise_scale_of(rows.narrow(0, 0, 2).abs(), 8).error)) << "two rows say nothing of it";
+}
+
 }  // namespace
 }  // namespace gradwise
