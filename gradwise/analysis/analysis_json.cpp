@@ -76,6 +76,38 @@ Json correlation_json(const GradientCorrelation& c) {
           {"suggested_batch_size", c.suggested_batch_size}};
 }
 
+Json layers_json(const std::vector<LayerCurvature>& layers) {
+  Json list = Json::array();
+  for (const LayerCurvature& layer : layers) {
+    list.push_back({{"name", layer.name},
+                    {"parameters", layer.parameters},
+                    {"largest", figure_json(layer.largest)},
+                    {"largest_error", figure_json(layer.largest_error)},
+                    {"trace", figure_json(layer.trace)},
+                    {"trace_error", figure_json(layer.trace_error)}});
+  }
+  return list;
+}
+
+Json hessian_json(const HessianSummary& h) {
+  return {{"sharpness", figure_json(h.sharpness)},
+          {"eigenvalues", list_json(h.eigenvalues)},
+          {"eigenvalue_errors", list_json(h.eigenvalue_errors)},
+          {"smallest", figure_json(h.smallest)},
+          {"trace", figure_json(h.trace)},
+          {"trace_error", figure_json(h.trace_error)},
+          {"density", pairs_json(h.density)},
+          {"density_errors", list_json(h.density_errors)},
+          {"layers", layers_json(h.layers)},
+          {"edge_of_stability",
+           {{"optimizer", h.edge.optimizer},
+            {"learning_rate", figure_json(h.edge.learning_rate)},
+            {"value", figure_json(h.edge.value)},
+            {"error", figure_json(h.edge.error)},
+            {"threshold", figure_json(h.edge.threshold)},
+            {"unknown", h.edge.unknown}}}};
+}
+
 Json spread_json(const Spread& spread) {
   return {{"count", spread.count},
           {"mean", figure_json(spread.mean)},
@@ -112,13 +144,7 @@ void to_json(Json& json, const GradientAnalysis& a) {
           {"angles", angles_json(a.angles)},
           {"correlation", correlation_json(a.correlation)},
           {"curvature_along_gradient", figure_json(a.curvature_along_gradient)},
-          {"hessian",
-           {{"eigenvalues", list_json(a.hessian.eigenvalues)},
-            {"eigenvalue_errors", list_json(a.hessian.eigenvalue_errors)},
-            {"smallest", figure_json(a.hessian.smallest)},
-            {"trace", figure_json(a.hessian.trace)},
-            {"trace_error", figure_json(a.hessian.trace_error)},
-            {"density", pairs_json(a.hessian.density)}}},
+          {"hessian", hessian_json(a.hessian)},
           {"activations", activations}};
 }
 

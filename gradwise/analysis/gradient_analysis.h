@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,13 @@
 #include "gradwise/core/reading.h"
 
 namespace gradwise {
+
+/// How far a part of an analysis is, in products with a matrix. A part may end before its last one.
+struct AnalysisProgress {
+  std::string part;
+  std::int64_t done = 0;
+  std::int64_t total = 0;
+};
 
 struct GradientAnalysisConfig {
   bool compute_hessian = false;
@@ -23,12 +31,16 @@ struct GradientAnalysisConfig {
   std::int64_t hessian_eigenvalues = 3;
   std::int64_t hessian_steps = 30;
   std::int64_t trace_vectors = 8;
+  std::int64_t density_vectors = 2;
+  bool hessian_layers = true;
   std::int64_t seed = 0;
+  /// Told of the graph and of each product with the Hessian, in the thread that analyses.
+  std::function<void(const AnalysisProgress&)> progress = nullptr;
 };
 
 template <class Fields>
 void describe(Fields& fields, GradientAnalysisConfig& o) {
-  fields.add("compute_hessian", o.compute_hessian, "eigenvalues and trace of the Hessian", anything());
+  fields.add("compute_hessian", o.compute_hessian, "eigenvalues, trace and density of the Hessian", anything());
   fields.add("compute_gradient_norms", o.compute_gradient_norms, "figures of each parameter's gradient", anything());
   fields.add("compute_gradient_angles", o.compute_gradient_angles,
              "angles between micro-batches, to the analysis before, between layers", anything());
@@ -44,9 +56,11 @@ void describe(Fields& fields, GradientAnalysisConfig& o) {
   fields.add("micro_batches", o.micro_batches, "equal parts that a batch is cut into for angles and noise",
              at_least(2));
   fields.add("most_batches", o.most_batches, "batches of a data set that are looked at", at_least(1));
-  fields.add("hessian_eigenvalues", o.hessian_eigenvalues, "largest eigenvalues that have to settle", at_least(1));
-  fields.add("hessian_steps", o.hessian_steps, "products with the Hessian at most", at_least(1));
+  fields.add("hessian_eigenvalues", o.hessian_eigenvalues, "largest eigenvalues that are given", at_least(1));
+  fields.add("hessian_steps", o.hessian_steps, "products with the Hessian at most, in a run of Lanczos", at_least(1));
   fields.add("trace_vectors", o.trace_vectors, "random vectors for its trace", at_least(2));
+  fields.add("density_vectors", o.density_vectors, "runs of Lanczos for its density; the error needs two", at_least(1));
+  fields.add("hessian_layers", o.hessian_layers, "largest eigenvalue and trace of each layer's block too", anything());
   fields.add("seed", o.seed, "of random vectors; the global generators are left alone", at_least(0));
 }
 
@@ -114,13 +128,39 @@ struct GradientCorrelation {
   std::int64_t suggested_batch_size = 0;    ///< the noise scale as a number of samples; 0: not measured
 };
 
+/// A diagonal block of the Hessian: the rows and columns of a layer's parameters.
+struct LayerCurvature {
+  std::string name;
+  std::int64_t parameters = 0;          ///< rows
+  double largest = kNotMeasured;        ///< eigenvalue
+  double largest_error = kNotMeasured;  ///< its residual: the block has an eigenvalue that near
+  double trace = kNotMeasured;          ///< sampled (Hutchinson)
+  double trace_error = kNotMeasured;    ///< standard error
+};
+
+/// How near the learning rate is to what the curvature bears (step_rule.h says for which optimizers). On a quadratic
+/// steps grow where `value` is above `threshold`; trainings with large batches rise up to it and hover there.
+struct StabilityEdge {
+  std::string optimizer;
+  double learning_rate = kNotMeasured;
+  double value = kNotMeasured;  ///< learning rate x the largest eigenvalue, of the preconditioned Hessian with Adam
+  double error = kNotMeasured;  ///< learning rate x the residual
+  double threshold = kNotMeasured;
+  std::string unknown;  ///< why `value` is not measured; empty where it is
+};
+
+/// Eigenvalues and traces are in units of the loss over squared units of the weights.
 struct HessianSummary {
+  double sharpness = kNotMeasured;                 ///< largest eigenvalue
   std::vector<double> eigenvalues;                 ///< largest first, as far as asked for
-  std::vector<double> eigenvalue_errors;           ///< a bound on each one's distance to an eigenvalue
+  std::vector<double> eigenvalue_errors;           ///< residuals: an eigenvalue is that near
   double smallest = kNotMeasured;                  ///< least Ritz value: an upper bound on the least eigenvalue
   double trace = kNotMeasured;                     ///< sampled (Hutchinson)
   double trace_error = kNotMeasured;               ///< standard error
   std::vector<std::pair<double, double>> density;  ///< eigenvalue and density
+  std::vector<double> density_errors;              ///< standard errors over the runs; empty where there is one run
+  std::vector<LayerCurvature> layers;
+  StabilityEdge edge;
 };
 
 /// All that was asked for, of one batch or data set. What was not asked for is empty or not measured.

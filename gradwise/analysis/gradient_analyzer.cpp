@@ -6,18 +6,16 @@
 
 #include <cmath>
 #include <map>
+#include <utility>
 
 #include "gradwise/analysis/analysis_issues.h"
 #include "gradwise/analysis/analysis_panels.h"
+#include "gradwise/analysis/hessian_analysis.h"
 #include "gradwise/analysis/micro_batch_gradients.h"
 #include "gradwise/analysis/similarity.h"
 #include "gradwise/autograd/graph_walk.h"
 #include "gradwise/autograd/tensor_entries.h"
 #include "gradwise/core/error.h"
-#include "gradwise/curvature/hessian.h"
-#include "gradwise/curvature/lanczos.h"
-#include "gradwise/curvature/spectral_density.h"
-#include "gradwise/curvature/trace.h"
 #include "gradwise/rules/history.h"
 
 namespace gradwise {
@@ -163,9 +161,10 @@ Spread spread_of(const std::vector<double>& values) {
 }  // namespace
 
 struct GradientAnalyzer::Impl {
-  explicit Impl(GradientAnalysisConfig given) : config(given) { check_fields("analysis", config); }
+  explicit Impl(GradientAnalysisConfig given) : config(std::move(given)) { check_fields("analysis", config); }
 
-  GradientAnalysis analyze(const Model& model, const LossFunction& loss_function, const Batch& batch) {
+  GradientAnalysis analyze(const Model& model, const LossFunction& loss_function, const Batch& batch,
+                           const StepRule& rule) {
     const GradientSource source(model, loss_function);
     const bool parts = config.compute_gradient_angles || config.compute_gradient_correlation;
     GRADWISE_CHECK(batch.input.defined() && batch.input.numel() > 0, "analysis", "the batch is empty");
@@ -186,7 +185,7 @@ struct GradientAnalyzer::Impl {
       measure_parts(source, batch, whole.gradient, pieces, result);
     }
     if (config.compute_hessian) {
-      measure_curvature(Hessian(model, loss_function, batch.input, batch.target), result);
+      measure_hessian(model, loss_function, batch, config, rule, result);
     }
     remember(result, whole.gradient);
     return result;
@@ -254,29 +253,6 @@ struct GradientAnalyzer::Impl {
     }
   }
 
-  void measure_curvature(const Hessian& hessian, GradientAnalysis& result) const {
-    const at::Tensor g = hessian.gradient();
-    const double square = g.to(at::kDouble).square().sum().item<double>();
-    if (square > 0) {
-      result.curvature_along_gradient = g.to(at::kDouble).dot(hessian.apply(g).to(at::kDouble)).item<double>() / square;
-    }
-    const LanczosResult spectrum =
-        lanczos(hessian, config.hessian_eigenvalues, {.steps = config.hessian_steps, .seed = config.seed});
-    const auto kept =
-        std::min<std::size_t>(spectrum.values.size(), static_cast<std::size_t>(config.hessian_eigenvalues));
-    result.hessian.eigenvalues.assign(spectrum.values.begin(),
-                                      spectrum.values.begin() + static_cast<std::ptrdiff_t>(kept));
-    result.hessian.eigenvalue_errors.assign(spectrum.errors.begin(),
-                                            spectrum.errors.begin() + static_cast<std::ptrdiff_t>(kept));
-    result.hessian.smallest = spectrum.values.back();
-    const Estimate trace = hutchinson_trace(hessian, {.products = config.trace_vectors, .seed = config.seed});
-    result.hessian.trace = trace.value;
-    result.hessian.trace_error = trace.standard_error;
-    for (const DensityPoint& point : spectral_density({spectrum})) {
-      result.hessian.density.emplace_back(point.eigenvalue, point.density);
-    }
-  }
-
   void remember(const GradientAnalysis& result, const at::Tensor& gradient) {
     norms.push_back(result.norm);
     losses.push_back(result.loss);
@@ -301,20 +277,21 @@ struct GradientAnalyzer::Impl {
   std::map<std::string, std::vector<double>> layer_norms;
 };
 
-GradientAnalyzer::GradientAnalyzer(GradientAnalysisConfig config) : impl_(std::make_unique<Impl>(config)) {}
+GradientAnalyzer::GradientAnalyzer(GradientAnalysisConfig config) : impl_(std::make_unique<Impl>(std::move(config))) {}
 
 GradientAnalyzer::~GradientAnalyzer() = default;
 
 const GradientAnalysisConfig& GradientAnalyzer::config() const { return impl_->config; }
 
 GradientAnalysis GradientAnalyzer::analyze_gradients(const Model& model, const LossFunction& loss_function,
-                                                     const at::Tensor& input_data, const at::Tensor& target_data) {
-  return impl_->analyze(model, loss_function, {input_data, target_data, {}});
+                                                     const at::Tensor& input_data, const at::Tensor& target_data,
+                                                     const StepRule& rule) {
+  return impl_->analyze(model, loss_function, {input_data, target_data, {}}, rule);
 }
 
 GradientAnalysis GradientAnalyzer::analyze_gradients(const Model& model, const LossFunction& loss_function,
-                                                     BatchSource& data) {
-  return impl_->analyze(model, loss_function, joined_batches(data, impl_->config.most_batches));
+                                                     BatchSource& data, const StepRule& rule) {
+  return impl_->analyze(model, loss_function, joined_batches(data, impl_->config.most_batches), rule);
 }
 
 GradientStatistics GradientAnalyzer::get_gradient_statistics() const {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gradwise/analysis/gradient_analysis.h"
+#include "gradwise/analysis/step_rule.h"
 #include "gradwise/core/model.h"
 #include "gradwise/plot/canvas.h"
 
@@ -20,19 +21,24 @@ namespace gradwise {
 ///
 /// The loss is taken for a mean over samples. Norms, flow, layers and sparsity are exact, of the whole batch; figures
 /// between micro-batches are samples of what other batches would show, with standard errors. One forward and backward
-/// pass for the former, `micro_batches` smaller ones for the latter, and `hessian_steps` + `trace_vectors` products
-/// with the Hessian where it is asked for. Memory: (micro_batches + 2) x parameters x 4 bytes.
+/// pass for the former, `micro_batches` smaller ones for the latter; where the Hessian is asked for, `hessian_steps` x
+/// `density_vectors` + `trace_vectors` products with it, and up to `hessian_steps` + `trace_vectors` for all layers
+/// together. Memory: (micro_batches + 2) x parameters x 4 bytes; with the Hessian (hessian_steps + 2) x parameters, and
+/// the graph of a gradient.
 class GradientAnalyzer {
  public:
   explicit GradientAnalyzer(GradientAnalysisConfig config = {});
   ~GradientAnalyzer();
 
   /// Errors, before anything is computed: no parameter that asks for a gradient; an empty batch; fewer samples than
-  /// micro_batches where angles or correlation are asked for; a loss that is not a scalar or has no graph.
+  /// micro_batches where angles or correlation are asked for; a loss that is not a scalar or has no graph. `rule`: the
+  /// optimizer's step, for the edge of stability that goes with compute_hessian.
   GradientAnalysis analyze_gradients(const Model& model, const LossFunction& loss_function,
-                                     const at::Tensor& input_data, const at::Tensor& target_data);
+                                     const at::Tensor& input_data, const at::Tensor& target_data,
+                                     const StepRule& rule = {});
   /// Over the first `most_batches` batches of a data set, taken together; they have to fit in memory.
-  GradientAnalysis analyze_gradients(const Model& model, const LossFunction& loss_function, BatchSource& data);
+  GradientAnalysis analyze_gradients(const Model& model, const LossFunction& loss_function, BatchSource& data,
+                                     const StepRule& rule = {});
 
   /// Over all analyses so far.
   [[nodiscard]] GradientStatistics get_gradient_statistics() const;

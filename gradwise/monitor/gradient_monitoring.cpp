@@ -59,12 +59,13 @@ std::string looks_as_json(const MonitoringSummary& summary, const std::vector<Mo
 }  // namespace
 
 struct GradientMonitoring::Impl {
-  explicit Impl(GradientAnalysisConfig config) : analyzer(config) {}
+  explicit Impl(GradientAnalysisConfig config) : analyzer(std::move(config)) {}
   GradientAnalyzer analyzer;
   std::vector<MonitoringResult> looks;
 };
 
-GradientMonitoring::GradientMonitoring(GradientAnalysisConfig config) : impl_(std::make_unique<Impl>(config)) {}
+GradientMonitoring::GradientMonitoring(GradientAnalysisConfig config)
+    : impl_(std::make_unique<Impl>(std::move(config))) {}
 
 GradientMonitoring::~GradientMonitoring() = default;
 
