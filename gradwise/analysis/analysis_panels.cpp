@@ -1,5 +1,8 @@
 #include "gradwise/analysis/analysis_panels.h"
 
+#include <utility>
+
+#include "gradwise/plot/hessian_panels.h"
 #include "gradwise/plot/vector_panels.h"
 
 namespace gradwise {
@@ -19,6 +22,23 @@ std::size_t side_of(const std::vector<double>& matrix) {
     ++side;
   }
   return side;
+}
+
+HessianFigures figures_of(const HessianSummary& hessian) {
+  HessianFigures figures;
+  if (!hessian.eigenvalues.empty()) {
+    figures.largest.push_back({kWholeNetwork, hessian.eigenvalues.front(), hessian.eigenvalue_errors.front()});
+    figures.traces.push_back({kWholeNetwork, hessian.trace, hessian.trace_error});
+  }
+  for (const LayerCurvature& layer : hessian.layers) {
+    figures.largest.push_back({layer.name, layer.largest, layer.largest_error});
+    figures.traces.push_back({layer.name, layer.trace, layer.trace_error});
+  }
+  figures.density = hessian.density;
+  figures.density_errors = hessian.density_errors;
+  figures.edge = {hessian.edge.optimizer, hessian.edge.value, hessian.edge.error};
+  figures.edge_threshold = hessian.edge.threshold;
+  return figures;
 }
 
 }  // namespace
@@ -60,8 +80,8 @@ std::vector<Panel> analysis_panels(const GradientAnalysis& analysis) {
     panels.push_back(correlation_panel("Cosines between layers: do they learn from the same samples?",
                                        analysis.angles.between_layers, names));
   }
-  if (!analysis.hessian.density.empty()) {
-    panels.push_back(spectrum_panel("Spectrum of the Hessian (one run of Lanczos)", analysis.hessian.density));
+  for (Panel& panel : hessian_panels(figures_of(analysis.hessian))) {
+    panels.push_back(std::move(panel));
   }
   return panels;
 }

@@ -7,8 +7,8 @@
 
 namespace gradwise {
 
-/// Pictures of an analysis: norms by layer, flow, micro-batch and class cosines, layers' cosines, spectrum; those that
-/// it holds.
+/// Pictures of an analysis: norms by layer, flow, micro-batch and class cosines, layers' cosines, curvature; those
+/// that it holds.
 [[nodiscard]] std::vector<Panel> analysis_panels(const GradientAnalysis& analysis);
 
 }  // namespace gradwise

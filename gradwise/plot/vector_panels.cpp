@@ -42,31 +42,45 @@ Panel correlation_panel(const std::string& title, const std::vector<double>& mat
   return {title, text, std::clamp(0.5 + 0.16 * static_cast<double>(n), 1.2, 3.0)};
 }
 
-Panel spectrum_panel(const std::string& title, const std::vector<std::pair<double, double>>& density) {
+Panel spectrum_panel(const std::string& title, const std::vector<std::pair<double, double>>& density,
+                     const std::vector<double>& errors) {
+  const bool band = !density.empty() && errors.size() == density.size();
   std::vector<std::vector<double>> rows;
-  for (const auto& [value, share] : density) {
-    rows.push_back({value, std::max(share, kLeastDensity)});
+  for (std::size_t i = 0; i < density.size(); ++i) {
+    const auto& [value, share] = density[i];
+    const double error = band ? errors[i] : 0;
+    rows.push_back({value, std::max(share, kLeastDensity), std::max(share - error, kLeastDensity),
+                    std::max(share + error, kLeastDensity)});
   }
-  return {
-      title,
+  std::string text =
       data_block("spectrum", rows) +
-          "set logscale y\nset xlabel 'eigenvalue'\nset ylabel 'density'\nset yrange [1e-6:*]\nset format y '10^{%T}'\n"
-          "plot $spectrum using 1:2 with filledcurves y1=1e-6 fc rgb '" +
-          colour::kSky + "' notitle, " + plotted_line("spectrum", "1:2", colour::kBlue, "density")};
+      "set logscale y\nset xlabel 'eigenvalue'\nset ylabel 'density'\nset yrange [1e-6:*]\nset format y '10^{%T}'\n";
+  text +=
+      band ? "plot $spectrum using 1:3:4 with filledcurves fc rgb '" + std::string(colour::kSky) +
+                 "' title 'one standard error', "
+           : "plot $spectrum using 1:2 with filledcurves y1=1e-6 fc rgb '" + std::string(colour::kSky) + "' notitle, ";
+  return {title, text + plotted_line("spectrum", "1:2", colour::kBlue, "density")};
 }
 
 Panel bar_panel(const std::string& title, const std::string& axis, const std::vector<std::string>& names,
-                const std::vector<double>& values) {
+                const std::vector<double>& values, const std::vector<double>& errors) {
+  const bool whiskers = !values.empty() && errors.size() == values.size();
   std::vector<std::vector<double>> rows;
   for (std::size_t i = 0; i < values.size(); ++i) {
     rows.push_back({static_cast<double>(i), values[i]});
+    if (whiskers) {
+      rows.back().push_back(errors[i]);
+    }
   }
-  return {title, data_block("bars", rows) + x_names(names) +
-                     (ranges_widely(values) ? "set logscale y\n" : "set yrange [0:*]\n") + "set ylabel " +
-                     gnuplot_word(axis) +
+  const bool negative = std::ranges::any_of(values, [](double value) { return value < 0; });
+  const char* range = ranges_widely(values) ? "set logscale y\n" : negative ? "" : "set yrange [0:*]\n";
+  const std::string bars = "plot $bars using 1:2 with boxes lc rgb '" + std::string(colour::kBlue) + "' notitle";
+  return {title, data_block("bars", rows) + x_names(names) + range + "set ylabel " + gnuplot_word(axis) +
                      "\nset boxwidth 0.7\nset style fill solid 0.9\nset rmargin 4\nset xrange [-0.7:" +
-                     std::to_string(values.size()) + "-0.3]\nplot $bars using 1:2 with boxes lc rgb '" + colour::kBlue +
-                     "' notitle"};
+                     std::to_string(values.size()) + "-0.3]\n" + bars +
+                     (whiskers ? ", $bars using 1:2:3 with yerrorbars pt 7 ps 0.4 lw 1.5 lc rgb '" +
+                                     std::string(colour::kBlack) + "' notitle"
+                               : "")};
 }
 
 Panel depth_panel(const std::string& title, const std::string& axis, const std::vector<std::string>& names,

@@ -13,12 +13,14 @@ namespace gradwise {
 [[nodiscard]] Panel correlation_panel(const std::string& title, const std::vector<double>& matrix,
                                       const std::vector<std::string>& names);
 
-/// Eigenvalues and their density, as pairs in order.
-[[nodiscard]] Panel spectrum_panel(const std::string& title, const std::vector<std::pair<double, double>>& density);
+/// Eigenvalues and their density, as pairs in order; with a band of one standard error where `errors` has as many.
+[[nodiscard]] Panel spectrum_panel(const std::string& title, const std::vector<std::pair<double, double>>& density,
+                                   const std::vector<double>& errors = {});
 
-/// A bar for each name, on a logarithmic axis where the figures range over more than two powers of ten.
+/// A bar for each name, on a logarithmic axis where the figures range over more than two powers of ten; with whiskers
+/// of `errors` where there are as many.
 [[nodiscard]] Panel bar_panel(const std::string& title, const std::string& axis, const std::vector<std::string>& names,
-                              const std::vector<double>& values);
+                              const std::vector<double>& values, const std::vector<double>& errors = {});
 
 /// Lines over names in an order (layers by depth), one for each entry of `lines`, with a logarithmic y axis.
 struct NamedLine {

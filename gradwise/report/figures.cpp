@@ -4,6 +4,7 @@
 #include "gradwise/core/fields.h"
 #include "gradwise/core/nearest_name.h"
 #include "gradwise/report/layer_panels.h"
+#include "gradwise/report/stored_analysis.h"
 #include "gradwise/report/training_panels.h"
 #include "gradwise/report/watch_panels.h"
 
@@ -18,7 +19,9 @@ const std::vector<Figure>& figures() {
       {"angles", "cosine of each gradient with the one before", angle_panels},
       {"histograms", "magnitudes of gradients over time", histogram_panels},
       {"activations", "dead and saturated shares of the activations", activation_panels},
-      {"noise", "gradient noise scale beside the batch size", noise_panels}};
+      {"noise", "gradient noise scale beside the batch size", noise_panels},
+      {"hessian", "curvature by layer, spectral density and edge of stability, of gradwise analyze --hessian",
+       stored_hessian_panels}};
   return kAll;
 }
 

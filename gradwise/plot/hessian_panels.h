@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gradwise/plot/canvas.h"
+
+namespace gradwise {
+
+/// How the whole network is called beside its layers.
+inline constexpr const char* kWholeNetwork = "all";
+
+/// A figure with its error.
+struct NamedFigure {
+  std::string name;
+  double value = std::nan("");
+  double error = std::nan("");
+};
+
+/// What is drawn of a Hessian; what is empty or NaN is not.
+struct HessianFigures {
+  std::vector<NamedFigure> largest;                ///< eigenvalue of the whole network, then of each layer's block
+  std::vector<NamedFigure> traces;                 ///< in the same order
+  std::vector<std::pair<double, double>> density;  ///< eigenvalue and density
+  std::vector<double> density_errors;
+  NamedFigure edge;  ///< learning rate x largest eigenvalue, by the optimizer's name
+  double edge_threshold = std::nan("");
+};
+
+/// Bars of the largest eigenvalues and of the traces, the density, and how near the edge of stability is.
+[[nodiscard]] std::vector<Panel> hessian_panels(const HessianFigures& figures);
+
+}  // namespace gradwise
