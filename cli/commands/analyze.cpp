@@ -1,14 +1,18 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "cli/commands/analysis_text.h"
 #include "cli/commands/commands.h"
+#include "cli/config/step_rule_of.h"
 #include "cli/config/subject.h"
 #include "cli/data/datasets.h"
 #include "cli/models/model_factory.h"
@@ -17,7 +21,9 @@
 #include "gradwise/core/atomic_file.h"
 #include "gradwise/core/error.h"
 #include "gradwise/core/random_state.h"
-#include "gradwise/report/text_table.h"
+#include "gradwise/record/duration_text.h"
+#include "gradwise/record/progress_line.h"
+#include "gradwise/report/stored_analysis.h"
 #include "gradwise/train/loop.h"
 #include "gradwise/train/losses.h"
 
@@ -31,58 +37,43 @@ struct AnalyzeRequest {
   std::string output;
 };
 
-std::string with_error(double value, double error) {
-  return number_text(value) + (error == error ? " +- " + number_text(error, 2) : "");
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-std::string angle_text(const Angle& angle) {
-  return angle.cosine == angle.cosine
-             ? "cosine " + number_text(angle.cosine, 3) + ", " + number_text(angle.radians, 3) + " rad"
-             : "-";
-}
-
-std::string layers_table(const GradientAnalysis& seen) {
-  std::vector<std::vector<std::string>> rows{{"layer", "norm", "share of descent"}};
-  for (const LayerGradient& layer : seen.layers) {
-    rows.push_back({layer.name, number_text(layer.norm), number_text(100 * layer.share, 3) + " %"});
+// Shows each part's products, with the time that the rest of the part takes.
+class HessianProgress {
+ public:
+  explicit HessianProgress(double plain_interval) : line_(stdout, plain_interval) {}
+  void tell(const AnalysisProgress& now) {
+    const double time = seconds_now();
+    if (now.part != part_) {
+      part_ = now.part;
+      started_ = time;
+    }
+    if (!line_.is_due(time)) {
+      return;
+    }
+    std::string text =
+        "hessian, " + now.part + "  product " + std::to_string(now.done) + "/" + std::to_string(now.total);
+    if (now.done > 0) {
+      const double each = (time - started_) / static_cast<double>(now.done);
+      text += "  ETA " + duration_text(each * static_cast<double>(now.total - now.done));
+    }
+    line_.show(text, static_cast<double>(now.done) / static_cast<double>(now.total), time);
   }
-  return rows.size() > 1 ? "\n" + text_table(rows) : "";
-}
+  void clear() { line_.clear(); }
 
-std::string hessian_text(const GradientAnalysis& seen) {
-  if (seen.hessian.eigenvalues.empty()) {
-    return "";
-  }
-  std::string values;
-  for (std::size_t i = 0; i < seen.hessian.eigenvalues.size(); ++i) {
-    values += (i > 0 ? ", " : "") + with_error(seen.hessian.eigenvalues[i], seen.hessian.eigenvalue_errors[i]);
-  }
-  return "\nHessian\n\n" + text_pairs({{"largest eigenvalues", values},
-                                       {"least Ritz value", number_text(seen.hessian.smallest)},
-                                       {"trace", with_error(seen.hessian.trace, seen.hessian.trace_error)},
-                                       {"along the gradient", number_text(seen.curvature_along_gradient)}});
-}
+ private:
+  ProgressLine line_;
+  std::string part_;
+  double started_ = 0;
+};
 
-std::string issues_text(const std::vector<Issue>& issues) {
-  std::string text = "\nIssues\n\n";
-  for (const Issue& issue : issues) {
-    text += wrapped(issue.rule + ": " + issue.message, 2) + wrapped("-> " + issue.advice, 4);
-  }
-  return issues.empty() ? text + "  none\n" : text;
-}
-
-std::string analysis_text(const GradientAnalysis& seen, const std::vector<Issue>& issues) {
-  const GradientCorrelation& c = seen.correlation;
-  return text_pairs({{"samples", std::to_string(seen.samples)},
-                     {"loss", number_text(seen.loss)},
-                     {"gradient norm", number_text(seen.norm)},
-                     {"flow, first to last layer", number_text(seen.flow.first_to_last, 3)},
-                     {"micro-batches, mean", angle_text(seen.angles.mean) + " (standard error of the cosine " +
-                                                 number_text(seen.angles.standard_error, 2) + ")"},
-                     {"micro-batches, widest", angle_text(seen.angles.widest)},
-                     {"diversity, confusion", number_text(c.diversity, 3) + ", " + number_text(c.confusion, 3)},
-                     {"noise scale", with_error(c.noise_scale, c.noise_scale_error) + " samples"}}) +
-         layers_table(seen) + hessian_text(seen) + issues_text(issues);
+GradientAnalyzer analyzer_of(const RunConfig& config, HessianProgress& progress) {
+  GradientAnalysisConfig analysis = config.analysis;
+  analysis.progress = [&progress](const AnalysisProgress& now) { progress.tell(now); };
+  return GradientAnalyzer(std::move(analysis));
 }
 
 void analyze(const AnalyzeRequest& request) {
@@ -96,9 +87,12 @@ void analyze(const AnalyzeRequest& request) {
   if (!subject.checkpoint.empty()) {
     loop.resume(subject.checkpoint);
   }
-  GradientAnalyzer analyzer(config.analysis);
+  HessianProgress progress(config.run.terminal.plain_interval);
+  GradientAnalyzer analyzer = analyzer_of(config, progress);
   const GradientAnalysis seen =
-      analyzer.analyze_gradients(loop.model(), make_loss(config.loss.name, config.loss.label_smoothing), *data.train);
+      analyzer.analyze_gradients(loop.model(), make_loss(config.loss.name, config.loss.label_smoothing), *data.train,
+                                 step_rule_of(config.optimizer, loop.optimizer()));
+  progress.clear();
   const std::vector<Issue> issues = analyzer.detect_gradient_issues(seen);
   std::printf(
       "%s%s\n\n%s", request.subject.c_str(),
@@ -110,13 +104,14 @@ void analyze(const AnalyzeRequest& request) {
   }
   std::filesystem::create_directories(folder);
   nlohmann::json json = seen;
+  json["step"] = loop.steps();
   json["issues"] = nlohmann::json::array();
   for (const Issue& issue : issues) {
     json["issues"].push_back(issue_json(issue));
   }
-  write_file_atomically(folder / "gradient_analysis.json", json.dump(2) + "\n");
+  write_file_atomically(folder / kAnalysisFile, json.dump(2) + "\n");
   const PlotStatus plot = analyzer.plot_gradient_analysis(folder / "gradient_analysis.png");
-  std::printf("\nfigures  %s\n", (folder / "gradient_analysis.json").c_str());
+  std::printf("\nfigures  %s\n", (folder / kAnalysisFile).c_str());
   std::printf("picture  %s\n",
               plot.drawn ? (folder / "gradient_analysis.png").c_str() : ("none: " + plot.reason).c_str());
 }
@@ -130,7 +125,8 @@ void add_analyze_command(CLI::App& program) {
   command->add_option("subject", request->subject, "A configuration (TOML), or a run: its folder or name")->required();
   command->add_option("--set", request->overrides, "key=value over the configuration, as analysis.micro_batches=16")
       ->allow_extra_args(false);
-  command->add_flag("--hessian", request->hessian, "Eigenvalues and trace of the Hessian too");
+  command->add_flag("--hessian", request->hessian,
+                    "Curvature too: eigenvalues, trace, density, layers and edge of stability");
   command->add_option("-o,--output", request->output,
                       "Folder for gradient_analysis.json and .png (default: the run's, or this one)");
   command->callback([request] { analyze(*request); });

@@ -1,8 +1,5 @@
 #include "gradwise/record/terminal.h"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -12,8 +9,6 @@
 namespace gradwise {
 namespace {
 
-constexpr int kBarWidth = 20;
-constexpr double kRedrawInterval = 0.1;  // seconds
 constexpr double kMebibyte = 1024.0 * 1024.0;
 
 constexpr const char* kRed = "\033[31m";
@@ -30,11 +25,6 @@ std::string format(const char* pattern, Values... values) {
 
 std::string count(std::int64_t value) { return std::to_string(value); }
 
-std::size_t width_of(std::FILE* out) {
-  winsize size{};
-  return ::ioctl(::fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
-
 // As https://no-color.org asks: set and not empty.
 bool colours_refused() {
   const char* value = std::getenv("NO_COLOR");
@@ -45,26 +35,13 @@ bool colours_refused() {
 
 TerminalSink::TerminalSink(std::FILE* out, TerminalOptions options)
     : out_(out),
-      is_terminal_(::isatty(::fileno(out)) == 1),
-      coloured_(is_terminal_ && !colours_refused()),
-      interval_(is_terminal_ ? kRedrawInterval : options.plain_interval) {
+      progress_line_(out, options.plain_interval),
+      coloured_(progress_line_.is_terminal() && !colours_refused()) {
   check_fields("terminal", options);
 }
 
-TerminalSink::~TerminalSink() {
-  clear_bar();
-  std::fflush(out_);
-}
-
-void TerminalSink::clear_bar() {
-  if (bar_shown_) {
-    std::fputs("\r\033[K", out_);
-    bar_shown_ = false;
-  }
-}
-
 void TerminalSink::line(const std::string& text, const char* colour) {
-  clear_bar();
+  progress_line_.clear();
   if (coloured_ && *colour != '\0') {
     std::fprintf(out_, "%s%s%s\n", colour, text.c_str(), kPlain);
   } else {
@@ -89,30 +66,17 @@ std::string TerminalSink::progress_text(const Event& event, const StepInfo& info
   return text + format("  %.0f samples/s  lr %.3g", speed_, info.lr);
 }
 
-std::string TerminalSink::bar(const StepInfo& info) const {
-  if (steps_per_epoch_ <= 0 || epochs_ <= 0) {
-    return {};
-  }
-  const double done =
-      std::clamp(static_cast<double>(info.step) / static_cast<double>(epochs_ * steps_per_epoch_), 0.0, 1.0);
-  const auto filled = static_cast<std::size_t>(done * kBarWidth);
-  return "[" + std::string(filled, '#') + std::string(kBarWidth - filled, '.') + format("] %3.0f %%  ", 100 * done);
+double TerminalSink::share_done(const StepInfo& info) const {
+  return steps_per_epoch_ > 0 && epochs_ > 0
+             ? static_cast<double>(info.step) / static_cast<double>(epochs_ * steps_per_epoch_)
+             : kNotMeasured;
 }
 
 void TerminalSink::progress(const Event& event) {
-  if (event.time - last_progress_ < interval_) {
-    return;
+  if (progress_line_.is_due(event.time)) {
+    const auto& info = std::get<StepInfo>(event.payload);
+    progress_line_.show(progress_text(event, info), share_done(info), event.time);
   }
-  const auto& info = std::get<StepInfo>(event.payload);
-  if (is_terminal_) {
-    clear_bar();
-    const std::string text = bar(info) + progress_text(event, info);
-    std::fputs(text.substr(0, width_of(out_) - 1).c_str(), out_);
-    bar_shown_ = true;
-  } else {
-    line(progress_text(event, info));
-  }
-  last_progress_ = event.time;
 }
 
 void TerminalSink::show(const Event& /*event*/, const Issue& issue) {

@@ -7,6 +7,7 @@
 
 #include "gradwise/core/event.h"
 #include "gradwise/core/fields.h"
+#include "gradwise/record/progress_line.h"
 
 namespace gradwise {
 
@@ -27,10 +28,6 @@ class TerminalSink : public Sink {
  public:
   /// `out` must outlive the sink.
   explicit TerminalSink(std::FILE* out, TerminalOptions options = {});
-  /// Takes the progress bar away.
-  ~TerminalSink() override;
-  TerminalSink(const TerminalSink&) = delete;
-  TerminalSink& operator=(const TerminalSink&) = delete;
 
   void write(std::span<const Event> events) override;
   void flush() override;
@@ -49,19 +46,16 @@ class TerminalSink : public Sink {
   void line(const std::string& text, const char* colour = "");
   void progress(const Event& event);
   [[nodiscard]] std::string progress_text(const Event& event, const StepInfo& info) const;
-  [[nodiscard]] std::string bar(const StepInfo& info) const;
-  void clear_bar();
+  /// Of all steps; NaN where their number is not known.
+  [[nodiscard]] double share_done(const StepInfo& info) const;
 
   std::FILE* out_;
-  bool is_terminal_;
+  ProgressLine progress_line_;
   bool coloured_;
-  double interval_;  // least seconds between two progress lines or redrawn bars
-  bool bar_shown_ = false;
   std::int64_t epochs_ = 0;
   std::int64_t steps_per_epoch_ = -1;
   std::int64_t first_step_ = 0;  // done before this process
   double started_ = 0;
-  double last_progress_ = -1e300;
   double speed_ = 0;  // samples per second, smoothed
 };
 
