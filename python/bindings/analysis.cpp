@@ -1,3 +1,6 @@
+#include <memory>
+#include <optional>
+
 #include "gradwise/analysis/analysis_json.h"
 #include "gradwise/analysis/gradient_analyzer.h"
 #include "gradwise/monitor/gradient_monitoring.h"
@@ -24,20 +27,20 @@ struct Analysis {
 };
 
 Analysis analyze(GradientAnalyzer& self, const py::object& model, const py::object& loss_function,
-                 const at::Tensor& input, const at::Tensor& target) {
+                 const at::Tensor& input, const at::Tensor& target, const StepRule& rule) {
   const Model adapted = adapt_module(model);
   const LossFunction loss = adapt_loss(loss_function);
   const py::gil_scoped_release release;
-  return {self.analyze_gradients(adapted, loss, input, target)};
+  return {self.analyze_gradients(adapted, loss, input, target, rule)};
 }
 
 Analysis analyze_data(GradientAnalyzer& self, const py::object& model, const py::object& loss_function,
-                      const py::object& dataloader) {
+                      const py::object& dataloader, const StepRule& rule) {
   const Model adapted = adapt_module(model);
   const LossFunction loss = adapt_loss(loss_function);
   const auto data = adapt_data(dataloader);
   const py::gil_scoped_release release;
-  return {self.analyze_gradients(adapted, loss, *data)};
+  return {self.analyze_gradients(adapted, loss, *data, rule)};
 }
 
 py::dict monitor_step(GradientMonitoring& self, const py::object& model, const py::object& loss_function,
@@ -72,14 +75,46 @@ py::dict summary_of(const GradientMonitoring& self) {
   return dict;
 }
 
+std::unique_ptr<GradientAnalyzer> analyzer_of(const py::dict& keywords, const py::object& progress) {
+  auto config = options_from<GradientAnalysisConfig>("analysis", keywords);
+  if (!progress.is_none()) {
+    config.progress = [held = hold(progress)](const AnalysisProgress& now) {
+      with_python([&] { (*held)(now.part, now.done, now.total); });
+    };
+  }
+  return std::make_unique<GradientAnalyzer>(std::move(config));
+}
+
+StepRule rule_of_sgd(const std::vector<double>& rates, double momentum, double dampening, bool nesterov) {
+  return with_rates(sgd_rule(0, {momentum, dampening, nesterov}), rates);
+}
+
+// `squares` and `steps` are those of each parameter; None and 0 where it has made no step.
+StepRule rule_of_adam(const std::string& optimizer, const std::vector<double>& rates, double beta1, double beta2,
+                      double eps, const std::vector<std::optional<at::Tensor>>& squares,
+                      const std::vector<std::int64_t>& steps) {
+  std::vector<AdamMoments> moments;
+  for (std::size_t i = 0; i < squares.size(); ++i) {
+    moments.push_back({squares[i].value_or(at::Tensor()), steps.at(i)});
+  }
+  return with_rates(adam_rule(optimizer, 0, {beta1, beta2, eps}, moments), rates);
+}
+
+void bind_step_rule(py::module_& module) {
+  py::class_<StepRule>(module, "StepRule")
+      .def(py::init<>())
+      .def_static("sgd", &rule_of_sgd)
+      .def_static("adam", &rule_of_adam)
+      .def_static("unknown", &unknown_rule);
+}
+
 }  // namespace
 
 void bind_analysis(py::module_& module) {
+  bind_step_rule(module);
   py::class_<Analysis>(module, "Analysis").def("to_dict", [](const Analysis& self) { return as_object(self.results); });
   py::class_<GradientAnalyzer>(module, "GradientAnalyzer", doc::GradientAnalyzer)
-      .def(py::init([](const py::dict& config) {
-        return std::make_unique<GradientAnalyzer>(options_from<GradientAnalysisConfig>("analysis", config));
-      }))
+      .def(py::init(&analyzer_of))
       .def("analyze_gradients", &analyze)
       .def("analyze_data", &analyze_data)
       .def("get_gradient_statistics",

@@ -49,10 +49,11 @@ def _label(ax: Any, title: str, x: str, y: str) -> Any:
     return ax
 
 
-def bars(ax: Any, title: str, quantity: str, names: Sequence[str], values: Sequence[float]) -> Any:
-    """One horizontal bar a name, the first on top."""
+def bars(ax: Any, title: str, quantity: str, names: Sequence[str], values: Sequence[float],
+         errors: Sequence[float] | None = None) -> Any:  # fmt: skip
+    """One horizontal bar a name, the first on top; with whiskers where there are `errors`."""
     ax = _axes(ax)
-    ax.barh(range(len(names)), values)
+    ax.barh(range(len(names)), values, xerr=errors)
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     if _ranges_widely(values):  # a bar's length says nothing on a logarithmic axis
@@ -159,10 +160,26 @@ def _draw_flow(a: Analysis, ax: Any) -> Any:
 def _draw_spectrum(a: Analysis, ax: Any) -> Any:
     ax = _axes(ax)
     across, up = zip(*a.hessian.density, strict=True)
-    ax.fill_between(across, [max(share, _LEAST_DENSITY) for share in up], _LEAST_DENSITY)
+    errors = a.hessian.density_errors
+    if errors:
+        low, high = ([max(y + sign * e, _LEAST_DENSITY) for y, e in zip(up, errors, strict=True)] for sign in (-1, 1))
+        ax.fill_between(across, low, high, alpha=0.4, label="one standard error")
+        ax.plot(across, [max(share, _LEAST_DENSITY) for share in up], label="density")
+        ax.legend(fontsize="small")
+    else:
+        ax.fill_between(across, [max(share, _LEAST_DENSITY) for share in up], _LEAST_DENSITY)
     ax.set_yscale("log")
     ax.set_ylim(bottom=_LEAST_DENSITY)
     return _label(ax, "Spectrum of the Hessian", "eigenvalue", "density")
+
+
+def _draw_curvature(a: Analysis, ax: Any) -> Any:
+    layers = a.hessian["layers"]
+    return bars(
+        ax, "Largest eigenvalue of each layer's block of the Hessian", "eigenvalue, residual",
+        [layer.name for layer in layers], [layer.largest for layer in layers],
+        [layer.largest_error for layer in layers],
+    )  # fmt: skip
 
 
 # What is drawn, and whether the analysis holds it.
@@ -188,6 +205,7 @@ _OF_ANALYSIS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any], Any]]] 
         lambda a: a.angles.between_layers,
     ),
     "spectrum": (_draw_spectrum, lambda a: a.hessian.density),
+    "curvature": (_draw_curvature, lambda a: a.hessian["layers"]),
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from ._checks import check_tensors
 from ._documented import documented_by
 from ._phases import aside
 from ._records import Issue, Record, Table, issues, record
+from ._step_rule import step_rule
 from .errors import GradwiseUsageError
 
 __all__ = ["GradientAnalysisConfig", "GradientAnalyzer", "GradientMonitoring"]
@@ -25,7 +26,8 @@ class GradientAnalysisConfig:
 
     `gradient_norm_threshold`: global norm above which it is told. `gradient_angle_threshold`: radians beyond a right
     angle from which two gradients conflict. `micro_batches`: parts that a batch is cut into for angles and noise.
-    `hessian_eigenvalues`, `hessian_steps`, `trace_vectors`: effort for `compute_hessian`.
+    `hessian_eigenvalues`, `hessian_steps`, `trace_vectors`, `density_vectors`: effort for `compute_hessian`;
+    `hessian_layers`: whether it looks at each layer's block too.
     """
 
     def __init__(self, compute_hessian: bool = False, compute_gradient_norms: bool = True,
@@ -41,7 +43,7 @@ class GradientAnalysisConfig:
             "gradient_norm_threshold": gradient_norm_threshold,
             "gradient_angle_threshold": gradient_angle_threshold,
         } | options
-        _core.GradientAnalyzer(self.options)  # refuses what is not allowed
+        _core.GradientAnalyzer(self.options, None)  # refuses what is not allowed
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -55,7 +57,12 @@ class GradientAnalysisConfig:
 
 class Analysis(Record):
     """What one analysis has found: `loss`, `norm`, `parameters`, `layers`, `flow`, `angles`, `correlation`, `hessian`,
-    `activations`; NaN where a figure was not asked for."""
+    `activations`; NaN where a figure was not asked for.
+
+    `hessian`: `sharpness`, `eigenvalues` with `eigenvalue_errors` (residuals), `trace` with `trace_error`, `density`
+    with `density_errors`, `layers` (`largest`, `trace` and their errors), and `edge_of_stability`: `value` (learning
+    rate x largest eigenvalue, of the preconditioned Hessian for Adam) beside its `threshold`, or why it is `unknown`.
+    """
 
     def __init__(self, native: Any) -> None:
         super().__init__(record(native.to_dict()))
@@ -63,7 +70,7 @@ class Analysis(Record):
 
     def plot(self, what: str = "norms", ax: Any = None) -> Any:
         """Draws with matplotlib into `ax`, or into axes of its own, and gives them. `what`: norms, flow,
-        micro_batches, classes, layers, spectrum."""
+        micro_batches, classes, layers, spectrum, curvature."""
         return _plots.plot_analysis(self, what, ax)
 
     def to_pandas(self) -> Any:
@@ -83,24 +90,34 @@ def _config(config: GradientAnalysisConfig | dict[str, Any] | None) -> GradientA
 class GradientAnalyzer:
     """
     results = GradientAnalyzer().analyze_gradients(model, loss_function, x, y)
+
+    `progress(part, done, total)` is told of each product with the Hessian. An `optimizer` (SGD, Adam, AdamW) makes
+    `hessian.edge_of_stability` known.
     """
 
-    def __init__(self, config: GradientAnalysisConfig | dict[str, Any] | None = None) -> None:
+    def __init__(self, config: GradientAnalysisConfig | dict[str, Any] | None = None, *,
+                 progress: Callable[[str, int, int], object] | None = None) -> None:  # fmt: skip
+        if progress is not None and not callable(progress):
+            raise TypeError(f"progress is {progress!r}, allowed: a callable of (part, products done, products)")
         self.config = _config(config)
-        self._native = _core.GradientAnalyzer(self.config.options)
+        self._native = _core.GradientAnalyzer(self.config.options, progress)
         self._last: Analysis | None = None
 
     def analyze_gradients(self, model: torch.nn.Module, loss_function: Loss, input_data: torch.Tensor,
-                          target_data: torch.Tensor) -> Analysis:  # fmt: skip
+                          target_data: torch.Tensor, *,
+                          optimizer: torch.optim.Optimizer | None = None) -> Analysis:  # fmt: skip
         check_tensors(input_data=input_data, target_data=target_data)
+        rule = step_rule(optimizer, model)
         with aside():
-            self._last = Analysis(self._native.analyze_gradients(model, loss_function, input_data, target_data))
+            self._last = Analysis(self._native.analyze_gradients(model, loss_function, input_data, target_data, rule))
         return self._last
 
-    def analyze_data(self, model: torch.nn.Module, loss_function: Loss, dataloader: Iterable[Any]) -> Analysis:
+    def analyze_data(self, model: torch.nn.Module, loss_function: Loss, dataloader: Iterable[Any], *,
+                     optimizer: torch.optim.Optimizer | None = None) -> Analysis:  # fmt: skip
         """Over the first `most_batches` batches of a data loader, taken together."""
+        rule = step_rule(optimizer, model)
         with aside():
-            self._last = Analysis(self._native.analyze_data(model, loss_function, dataloader))
+            self._last = Analysis(self._native.analyze_data(model, loss_function, dataloader, rule))
         return self._last
 
     def get_gradient_statistics(self) -> Record:
