@@ -29,6 +29,16 @@ RunReader run_with(const TemporaryFolder& folder, const std::vector<Event>& even
   return RunReader(folder / ".");
 }
 
+// What `gradwise analyze --hessian` leaves in a run's folder, as far as pictures read it.
+void store_analysis(const TemporaryFolder& folder) {
+  std::ofstream(folder / "gradient_analysis.json") << R"({"norm": 1, "hessian": {
+    "eigenvalues": [4, 2], "eigenvalue_errors": [0.1, 0.2], "trace": 20, "trace_error": 1.5,
+    "density": [[-1, 0.1], [0, 0.8], [4, 0.1]], "density_errors": [0.01, 0.1, 0.02],
+    "layers": [{"name": "layer_0", "largest": 1, "largest_error": 0.01, "trace": 6, "trace_error": 0.5},
+               {"name": "layer_1", "largest": 3, "largest_error": 0.01, "trace": 14, "trace_error": null}],
+    "edge_of_stability": {"optimizer": "sgd", "value": 0.4, "error": 0.01, "threshold": 2}}})";
+}
+
 std::vector<Event> run_of(std::int64_t steps, bool with_norms) {
   std::vector<Event> events{event_after(0, 0, synthetic_start())};
   for (std::int64_t step = 1; step <= steps; ++step) {
@@ -170,6 +180,7 @@ TEST(Figures, AllHavePanelsOfAWatchedRunAndNoneOfAnother) {
   std::filesystem::create_directory(folder / "plain");
   const TemporaryFolder other;
   const RunReader watched = run_with(folder, watched_events(60));
+  store_analysis(folder);
   const RunReader plain = run_with(other, run_of(60, true));
   for (const Figure& figure : figures()) {
     EXPECT_FALSE(figure.panels(watched).empty()) << figure.name;
@@ -191,6 +202,7 @@ TEST(Figures, AllHavePanelsOfAWatchedRunAndNoneOfAnother) {
 TEST(Figures, AreDrawnOfASingleReading) {
   const TemporaryFolder folder;
   const RunReader run = run_with(folder, watched_events(10));
+  store_analysis(folder);
   for (const Figure& figure : figures()) {
     const PlotStatus status = plot_figure(figure, run, folder / (figure.name + ".png"));
     if (status.reason == "the program gnuplot is not installed") {
@@ -198,6 +210,27 @@ TEST(Figures, AreDrawnOfASingleReading) {
     }
     EXPECT_TRUE(status.drawn) << figure.name << ": " << status.reason;
   }
+}
+
+TEST(Figures, TheHessianIsThatOfTheStoredAnalysis) {
+  const TemporaryFolder folder;
+  const RunReader run = run_with(folder, synthetic_run());
+  const Figure& hessian = figure_named("hessian");
+  store_analysis(folder);
+  const std::vector<Panel> panels = hessian.panels(run);
+  ASSERT_EQ(panels.size(), 4U);
+  EXPECT_NE(panels[0].commands.find("'layer_1' 2"), std::string::npos) << panels[0].commands;
+  EXPECT_NE(panels[0].commands.find("\n2 3 0.01\n"), std::string::npos) << panels[0].commands;
+  EXPECT_NE(panels[2].commands.find("\n0 0.8 0.7 0.9\n"), std::string::npos) << panels[2].commands;
+  EXPECT_NE(panels[3].commands.find("edge at 2"), std::string::npos) << panels[3].commands;
+  // Of an earlier version, without layers, band and edge; without a Hessian; and no analysis at all.
+  std::ofstream(folder / "gradient_analysis.json")
+      << R"({"hessian": {"eigenvalues": [4], "eigenvalue_errors": [0.1], "trace": 20, "density": [[0, 1], [4, 0.1]]}})";
+  EXPECT_EQ(hessian.panels(run).size(), 3U);
+  std::ofstream(folder / "gradient_analysis.json") << R"({"hessian": {"eigenvalues": []}})";
+  EXPECT_TRUE(hessian.panels(run).empty());
+  std::ofstream(folder / "gradient_analysis.json") << "[1]";
+  EXPECT_ERROR_WITH("gradient_analysis.json is not an analysis of this version", hessian.panels(run));
 }
 
 TEST(Figures, SayWhereTheyCannotBeWritten) {
@@ -218,6 +251,7 @@ TEST(HtmlReport, HoldsEverythingInOneFile) {
                                 .evidence = {synthetic_issue(10)},
                                 .remedy = "use ReLU & normalise"});
   events.push_back(event_after(61, 60, diagnosed));
+  store_analysis(folder);
   write_html_report(run_with(folder, events), folder / "report.html");
   const std::string page = content_of(folder / "report.html");
   EXPECT_TRUE(page.starts_with("<!doctype html>"));
