@@ -22,9 +22,9 @@ namespace gradwise {
 /// The loss is taken for a mean over samples. Norms, flow, layers and sparsity are exact, of the whole batch; figures
 /// between micro-batches are samples of what other batches would show, with standard errors. One forward and backward
 /// pass for the former, `micro_batches` smaller ones for the latter; where the Hessian is asked for, `hessian_steps` x
-/// `density_vectors` + `trace_vectors` products with it, and up to `hessian_steps` + `trace_vectors` for all layers
-/// together. Memory: (micro_batches + 2) x parameters x 4 bytes; with the Hessian (hessian_steps + 2) x parameters, and
-/// the graph of a gradient.
+/// `density_vectors` + `trace_vectors` products with it, and for each layer up to `hessian_steps` + `trace_vectors`
+/// with its block, which are cheaper. Memory: (micro_batches + 2) x parameters x 4 bytes; with the Hessian
+/// (hessian_steps + 2) x parameters, and the graph of a gradient.
 class GradientAnalyzer {
  public:
   explicit GradientAnalyzer(GradientAnalysisConfig config = {});

@@ -93,6 +93,88 @@ def test_curvature_equals_the_dense_matrix(network, data):
         hessian @ torch.zeros(5)
 
 
+def blocks_of_layers(dense):
+    """Of the two layers of `network`: rows of weight and bias together."""
+    first = 4 * 8 + 8
+    return dense[:first, :first], dense[first:, first:]
+
+
+def test_an_analysis_knows_the_curvature_of_each_layer(network, data):
+    model = network(dtype=torch.float64)
+    x, y = data[0].double(), data[1]
+    told = []
+    analyzer = GradientAnalyzer(
+        {"compute_hessian": True, "hessian_steps": 40, "trace_vectors": 100}, progress=lambda *now: told.append(now)
+    )
+    hessian = analyzer.analyze_gradients(model, functional.cross_entropy, x, y).hessian
+    dense = dense_hessian(model, x, y)
+    assert hessian.sharpness == pytest.approx(float(torch.linalg.eigvalsh(dense)[-1]), rel=1e-6)
+    assert [layer.name for layer in hessian["layers"]] == ["0", "2"]
+    for layer, block in zip(hessian["layers"], blocks_of_layers(dense), strict=True):
+        assert layer.parameters == len(block)
+        assert layer.largest == pytest.approx(float(torch.linalg.eigvalsh(block)[-1]), rel=2e-3)
+        assert abs(layer.trace - float(block.trace())) < 5 * layer.trace_error + 1e-9
+    assert len(hessian.density) == len(hessian.density_errors)
+    assert math.isnan(hessian.edge_of_stability.value)
+    assert hessian.edge_of_stability.unknown == "no learning rate was given"
+    assert ("trace", 100, 100) in told and told[-1][0] == "layers" and told[-1][1] == told[-1][2]
+
+
+@pytest.mark.parametrize("optimizer_class", [torch.optim.SGD, gradwise.SGD])
+def test_the_edge_of_stability_of_sgd(network, data, optimizer_class):
+    model = network(dtype=torch.float64)
+    x, y = data[0].double(), data[1]
+    analyzer = GradientAnalyzer({"compute_hessian": True, "hessian_steps": 40, "hessian_layers": False})
+    optimizer = optimizer_class(
+        [{"params": model[0].parameters()}, {"params": model[2].parameters(), "lr": 0.02}], lr=0.1, momentum=0.9
+    )
+    edge = analyzer.analyze_gradients(model, functional.cross_entropy, x, y, optimizer=optimizer).hessian.edge_of_stability
+    roots = torch.cat([torch.full((40,), 0.1), torch.full((27,), 0.02)]).double().sqrt()
+    wanted = float(torch.linalg.eigvalsh(roots[:, None] * dense_hessian(model, x, y) * roots)[-1])
+    assert edge.value == pytest.approx(wanted, rel=2e-3)
+    assert (edge.learning_rate, edge.threshold) == pytest.approx((0.1, 3.8))
+
+
+@pytest.mark.parametrize("optimizer_class", [torch.optim.Adam, torch.optim.AdamW, gradwise.AdamW])
+def test_the_edge_of_stability_of_adam_is_that_of_the_preconditioned_hessian(network, data, optimizer_class):
+    model = network(dtype=torch.float64)
+    x, y = data[0].double(), data[1]
+    optimizer = optimizer_class(model.parameters(), lr=0.01)
+    analyzer = GradientAnalyzer({"compute_hessian": True, "hessian_steps": 67, "hessian_layers": False})
+
+    def edge():
+        seen = analyzer.analyze_gradients(model, functional.cross_entropy, x, y, optimizer=optimizer)
+        return seen.hessian.edge_of_stability
+
+    assert "no step yet" in edge().unknown and math.isnan(edge().value)
+    train(model, optimizer, (x, y), 3)
+    found = edge()
+    squares = torch.cat([optimizer.state[p]["exp_avg_sq"].reshape(-1) for p in model.parameters()])
+    preconditioner = (1 - 0.9**3) * ((squares / (1 - 0.999**3)).sqrt() + 1e-8)
+    roots = (0.01 / preconditioner).sqrt()
+    wanted = float(torch.linalg.eigvalsh(roots[:, None] * dense_hessian(model, x, y) * roots)[-1])
+    assert found.value == pytest.approx(wanted, rel=2e-3)
+    assert found.threshold == pytest.approx(38) and found.unknown == ""
+
+
+def test_the_edge_of_stability_is_not_known_of_every_optimizer(network, data):
+    model = network()
+    analyzer = GradientAnalyzer({"compute_hessian": True, "hessian_layers": False})
+    for optimizer, why in (
+        (torch.optim.RMSprop(model.parameters()), "it is known for SGD, Adam and AdamW"),
+        (torch.optim.SGD(model.parameters(), lr=0.1, maximize=True), "climbs the gradient"),
+    ):
+        seen = analyzer.analyze_gradients(model, functional.cross_entropy, *data, optimizer=optimizer)
+        assert why in seen.hessian.edge_of_stability.unknown
+    still = torch.optim.SGD(model.parameters(), lr=0.0)
+    seen = analyzer.analyze_gradients(model, functional.cross_entropy, *data, optimizer=still)
+    assert seen.hessian.edge_of_stability.value == 0
+    with pytest.raises(TypeError, match="optimizer is a float, allowed: a torch.optim.Optimizer"):
+        analyzer.analyze_gradients(model, functional.cross_entropy, *data, optimizer=0.1)
+    with pytest.raises(TypeError, match="progress is 3, allowed: a callable"):
+        GradientAnalyzer(progress=3)
+
+
 # --- watch ---
 
 

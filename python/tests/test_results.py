@@ -85,7 +85,7 @@ def test_pandas(trained):
 
 
 OF_RUN = ["loss", "grad_norm", "lr", "seconds", "gradients", "updates", "weights", "cosines"]
-OF_ANALYSIS = ["norms", "flow", "micro_batches", "classes", "layers", "spectrum"]
+OF_ANALYSIS = ["norms", "flow", "micro_batches", "classes", "layers", "spectrum", "curvature"]
 OF_WATCH = ["grad_norm", "weight_norm", "update_ratio", "grad_max", "grad_zeros", "grad_cosine"]
 
 

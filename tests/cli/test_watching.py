@@ -54,7 +54,8 @@ def test_plots_are_made_and_what_is_missing_is_said(run, tmp_path):
     done = gradwise("plot", run, "-o", tmp_path / "pictures", check=0)
     drawn = {path.stem for path in (tmp_path / "pictures").iterdir()}
     assert {"training", "norms", "flow", "updates", "angles", "histograms", "activations"} <= drawn
-    assert len(done.stdout.splitlines()) == 8
+    assert len(done.stdout.splitlines()) == 9
+    assert "hessian      -  the run holds nothing of this kind" in done.stdout
     gradwise("plot", run, "--what", "flow", "-o", tmp_path / "flow.pdf", check=0)
     assert (tmp_path / "flow.pdf").read_bytes().startswith(b"%PDF")
 
@@ -101,6 +102,62 @@ def test_analyze_a_run_and_a_configuration(run, tmp_path):
     assert "fresh weights" in fresh
     bad = gradwise("analyze", run, "-o", tmp_path, "--set", "analysis.micro_batches=1000", check=2)
     assert "angles and correlation need at least micro_batches = 1000" in bad.stderr
+
+
+@pytest.fixture
+def own_run(run, tmp_path):
+    """A copy of the run, to leave an analysis in."""
+    return shutil.copytree(run, tmp_path / "copy", symlinks=True)
+
+
+def test_analyze_shows_the_hessian(own_run):
+    quick = ("--hessian", "--set", "analysis.hessian_steps=6")
+    text = gradwise("analyze", own_run, *quick, check=0).stdout
+    assert text.startswith("hessian, graph of the gradient  product 0/1\n"), "progress in plain lines"
+    assert "steps grow beyond 38 (learning rate" in text and "; adamw)" in " ".join(text.split())
+    rows = [line.split() for line in text.splitlines()]
+    assert ["layer", "parameters", "largest", "eigenvalue", "residual", "trace", "standard", "error"] in rows
+    figures = json.loads((own_run / "gradient_analysis.json").read_text())
+    hessian = figures["hessian"]
+    assert figures["step"] == 75
+    assert [len(row) for row in rows if row and row[0] == hessian["layers"][0]["name"]] == [4, 6]
+    assert sum(layer["parameters"] for layer in hessian["layers"]) == 64 * 16 + 16 + 16 * 16 + 16 + 16 * 4 + 4
+    edge = hessian["edge_of_stability"]
+    assert edge["optimizer"] == "adamw" and edge["threshold"] == pytest.approx(38) and edge["value"] > 0
+    every = gradwise("analyze", own_run, *quick, "--set", "run.terminal.plain_interval=0", check=0).stdout
+    assert "hessian, trace  product 8/8  ETA 0:00\n" in every and every.count("hessian, layers  product") > 8
+
+
+def test_analyze_knows_the_edge_of_stability_where_there_is_one(run, tmp_path):
+    quick = ("--hessian", "-o", tmp_path, "--set", "analysis.hessian_steps=4", "--set", "analysis.hessian_layers=false")
+    fresh = gradwise("analyze", run / "config.toml", *quick, check=0).stdout
+    assert "not known for adamw: the optimizer has made no step yet" in " ".join(fresh.split())
+    sgd = ("--set", "optimizer.name=sgd", "--set", "optimizer.momentum=0.5")
+    still = gradwise("analyze", run / "config.toml", *quick, *sgd, "--set", "optimizer.lr=0", check=0).stdout
+    still = " ".join(still.split())
+    assert "0 +- 0, steps grow beyond 3 (learning rate 0" in still and "the weights stand still" in still
+    moving = gradwise("analyze", run / "config.toml", *quick, *sgd, "--set", "optimizer.lr=0.1", check=0)
+    hessian = json.loads((tmp_path / "gradient_analysis.json").read_text())["hessian"]
+    assert hessian["edge_of_stability"]["value"] == pytest.approx(0.1 * hessian["sharpness"])
+    assert hessian["layers"] == [] and "residual   trace" not in moving.stdout
+
+
+def test_analyze_says_why_the_noise_scale_has_no_error(run, tmp_path):
+    text = gradwise("analyze", run, "-o", tmp_path, "--set", "analysis.micro_batches=2", check=0).stdout
+    line = next(line for line in text.splitlines() if "noise scale" in line)
+    assert "its standard error takes 3 micro-batches" in line or "not measured: noise hides the gradient" in line
+    text = gradwise("analyze", run, "-o", tmp_path, check=0).stdout
+    line = next(line for line in text.splitlines() if "noise scale" in line)
+    assert " +- " in line or "not measured: noise hides the gradient" in line
+    assert not any(line.startswith("hessian, ") for line in text.splitlines())
+
+
+@DRAWN
+def test_the_stored_hessian_is_drawn(own_run):
+    gradwise("analyze", own_run, "--hessian", "--set", "analysis.hessian_steps=6", check=0)
+    done = gradwise("plot", own_run, "--what", "hessian", check=0)
+    assert "hessian.png" in done.stdout
+    assert (own_run / "plots" / "hessian.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_doctor_finds_and_mends_a_rate_that_is_too_high(run, tmp_path):
