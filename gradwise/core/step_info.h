@@ -52,6 +52,7 @@ struct StepInfo {
   double update_norm = kNotMeasured;
   double update_ratio = kNotMeasured;  ///< update_norm over the parameters' norm before the update
   double loss_scale = 1;               ///< of the gradient scaler
+  double peak_bytes = kNotMeasured;    ///< most that tensors of the step took at once, by the allocators
   StepTimes seconds;
   std::vector<Issue> issues;
 };

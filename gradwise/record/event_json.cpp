@@ -37,6 +37,7 @@ void put(Json& json, const StepInfo& info) {
   json["update_norm"] = number(info.update_norm);
   json["update_ratio"] = number(info.update_ratio);
   json["loss_scale"] = number(info.loss_scale);
+  json["peak_bytes"] = number(info.peak_bytes);
   json["seconds"] = {{"data", info.seconds.data},         {"forward", info.seconds.forward},
                      {"backward", info.seconds.backward}, {"clip", info.seconds.clip},
                      {"update", info.seconds.update},     {"total", info.seconds.total}};

@@ -44,7 +44,7 @@ std::vector<StepInfo> RunReader::steps(std::int64_t after) const {
       "SELECT step, epoch, samples, micro_batches, loss, grad_norm, grad_norm_clipped, clipped, skipped, lr, "
       "param_norm, "
       "update_norm, update_ratio, loss_scale, data_seconds, forward_seconds, backward_seconds, clip_seconds, "
-      "update_seconds, total_seconds, skipped_in_all FROM steps WHERE step > ? ORDER BY step");
+      "update_seconds, total_seconds, skipped_in_all, peak_bytes FROM steps WHERE step > ? ORDER BY step");
   query.bind(0, after);
   std::vector<StepInfo> steps;
   while (query.row()) {
@@ -65,6 +65,7 @@ std::vector<StepInfo> RunReader::steps(std::int64_t after) const {
     s.loss_scale = query.real(13);
     s.seconds = {query.real(14), query.real(15), query.real(16), query.real(17), query.real(18), query.real(19)};
     s.skipped_in_all = query.integer(20);
+    s.peak_bytes = query.real(21);
   }
   return steps;
 }

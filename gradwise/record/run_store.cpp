@@ -14,7 +14,7 @@ CREATE TABLE run(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE steps(step INTEGER PRIMARY KEY, time REAL, epoch INTEGER, samples INTEGER, micro_batches INTEGER,
   loss REAL, grad_norm REAL, grad_norm_clipped REAL, clipped INTEGER, skipped INTEGER, lr REAL, param_norm REAL,
   update_norm REAL, update_ratio REAL, loss_scale REAL, data_seconds REAL, forward_seconds REAL, backward_seconds REAL,
-  clip_seconds REAL, update_seconds REAL, total_seconds REAL, skipped_in_all INTEGER);
+  clip_seconds REAL, update_seconds REAL, total_seconds REAL, skipped_in_all INTEGER, peak_bytes REAL);
 CREATE TABLE epochs(epoch INTEGER PRIMARY KEY, step INTEGER, time REAL, mean_loss REAL, mean_grad_norm REAL,
   samples_per_second REAL, seconds REAL);
 CREATE TABLE validations(step INTEGER, epoch INTEGER, time REAL, data TEXT, metric TEXT, value REAL, averaged INTEGER,
@@ -48,7 +48,7 @@ struct RunStoreSink::Statements {
   explicit Statements(const Database& database)
       : run(database.prepare("INSERT OR REPLACE INTO run VALUES(?,?)")),
         run_once(database.prepare("INSERT OR IGNORE INTO run VALUES(?,?)")),
-        step(database.prepare("INSERT OR REPLACE INTO steps VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")),
+        step(database.prepare("INSERT OR REPLACE INTO steps VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")),
         epoch(database.prepare("INSERT OR REPLACE INTO epochs VALUES(?,?,?,?,?,?,?)")),
         validation(database.prepare("INSERT OR REPLACE INTO validations VALUES(?,?,?,?,?,?,?,?,?)")),
         checkpoint(database.prepare("INSERT OR REPLACE INTO checkpoints VALUES(?,?,?,?,?,?)")),
@@ -69,7 +69,7 @@ struct RunStoreSink::Statements {
     step.bind(11, info.param_norm).bind(12, info.update_norm).bind(13, info.update_ratio).bind(14, info.loss_scale);
     step.bind(15, info.seconds.data).bind(16, info.seconds.forward).bind(17, info.seconds.backward);
     step.bind(18, info.seconds.clip).bind(19, info.seconds.update).bind(20, info.seconds.total);
-    step.bind(21, info.skipped_in_all).run();
+    step.bind(21, info.skipped_in_all).bind(22, info.peak_bytes).run();
     for (const Issue& found : info.issues) {
       store(event, found);
     }

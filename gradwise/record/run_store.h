@@ -9,7 +9,7 @@
 
 namespace gradwise {
 
-inline constexpr int kRunStoreVersion = 2;
+inline constexpr int kRunStoreVersion = 3;
 
 /// A run's events in SQLite (`run.sqlite`, write-ahead log), a table a kind, one transaction a write. Others may read
 /// while it is written. `RunReader` gives them back.

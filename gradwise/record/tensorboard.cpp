@@ -162,6 +162,7 @@ void TensorBoardSink::add(const Event& event, const StepInfo& info) {
   add_scalar(event, "train/lr", info.lr);
   add_scalar(event, "train/update_ratio", info.update_ratio);
   add_scalar(event, "train/param_norm", info.param_norm);
+  add_scalar(event, "train/peak_bytes", info.peak_bytes);
   if (info.seconds.total > 0) {
     add_scalar(event, "train/samples_per_second", static_cast<double>(info.samples) / info.seconds.total);
   }

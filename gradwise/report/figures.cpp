@@ -21,7 +21,8 @@ const std::vector<Figure>& figures() {
       {"activations", "dead and saturated shares of the activations", activation_panels},
       {"noise", "gradient noise scale beside the batch size", noise_panels},
       {"hessian", "curvature by layer, spectral density and edge of stability, of gradwise analyze --hessian",
-       stored_hessian_panels}};
+       stored_hessian_panels},
+      {"memory", "peak memory of each step", memory_panels}};
   return kAll;
 }
 

@@ -17,7 +17,8 @@ struct Figure {
   std::vector<Panel> (*panels)(const RunReader&);
 };
 
-/// All of them: training, norms, flow, updates, angles, histograms, activations, noise, hessian.
+/// All of them: training, norms, flow, updates, angles, histograms, activations, noise, hessian,
+/// memory.
 [[nodiscard]] const std::vector<Figure>& figures();
 /// One by its name; an Error with the nearest known name where there is none.
 [[nodiscard]] const Figure& figure_named(const std::string& name);

@@ -123,6 +123,7 @@ struct StepSummary {
   std::vector<double> norms;
   std::vector<double> ratios;
   std::vector<double> milliseconds;
+  std::vector<double> peaks;  // MiB
   std::int64_t clipped = 0;
   std::int64_t skipped = 0;
   std::int64_t samples = 0;
@@ -135,6 +136,7 @@ StepSummary summarize_steps(const std::vector<StepInfo>& steps) {
     all.norms.push_back(step.grad_norm);
     all.ratios.push_back(step.update_ratio);
     all.milliseconds.push_back(step.seconds.total * 1e3);
+    all.peaks.push_back(step.peak_bytes / kMiB);
     all.clipped += step.clipped ? 1 : 0;
     all.skipped += step.skipped ? 1 : 0;
     all.samples += step.samples;
@@ -167,6 +169,7 @@ std::string steps_section(const RunReader& run) {
               {"skipped steps", std::to_string(all.skipped)},
               {"update-to-weight ratio", spread(all.ratios, 3)},
               {"step time (ms)", spread(all.milliseconds, 3)},
+              {"peak memory of a step (MiB)", spread(all.peaks, 3)},
               {"speed over all steps", speed},
               {"share of data, forward, backward", percent(sum.data, sum.total) + ", " +
                                                        percent(sum.forward, sum.total) + ", " +

@@ -13,6 +13,7 @@ namespace {
 constexpr std::size_t kMostPoints = 2000;
 constexpr std::size_t kSmoothings = 50;  // the smoothed loss is a mean over a fiftieth of the points
 constexpr std::size_t kMostMarks = 12;
+constexpr double kBytesInMiB = 1024.0 * 1024.0;
 
 double mean_of_finite(const std::vector<double>& values) {
   double sum = 0;
@@ -26,9 +27,14 @@ double mean_of_finite(const std::vector<double>& values) {
   return count > 0 ? sum / count : std::numeric_limits<double>::quiet_NaN();
 }
 
-// Means over equal windows, so that long runs stay readable.
+// Steps that one point of a curve stands for, so that long runs stay readable.
+std::size_t window_of(const std::vector<StepInfo>& steps) {
+  return std::max<std::size_t>(1, (steps.size() + kMostPoints - 1) / kMostPoints);
+}
+
+// Means over equal windows.
 std::vector<CurvePoint> thinned(const std::vector<StepInfo>& steps) {
-  const std::size_t window = std::max<std::size_t>(1, (steps.size() + kMostPoints - 1) / kMostPoints);
+  const std::size_t window = window_of(steps);
   std::vector<CurvePoint> points;
   for (std::size_t begin = 0; begin < steps.size(); begin += window) {
     const std::size_t end = std::min(steps.size(), begin + window);
@@ -60,13 +66,19 @@ void smooth_losses(std::vector<CurvePoint>& points) {
   }
 }
 
+// Rows that begin with their step, as the block "steps", and the axis for them.
+std::string over_rows(const std::vector<std::vector<double>>& rows) {
+  const std::string text = data_block("steps", rows) + "set xlabel 'optimizer step'\n";
+  const auto last = static_cast<std::int64_t>(rows.empty() ? 0 : rows.back().front());
+  return rows.size() > 1 ? text + "set xrange [0:" + std::to_string(last) + "]\n" : text;
+}
+
 std::string step_block(const std::vector<CurvePoint>& points) {
   std::vector<std::vector<double>> rows;
   for (const CurvePoint& p : points) {
     rows.push_back({static_cast<double>(p.step), p.loss, p.smooth_loss, p.grad_norm, p.lr});
   }
-  std::string text = data_block("steps", rows) + "set xlabel 'optimizer step'\n";
-  return points.size() > 1 ? text + "set xrange [0:" + std::to_string(points.back().step) + "]\n" : text;
+  return over_rows(rows);
 }
 
 std::vector<std::vector<double>> validation_rows(const std::vector<ValidationRow>& rows) {
@@ -158,6 +170,26 @@ std::vector<Panel> training_panels(const RunReader& run) {
     panels.push_back(rate_panel(points));
   }
   return panels;
+}
+
+std::vector<Panel> memory_panels(const RunReader& run) {
+  const std::vector<StepInfo> steps = run.steps();
+  const std::size_t window = window_of(steps);
+  std::vector<std::vector<double>> rows;
+  for (std::size_t begin = 0; begin < steps.size(); begin += window) {
+    const std::size_t end = std::min(steps.size(), begin + window);
+    double most = kNotMeasured;
+    for (std::size_t i = begin; i < end; ++i) {
+      most = std::fmax(most, steps[i].peak_bytes);  // NaN gives way
+    }
+    rows.push_back({static_cast<double>(steps[end - 1].step), most / kBytesInMiB});
+  }
+  if (std::ranges::none_of(rows, [](const std::vector<double>& row) { return std::isfinite(row[1]); })) {
+    return {};
+  }
+  return {{"Memory: the most that a step's tensors took at once, above what was held before it",
+           over_rows(rows) + "set yrange [0:*]\nset ylabel 'peak memory (MiB)'\nplot " +
+               plotted_line("steps", "1:2", colour::kPurple, "peak of each step")}};
 }
 
 }  // namespace gradwise

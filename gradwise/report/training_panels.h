@@ -10,6 +10,9 @@ namespace gradwise {
 /// Loss (with validation and issues), gradient norm and learning rate over the steps: those that were measured.
 [[nodiscard]] std::vector<Panel> training_panels(const RunReader& run);
 
+/// The peak memory of the steps in MiB, where it was measured; of a long run the greatest over equal windows.
+[[nodiscard]] std::vector<Panel> memory_panels(const RunReader& run);
+
 /// A curve of at most 2,000 points: means over equal windows, and a centred moving mean of the loss.
 struct CurvePoint {
   std::int64_t step = 0;

@@ -186,6 +186,7 @@ void AutogradTrainingLoop::Impl::after_step(StepInfo& info, EpochStats& stats) {
   stats.samples += info.samples;
   stats.clipped_steps += info.clipped ? 1 : 0;
   stats.skipped_steps += info.skipped ? 1 : 0;
+  stats.peak_bytes = std::fmax(stats.peak_bytes, info.peak_bytes);  // NaN gives way
   step_schedule("step");
   if (watched) {
     const std::int64_t step = info.step;
@@ -198,7 +199,7 @@ void AutogradTrainingLoop::Impl::after_step(StepInfo& info, EpochStats& stats) {
 }
 
 void AutogradTrainingLoop::Impl::finish_window(std::optional<ClipRequest> clip, double data_seconds,
-                                               EpochStats& stats) {
+                                               const PeakMemory* memory, EpochStats& stats) {
   double norm = kNotMeasured;
   const bool drop = notify({.point = Point::backward_end,
                             .gradient_scale = optimizer.gradient_scale(),
@@ -210,6 +211,7 @@ void AutogradTrainingLoop::Impl::finish_window(std::optional<ClipRequest> clip, 
   info.epoch = epoch;
   info.seconds.data = data_seconds;
   info.seconds.total += data_seconds;
+  info.peak_bytes = memory != nullptr ? static_cast<double>(memory->peak()) : kNotMeasured;
   check_loss(info);
   after_step(info, stats);
 }
@@ -231,9 +233,13 @@ EpochStats AutogradTrainingLoop::Impl::run_epoch(BatchSource& source, const Loss
   bool more = stop.status.empty();
   while (more) {
     double data_seconds = 0;
+    std::optional<PeakMemory> memory;
+    if (options.measure_memory && !PeakMemory::profiler_runs()) {
+      memory.emplace();
+    }
     more = fill_window(source, loss, device, data_seconds);
     if (more) {
-      finish_window(clip, data_seconds, partial);
+      finish_window(clip, data_seconds, memory ? &*memory : nullptr, partial);
       partial.seconds = seconds_of_others + seconds_between(start, Clock::now());
       check_budgets();
       save_checkpoint_if_due();

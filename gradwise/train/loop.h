@@ -22,6 +22,7 @@ struct EpochStats {
   std::int64_t samples = 0;
   std::int64_t clipped_steps = 0;
   std::int64_t skipped_steps = 0;
+  double peak_bytes = kNotMeasured;  ///< of the step that took most; measured where `measure_memory` is asked for
   double seconds = 0;
   double samples_per_second = 0;
   bool complete = true;  ///< false where a budget, an observer or a signal ended it early

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "gradwise/autograd/memory/peak_memory.h"
 #include "gradwise/core/observer.h"
 #include "gradwise/optim/ema.h"
 #include "gradwise/train/checkpoint_writer.h"
@@ -41,7 +42,8 @@ struct AutogradTrainingLoop::Impl {
   EpochStats run_epoch(BatchSource& source, const LossFunction& loss, at::Device device,
                        std::optional<ClipRequest> clip);
   bool fill_window(BatchSource& source, const LossFunction& loss, at::Device device, double& data_seconds);
-  void finish_window(std::optional<ClipRequest> clip, double data_seconds, EpochStats& stats);
+  /// `memory`: null where it is not counted.
+  void finish_window(std::optional<ClipRequest> clip, double data_seconds, const PeakMemory* memory, EpochStats& stats);
   void after_step(StepInfo& info, EpochStats& stats);
   void check_loss(StepInfo& info) const;
   void check_budgets();

@@ -51,6 +51,7 @@ struct LoopOptions {
   std::int64_t accumulate = 1;
   std::int64_t seed = 0;  ///< the command line seeds by it; a program calls seed_everything before it makes its model
   bool deterministic = false;
+  bool measure_memory = false;
   std::vector<std::string> metrics = {};
   std::string monitor = "loss";
   TargetScaling target_scaling = {};  ///< of the data; metrics are in the data's own units, the loss is as trained
@@ -71,6 +72,9 @@ void describe(Fields& fields, LoopOptions& o) {
   fields.add("accumulate", o.accumulate, "micro-batches in an optimizer step", at_least(1));
   fields.add("seed", o.seed, "seed of weights, data order and dropout", at_least(0));
   fields.add("deterministic", o.deterministic, "refuse operators without a deterministic form", anything());
+  fields.add("measure_memory", o.measure_memory,
+             "count what each step's tensors take at most, by the allocators' reports, at a little of its time",
+             anything());
   fields.add("metrics", o.metrics, "validation figures: accuracy, top_K, perplexity, mae, mse, r2", anything());
   fields.add("monitor", o.monitor, "figure that decides what is best: loss or one of metrics", anything());
   fields.add("validate_every", o.validate_every, "epochs between validations", at_least(1));

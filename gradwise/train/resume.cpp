@@ -29,6 +29,7 @@ State epoch_state(const EpochStats& stats) {
                   {"samples", stats.samples},
                   {"clipped_steps", stats.clipped_steps},
                   {"skipped_steps", stats.skipped_steps},
+                  {"peak_bytes", to_json_number(stats.peak_bytes)},
                   {"seconds", stats.seconds}};
   saved.tensors = {{"losses", to_tensor(stats.losses)},
                    {"grad_norms", to_tensor(stats.grad_norms)},
@@ -42,6 +43,7 @@ EpochStats epoch_from(const State& saved) {
   stats.samples = saved.values.at("samples").get<std::int64_t>();
   stats.clipped_steps = saved.values.at("clipped_steps").get<std::int64_t>();
   stats.skipped_steps = saved.values.at("skipped_steps").get<std::int64_t>();
+  stats.peak_bytes = from_json_number(saved.values.value("peak_bytes", to_json_number(kNotMeasured)));
   stats.seconds = saved.values.at("seconds").get<double>();
   stats.losses = to_vector(saved.tensors.at("losses"));
   stats.grad_norms = to_vector(saved.tensors.at("grad_norms"));

@@ -60,6 +60,7 @@ py::dict dict_of(const StepInfo& step) {
   dict["update_norm"] = step.update_norm;
   dict["update_ratio"] = step.update_ratio;
   dict["loss_scale"] = step.loss_scale;
+  dict["peak_bytes"] = step.peak_bytes;
   dict["seconds"] = seconds;
   dict["issues"] = list_of(step.issues);
   return dict;
@@ -74,6 +75,7 @@ py::dict dict_of(const EpochStats& epoch) {
   dict["samples"] = epoch.samples;
   dict["clipped_steps"] = epoch.clipped_steps;
   dict["skipped_steps"] = epoch.skipped_steps;
+  dict["peak_bytes"] = epoch.peak_bytes;
   dict["seconds"] = epoch.seconds;
   dict["samples_per_second"] = epoch.samples_per_second;
   dict["complete"] = epoch.complete;

@@ -123,7 +123,8 @@ class AutogradTrainingLoop:
 
     def train_epoch(self, dataloader: Iterable[Any], loss_function: Loss, device: Device = "cpu",
                     clip_gradients: bool = True, max_grad_norm: float = 1.0) -> Record:  # fmt: skip
-        """One epoch; gives `losses` (one a step), `grad_norms`, `learning_rates`, `samples_per_second`."""
+        """One epoch; gives `losses` (one a step), `grad_norms`, `learning_rates`, `samples_per_second`, and
+        `peak_bytes` where the option `measure_memory` asks for it."""
         told = record(
             self._native.train_epoch(
                 dataloader,

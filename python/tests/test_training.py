@@ -80,6 +80,30 @@ def test_step_stats_have_every_field(network, data):
     assert isinstance(stats.to_dict()["seconds"], dict) and "<table>" in stats._repr_html_()
 
 
+def test_memory_of_the_steps_is_counted_where_that_is_asked_for():
+    weight_bytes = 4 * 512 * 512
+    told = []
+    data = [(torch.randn(4, 512), torch.zeros(4, dtype=torch.long)) for _ in range(3)]
+
+    def train(**options):
+        told.clear()
+        loop = AutogradTrainingLoop(nn.Linear(512, 512, bias=False), torch.optim.SGD, weight_decay=0, options=options)
+        loop.on("step_end", lambda moment: told.append(moment.step_stats.peak_bytes))
+        return loop.train_epoch(data, functional.cross_entropy)
+
+    peak = train(measure_memory=True).peak_bytes
+    assert len(told) == 3 and max(told) == peak
+    assert all(weight_bytes <= bytes < 1.5 * weight_bytes for bytes in told), "the gradient is most of it"
+    assert math.isnan(train().peak_bytes)
+    with torch.profiler.profile() as profile:
+        assert math.isnan(train(measure_memory=True).peak_bytes), "a profiler has the allocators' reports"
+    assert any(event.name == "aten::linear" for event in profile.events())
+    with torch.profiler.profile() as profile, gradwise._core.PeakMemory() as memory:
+        kept = torch.ones(1000)
+    assert memory.peak_bytes == 4 * kept.numel()
+    assert not any(event.name == "aten::ones" for event in profile.events())
+
+
 def test_validation_gives_loss_and_metrics_and_leaves_the_mode(network, data):
     model = network()
     loop = AutogradTrainingLoop(model, options={"metrics": ["accuracy"]})

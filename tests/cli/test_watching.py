@@ -30,6 +30,7 @@ hidden = [16, 16]
 [train]
 epochs = 3
 metrics = ["accuracy"]
+measure_memory = true
 [watch]
 record_every = 5
 activations_every = 5
@@ -53,8 +54,8 @@ def test_a_sick_training_ends_with_its_diagnosis(run, tmp_path):
 def test_plots_are_made_and_what_is_missing_is_said(run, tmp_path):
     done = gradwise("plot", run, "-o", tmp_path / "pictures", check=0)
     drawn = {path.stem for path in (tmp_path / "pictures").iterdir()}
-    assert {"training", "norms", "flow", "updates", "angles", "histograms", "activations"} <= drawn
-    assert len(done.stdout.splitlines()) == 9
+    assert {"training", "norms", "flow", "updates", "angles", "histograms", "activations", "memory"} <= drawn
+    assert len(done.stdout.splitlines()) == 10
     assert "hessian      -  the run holds nothing of this kind" in done.stdout
     gradwise("plot", run, "--what", "flow", "-o", tmp_path / "flow.pdf", check=0)
     assert (tmp_path / "flow.pdf").read_bytes().startswith(b"%PDF")

@@ -35,6 +35,7 @@ void expect_same(const StepInfo& seen, const StepInfo& wanted) {
   expect_same(seen.update_norm, wanted.update_norm);
   expect_same(seen.update_ratio, wanted.update_ratio);
   expect_same(seen.loss_scale, wanted.loss_scale);
+  expect_same(seen.peak_bytes, wanted.peak_bytes);
   expect_same(seen.seconds.data, wanted.seconds.data);
   expect_same(seen.seconds.forward, wanted.seconds.forward);
   expect_same(seen.seconds.backward, wanted.seconds.backward);
@@ -213,8 +214,8 @@ TEST_F(RunStore, RefusesAnotherVersion) {
     Database database(store(), Database::Mode::read_write);
     database.execute("PRAGMA user_version=99");
   }
-  EXPECT_ERROR_WITH("was written by version 99, this one reads 2", RunReader(folder()));
-  EXPECT_ERROR_WITH("was written by version 99, this one reads 2", RunStoreSink(store()));
+  EXPECT_ERROR_WITH("was written by version 99, this one reads 3", RunReader(folder()));
+  EXPECT_ERROR_WITH("was written by version 99, this one reads 3", RunStoreSink(store()));
 }
 
 TEST_F(RunStore, RefusesWhatIsNoRunStore) {

@@ -51,6 +51,7 @@ inline StepInfo synthetic_step(std::int64_t step) {
   info.update_norm = 0.01 * x;
   info.update_ratio = 0.001 * x;
   info.loss_scale = 1024;
+  info.peak_bytes = x * 1024 * 1024;
   info.seconds.data = 0.01;
   info.seconds.forward = 0.02;
   info.seconds.backward = 0.03;

@@ -24,6 +24,7 @@ TRAIN_FIGURES = {
     "train/lr": lambda step: 0.001 * step,
     "train/update_ratio": lambda step: 0.001 * step,
     "train/param_norm": lambda step: 10 + step,
+    "train/peak_bytes": lambda step: step * 2**20,
     "train/samples_per_second": lambda step: 800,
 }
 OTHER_FIGURES = {
@@ -77,7 +78,7 @@ def test_tensorboard_reads_the_file_from_its_first_to_its_last_record(run):
     (path,) = run.glob("events.out.tfevents.*")
     events = list(EventFileLoader(str(path)).Load())
     assert events[0].file_version == "brain.Event:2"
-    assert len(events) == 1 + 6 * 10 - 2 + 3 * 3 + 2 * 2
+    assert len(events) == 1 + 7 * 10 - 2 + 3 * 3 + 2 * 2
 
 
 def test_tensorboard_drops_what_a_resumed_run_tells_again(run):
@@ -107,6 +108,8 @@ def test_every_line_of_jsonl_parses(run):
         "run_started": 1, "step": 10, "epoch": 2, "validation": 3, "checkpoint": 2, "issue": 1, "message": 1,
         "run_finished": 1,
     }
+    peaks = [event["peak_bytes"] for event in events if event["kind"] == "step"]
+    assert peaks == [step * 2**20 for step in STEPS]
     losses = {event["step"]: event["loss"] for event in events if event["kind"] == "step"}
     assert losses == {step: None if step == SKIPPED else 2 / step for step in STEPS}
     assert all(math.isfinite(event["time"]) for event in events)

@@ -44,6 +44,7 @@ std::vector<Event> run_of(std::int64_t steps, bool with_norms) {
   for (std::int64_t step = 1; step <= steps; ++step) {
     StepInfo info = synthetic_step(step);
     info.grad_norm = with_norms ? info.grad_norm : kNotMeasured;
+    info.peak_bytes = kNotMeasured;
     events.push_back(event_after(static_cast<double>(step), step, info));
   }
   return events;
@@ -58,6 +59,11 @@ std::vector<Event> watched_events(std::int64_t steps) {
   }
   const auto shared = std::make_shared<const RunFacts>(facts);
   std::vector<Event> events = run_of(steps, true);
+  for (Event& event : events) {
+    if (auto* info = std::get_if<StepInfo>(&event.payload)) {
+      info->peak_bytes = static_cast<double>(info->step) * 1024 * 1024;
+    }
+  }
   for (std::int64_t step = 10; step <= steps; step += 10) {
     auto reading = std::make_shared<StepReading>();
     reading->step = step;
@@ -196,6 +202,22 @@ TEST(Figures, AllHavePanelsOfAWatchedRunAndNoneOfAnother) {
   EXPECT_NE(norms.find("layer_5.weight"), std::string::npos) << "underscores are not taken for subscripts";
   EXPECT_NE(content_of(folder / "training.svg").find("nonfinite_gradient"), std::string::npos);
   EXPECT_ERROR_WITH("there is no figure \"norm\"; did you mean \"norms\"?", figure_named("norm"));
+}
+
+// Of 4,500 steps three make a point, and the greatest of them is drawn.
+TEST(Figures, MemoryIsThePeakOfTheStepsThatAPointStandsFor) {
+  const TemporaryFolder folder;
+  std::vector<Event> events = run_of(4500, true);
+  for (Event& event : events) {
+    if (auto* info = std::get_if<StepInfo>(&event.payload)) {
+      info->peak_bytes = (info->step % 3 == 1 ? 8.0 : 2.0) * 1024 * 1024;
+    }
+  }
+  const std::vector<Panel> panels = figure_named("memory").panels(run_with(folder, events));
+  ASSERT_EQ(panels.size(), 1U);
+  EXPECT_NE(panels[0].commands.find("\n3 8\n6 8\n9 8\n"), std::string::npos);
+  EXPECT_EQ(panels[0].commands.find(" 2\n"), std::string::npos);
+  EXPECT_NE(panels[0].commands.find("MiB"), std::string::npos);
 }
 
 // One look at the run, with gradients of one size: no range of colours, no range of steps.

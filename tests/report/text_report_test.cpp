@@ -62,6 +62,7 @@ TEST(TextReport, TellsEveryFigureOfARun) {
       "skipped steps 1",
       "update-to-weight ratio 0.001 / 0.006 / 0.01",
       "step time (ms) 80 / 80 / 80",
+      "peak memory of a step (MiB) 1 / 6 / 10",
       "speed over all steps 800 samples/s",
       "share of data, forward, backward 12.5 %, 25 %, 37.5 %",
       "share of clipping, update 5 %, 20 %",

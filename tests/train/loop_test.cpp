@@ -105,6 +105,44 @@ TEST(TrainEpoch, EqualsALoopByHandBitForBit) {
   EXPECT_EQ(loop.steps(), 18);
 }
 
+// One large intermediate result, which backward needs and frees.
+TEST(TrainEpoch, MeasuresTheMemoryOfEachStep) {
+  constexpr std::int64_t kElements = 1 << 20;
+  Model model = toy_model();
+  const std::function<at::Tensor(const Batch&)> forward = model.forward;
+  std::int64_t calls = 0;
+  model.forward = [&calls, forward](const Batch& batch) {
+    const at::Tensor output = forward(batch);
+    const std::int64_t times = ++calls;  // the second step takes twice as much
+    return output.add(output.mean().mul(0).expand({times * kElements}).exp().sub(1).sum());
+  };
+  for (const bool measure : {true, false}) {
+    ListSource source(toy_batch(8), 4);
+    LoopOptions options = without_clipping();
+    options.measure_memory = measure;
+    AutogradTrainingLoop loop(model, sgd(0.05), options);
+    std::vector<double> peaks;
+    loop.on(Point::step_end, [&](const Moment& moment) {
+      peaks.push_back(std::get<StepInfo>(moment.event->payload).peak_bytes);
+      return Action::proceed;
+    });
+    calls = 0;
+    const EpochStats stats = loop.train_epoch(source, squared_error);
+    ASSERT_EQ(peaks.size(), 2U);
+    if (!measure) {
+      EXPECT_TRUE(std::isnan(peaks[0]) && std::isnan(stats.peak_bytes));
+      continue;
+    }
+    // What exp gives is kept for backward, and what sub makes of it is there at the same time.
+    for (const double step : {1.0, 2.0}) {
+      const double bytes = 2 * step * static_cast<double>(kElements) * sizeof(float);
+      EXPECT_GE(peaks[static_cast<std::size_t>(step) - 1], bytes);
+      EXPECT_LT(peaks[static_cast<std::size_t>(step) - 1], 1.6 * bytes);
+    }
+    EXPECT_EQ(stats.peak_bytes, peaks[1]);
+  }
+}
+
 TEST(TrainEpoch, ClipsAsAsked) {
   ListSource source(toy_batch(16), 4);
   const Model model = toy_model();

@@ -1,13 +1,20 @@
 #include "gradwise/autograd/memory/peak_memory.h"
 
+#include <ATen/record_function.h>
 #include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 #include <torch/csrc/profiler/orchestration/observer.h>
 
 #include <atomic>
+#include <optional>
 #include <utility>
 
 namespace gradwise {
+namespace {
+
+c10::DebugInfoBase* profiler_state() { return c10::ThreadLocalDebugInfo::get(c10::DebugInfoKind::PROFILER_STATE); }
+
+}  // namespace
 
 using torch::profiler::impl::ProfilerConfig;
 using torch::profiler::impl::ProfilerState;
@@ -40,15 +47,25 @@ struct PeakMemory::Counter : torch::profiler::impl::ProfilerStateBase {
 };
 
 struct PeakMemory::Scope {
-  explicit Scope(std::shared_ptr<Counter> counter) : guard(c10::DebugInfoKind::PROFILER_STATE, std::move(counter)) {}
+  Scope(std::shared_ptr<Counter> counter, bool inside_profiler)
+      : guard(c10::DebugInfoKind::PROFILER_STATE, std::move(counter)) {
+    if (inside_profiler) {
+      no_callbacks.emplace(/*is_enabled=*/false);
+    }
+  }
   c10::DebugInfoGuard guard;
+  std::optional<at::RecordFunctionGuard> no_callbacks;  // a profiler's take the counter for the profiler's own state
 };
 
+bool PeakMemory::profiler_runs() {
+  c10::DebugInfoBase* state = profiler_state();
+  return state != nullptr && dynamic_cast<Counter*>(state) == nullptr;
+}
+
 PeakMemory::PeakMemory() {
-  auto* outer =
-      dynamic_cast<c10::MemoryReportingInfoBase*>(c10::ThreadLocalDebugInfo::get(c10::DebugInfoKind::PROFILER_STATE));
+  auto* outer = dynamic_cast<c10::MemoryReportingInfoBase*>(profiler_state());
   counter_ = std::make_shared<Counter>(outer != nullptr && outer->memoryProfilingEnabled() ? outer : nullptr);
-  scope_ = std::make_unique<Scope>(counter_);
+  scope_ = std::make_unique<Scope>(counter_, profiler_runs());
 }
 
 PeakMemory::~PeakMemory() = default;
