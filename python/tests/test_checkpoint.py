@@ -1,5 +1,7 @@
 """Gradient checkpointing against torch.utils.checkpoint and against the plain function."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import nn
@@ -71,7 +73,7 @@ def test_nested_and_inside_and_around_torchs(block):
 
 
 def test_without_the_random_state_dropout_differs(block):
-    run = lambda f, *args: gradwise.checkpoint(f, *args, preserve_random_state=False)  # noqa: E731
+    run = lambda f, *args: gradwise.checkpoint(f, *args, preserve_rng_state=False)  # noqa: E731
     assert not torch.equal(gradients(block, run)[2], gradients(block, plain)[2])
 
 
@@ -103,7 +105,7 @@ def test_one_tensor_a_list_and_no_tensor_that_goes_in(block):
     one.sum().backward()
     assert torch.equal(weight.grad, torch.autograd.grad((x * weight).tanh().sum(), weight)[0])
     both = gradwise.checkpoint(lambda: [weight.exp(), weight.sin()])
-    assert isinstance(both, tuple) and torch.equal(both[1], weight.sin())
+    assert isinstance(both, list) and torch.equal(both[1], weight.sin())
     both[0].sum().backward()
     with torch.no_grad():
         assert not gradwise.checkpoint(lambda a: a.exp(), x).requires_grad
@@ -161,8 +163,12 @@ def test_a_function_that_does_something_else_is_found_out():
 def test_errors():
     with pytest.raises(TypeError, match="allowed: a callable"):
         gradwise.checkpoint(3, torch.ones(2))
-    with pytest.raises(TypeError, match="allowed: a tensor or a tuple of tensors"):
-        gradwise.checkpoint(lambda x: {"a": x}, torch.ones(2))
+    with pytest.raises(ValueError, match="use_reentrant is True, allowed: False"):
+        gradwise.checkpoint(torch.exp, torch.ones(2), use_reentrant=True)
+    with pytest.raises(ValueError, match="determinism_check is 'some', allowed: 'default', 'none'"):
+        gradwise.checkpoint(torch.exp, torch.ones(2), determinism_check="some")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'scale'"):
+        gradwise.checkpoint(lambda x: x.exp(), torch.ones(2), scale=3)
     runs = iter([True, False])
 
     def once(x):
@@ -175,8 +181,87 @@ def test_errors():
         out.sum().backward()
 
 
-@pytest.mark.parametrize("other", [None, 3, (torch.ones(2),)])
-def test_what_is_no_tensor_among_the_results_is_named(other):
-    x = torch.randn(3, requires_grad=True)
-    with pytest.raises(TypeError, match=f"the function gave a <class '{type(other).__name__}'> among its results"):
-        gradwise.checkpoint(lambda a: (a.exp(), other), x)
+class Pair(NamedTuple):
+    left: torch.Tensor
+    right: torch.Tensor
+
+
+class Nested(nn.Module):
+    """Tensors inside of every kind of container, keywords, and what is no tensor; dropout inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(16, 16)
+
+    def forward(self, batch, pairs, factor, *, mask=None, options):
+        hidden = functional.dropout(torch.tanh(self.layer(batch["x"])), options["drop"])
+        mixed = hidden * pairs[0].left * factor + pairs[0].right
+        if mask is not None:
+            mixed = mixed * mask
+        return {"out": mixed, "rest": [Pair(mixed.exp(), hidden), "word", None, 3], "options": options}
+
+
+def nested_gradients(run):
+    torch.manual_seed(3)
+    model = Nested()
+    x, left, right, mask = (torch.randn(6, 16).requires_grad_() for _ in range(4))
+    torch.manual_seed(5)
+    options = {"drop": 0.5}
+    found = run(model, {"x": x, "name": "a"}, [Pair(left, right)], 2.5, mask=mask, options=options)
+    assert list(found) == ["out", "rest", "options"] and found["options"] is options
+    assert isinstance(found["rest"][0], Pair) and found["rest"][1:] == ["word", None, 3]
+    loss = (found["out"] * found["rest"][0].left * found["rest"][0].right).sum()
+    return [*torch.autograd.grad(loss, [x, left, right, mask, *model.parameters()]), torch.rand(1)]
+
+
+def test_containers_keywords_and_what_is_no_tensor_go_in_and_come_out():
+    expected = nested_gradients(lambda f, *args, **kwargs: peer.checkpoint(f, *args, use_reentrant=False, **kwargs))
+    for run in (lambda f, *args, **kwargs: f(*args, **kwargs), gradwise.checkpoint):
+        for left, right in zip(nested_gradients(run), expected, strict=True):
+            assert torch.equal(left, right)
+
+
+def test_tensors_inside_of_containers_are_kept_as_inputs_are():
+    x = torch.randn(5).requires_grad_()
+    packed = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t.shape) or t, lambda t: t):
+        out = gradwise.checkpoint(lambda given: given["list"][0].sin().cos(), {"list": [x.exp()]})
+        assert len(packed) == 2, "what exp keeps, and the tensor in the list"
+        out.sum().backward()
+    assert torch.equal(x.grad, torch.autograd.grad(x.exp().sin().cos().sum(), x)[0])
+
+
+def test_a_function_may_change_the_list_that_it_is_given():
+    """The caller sees what the first run did, and the second run begins from what the first one began from."""
+
+    def emptied(tensors):
+        total = tensors.pop().sin()
+        while tensors:
+            total = total * tensors.pop().exp()
+        return total
+
+    x, y = (torch.randn(4).requires_grad_() for _ in range(2))
+    given = [x, y]
+    out = gradwise.checkpoint(emptied, given)
+    assert given == []
+    out.sum().backward()
+    expected = torch.autograd.grad((y.sin() * x.exp()).sum(), [x, y])
+    assert torch.equal(x.grad, expected[0]) and torch.equal(y.grad, expected[1])
+
+
+def test_results_do_not_outlive_their_graph():
+    layer = nn.Linear(1000, 1000)
+    x = torch.randn(100, 1000)
+    with _core.PeakMemory() as memory:
+        for _ in range(10):
+            gradwise.checkpoint(lambda given: {"out": layer(given[0]).exp()}, [x])
+    assert memory.peak_bytes < 5 * x.nbytes
+
+
+@pytest.mark.parametrize("check", ["none", False])
+def test_without_the_check_shapes_may_differ(check):
+    widths = iter([3, 1])
+    x = torch.randn(4).requires_grad_()
+    out = gradwise.checkpoint(lambda a: a.expand(next(widths), 4).exp(), x, determinism_check=check)
+    out.sum().backward()
+    assert x.grad.shape == x.shape
