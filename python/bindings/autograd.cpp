@@ -118,7 +118,7 @@ JacobianOptions jacobian_options(const std::vector<std::int64_t>& argnums, const
   return options;
 }
 
-void bind_transforms(py::module_& module) {
+void bind_derivatives(py::module_& module) {
   module.def("jacobian", [](const py::object& function, const Tensors& inputs, const std::vector<std::int64_t>& argnums,
                             const std::string& mode, std::optional<std::int64_t> chunk_size) {
     const TensorFunction transformed = jacobian(adapt_function(function), jacobian_options(argnums, mode, chunk_size));
@@ -236,7 +236,7 @@ struct Measured {
 void bind_autograd(py::module_& module) {
   bind_functions(module);
   bind_gradients(module);
-  bind_transforms(module);
+  bind_derivatives(module);
   bind_hooks(module);
   module.def("find_nonfinite", &nonfinite_origin, doc::find_nonfinite);
   py::class_<Measured>(module, "PeakMemory", doc::PeakMemory)

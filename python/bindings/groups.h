@@ -8,6 +8,7 @@ namespace gradwise::python {
 void bind_optim(py::module_& module);
 void bind_train(py::module_& module);
 void bind_autograd(py::module_& module);
+void bind_transforms(py::module_& module);
 void bind_checkpoint(py::module_& module);
 void bind_analysis(py::module_& module);
 void bind_estimators(py::module_& module);

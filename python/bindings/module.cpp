@@ -32,6 +32,7 @@ PYBIND11_MODULE(_core, module) {
   gp::bind_optim(module);
   gp::bind_train(module);
   gp::bind_autograd(module);
+  gp::bind_transforms(module);
   gp::bind_checkpoint(module);
   gp::bind_analysis(module);
   gp::bind_estimators(module);

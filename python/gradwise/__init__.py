@@ -13,7 +13,7 @@ from ._built_for import check as _check
 
 _check(_torch.__version__)
 
-from . import autograd_examples, autograd_utils, curvature, gradient_analysis  # noqa: E402
+from . import autograd_examples, autograd_utils, curvature, func, gradient_analysis  # noqa: E402
 from ._checkpoint import checkpoint  # noqa: E402
 from ._records import Finding, Issue, Record  # noqa: E402
 from .autograd_examples import (  # noqa: E402

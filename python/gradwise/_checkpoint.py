@@ -13,6 +13,7 @@ from ._documented import documented_by
 
 _CHECKS = {"default": True, "none": False, True: True, False: False}
 
+
 @documented_by(_core.checkpoint)
 def checkpoint(function: Callable[..., Any], *args: Any, use_reentrant: bool = False, preserve_rng_state: bool = True,
                determinism_check: bool | str = "default", early_stop: bool = True, **kwargs: Any) -> Any:  # fmt: skip

@@ -8,6 +8,7 @@
 #include "gradwise/autograd/transforms/jacobian.h"
 #include "gradwise/autograd/transforms/vmap.h"
 #include "gradwise/core/random_state.h"
+#include "tests/data/error_of.h"
 
 namespace gradwise {
 namespace {
@@ -59,6 +60,41 @@ TEST_F(JvpAndAux, SecondDerivativesHandOnTheAuxResults) {
   EXPECT_EQ(there.outputs.size(), 2U);
   EXPECT_TRUE(same_as(there.jvp({v})[1], x.exp().mul(v)));
   EXPECT_TRUE(same_as(there.aux[0], x.sin()));
+}
+
+TEST_F(JvpAndAux, AuxResultsMayStandBehindAMark) {
+  const at::Tensor x = random_of({3});
+  const at::Tensor v = random_of({3});
+  const TensorFunction cube = [](const Tensors& in) {
+    return Tensors{in[0].pow(3).sum(), at::Tensor(), in[0].exp(), in[0].sin()};
+  };
+  const auto expect_aux = [&x](const Tensors& aux) {
+    ASSERT_EQ(aux.size(), 2U);
+    EXPECT_TRUE(same_as(aux[0], x.exp()));
+    EXPECT_TRUE(same_as(aux[1], x.sin()));
+  };
+  const ValueAndGrad slope = value_and_grad(cube, {.aux = kMarkedAux})({x});
+  EXPECT_TRUE(same_as(slope.gradients[0], x.square().mul(3)));
+  expect_aux(slope.aux);
+  for (const HvpMode mode : {HvpMode::reverse_over_reverse, HvpMode::forward_over_reverse}) {
+    const Hvp found = hvp(cube, {x}, {v}, mode, kMarkedAux);
+    EXPECT_TRUE(same_as(found.products[0], x.mul(6).mul(v)));
+    expect_aux(found.aux);
+  }
+  const TensorFunction two = [](const Tensors& in) { return Tensors{in[0].sin(), in[0].exp(), at::Tensor()}; };
+  const Jvp pushed = jvp(two, {x}, {v}, kMarkedAux);
+  ASSERT_EQ(pushed.outputs.size(), 2U);
+  EXPECT_TRUE(pushed.aux.empty());
+  EXPECT_TRUE(same_as(pushed.tangents[1], x.exp().mul(v)));
+  for (const JacobianMode mode : {JacobianMode::forward, JacobianMode::reverse}) {
+    const Tensors blocks = jacobian(cube, {.aux = kMarkedAux, .mode = mode})({x});
+    EXPECT_TRUE(same_as(blocks[0], x.square().mul(3)));
+    expect_aux({blocks.begin() + 1, blocks.end()});
+  }
+  const TensorFunction none = [](const Tensors& in) { return Tensors{at::Tensor(), in[0].sin()}; };
+  EXPECT_ERROR_WITH("1 results, of which 1 are aux", (void)vjp(none, {x}, kMarkedAux));
+  const TensorFunction unmarked = [](const Tensors& in) { return Tensors{in[0].sin()}; };
+  EXPECT_ERROR_WITH("none of them undefined", (void)vjp(unmarked, {x}, kMarkedAux));
 }
 
 }  // namespace

@@ -34,8 +34,10 @@ Columns columns_of(const TensorFunction& function, const Tensors& arguments, std
     all[which] = in[0];
     return function(all);
   };
+  std::size_t aux = 0;
   const TensorFunction column = [&](const Tensors& tangent) {
     const Jvp found = jvp(of_one, {argument}, tangent, options.aux);
+    aux = found.aux.size();
     Tensors results = found.tangents;
     results.insert(results.end(), found.outputs.begin(), found.outputs.end());
     results.insert(results.end(), found.aux.begin(), found.aux.end());
@@ -49,7 +51,7 @@ Columns columns_of(const TensorFunction& function, const Tensors& arguments, std
     set_random_state(random, argument.device());  // columns are of one function, whatever it draws
     const Tensors found = vmap(column, {.randomness = Randomness::same})(
         {detail::unit_vectors(argument, start, std::min(chunk, numel - start))});
-    const std::size_t count = (found.size() - static_cast<std::size_t>(options.aux)) / 2;
+    const std::size_t count = (found.size() - aux) / 2;
     parts.resize(count);
     columns.outputs.clear();
     columns.aux.clear();

@@ -36,11 +36,9 @@ Jvp forward_jvp(const char* place, const TensorFunction& function, const Tensors
   for (std::size_t i = 0; i < primals.size(); ++i) {
     duals.push_back(layer.dual(primals[i], tangents[i]));
   }
-  const Tensors results = function(duals);
-  GRADWISE_CHECK(aux >= 0 && std::ssize(results) > aux, place, "the function has ", results.size(),
-                 " results, of which ", aux, " are aux, allowed: at least one that is not");
+  Tensors results = function(duals);
   Jvp found;
-  const std::size_t outputs = results.size() - static_cast<std::size_t>(aux);
+  const std::size_t outputs = detail::count_outputs(place, results, aux);
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (i < outputs) {
       GRADWISE_CHECK(results[i].is_floating_point(), place, "output ", i, " is not a floating-point tensor");
@@ -103,11 +101,12 @@ Hvp hvp(const TensorFunction& function, const Tensors& primals, const Tensors& v
   }
   const auto with_value = [&function, &by_all](const Tensors& arguments) {
     ValueAndGrad found = detail::value_and_grad_at("hvp", function, arguments, by_all);
+    found.gradients.emplace_back();  // the mark
     found.gradients.push_back(found.value);
     found.gradients.insert(found.gradients.end(), found.aux.begin(), found.aux.end());
     return std::move(found.gradients);
   };
-  Jvp found = jvp_at("hvp", with_value, primals, vectors, /*aux=*/1 + aux);
+  Jvp found = jvp_at("hvp", with_value, primals, vectors, kMarkedAux);
   Tensors rest(found.aux.begin() + 1, found.aux.end());
   return {found.aux[0], std::move(found.outputs), std::move(found.tangents), found.forward_mode, std::move(rest)};
 }

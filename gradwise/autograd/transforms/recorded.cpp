@@ -24,11 +24,9 @@ bool reaches_others(const Tensors& outputs, const Tensors& own) {
   });
 }
 
-// Splits off the last `aux` results, and checks the rest.
+// Splits off the aux results, and checks the rest.
 void split_results(const char* place, Tensors results, std::int64_t aux, Tensors& outputs, Tensors& rest) {
-  GRADWISE_CHECK(aux >= 0 && std::ssize(results) > aux, place, "the function has ", results.size(),
-                 " results, of which ", aux, " are aux, allowed: at least one that is not");
-  const auto middle = results.end() - aux;
+  const auto middle = results.begin() + static_cast<std::ptrdiff_t>(count_outputs(place, results, aux));
   outputs.assign(results.begin(), middle);
   rest.assign(middle, results.end());
   for (std::size_t i = 0; i < outputs.size(); ++i) {
@@ -48,6 +46,18 @@ void set_values(Recorded& recorded) {
 }
 
 }  // namespace
+
+std::size_t count_outputs(const char* place, Tensors& results, std::int64_t aux) {
+  if (aux == kMarkedAux) {
+    const auto mark = std::ranges::find_if(results, [](const at::Tensor& tensor) { return !tensor.defined(); });
+    GRADWISE_CHECK(mark != results.end(), place, "the function has ", results.size(),
+                   " results, none of them undefined, allowed: an undefined tensor before the aux results");
+    aux = results.end() - results.erase(mark);
+  }
+  GRADWISE_CHECK(aux >= 0 && std::ssize(results) > aux, place, "the function has ", results.size(),
+                 " results, of which ", aux, " are aux, allowed: at least one that is not");
+  return results.size() - static_cast<std::size_t>(aux);
+}
 
 std::vector<std::size_t> positions(const char* place, const TransformOptions& options, std::size_t arguments) {
   GRADWISE_CHECK(!options.argnums.empty(), place, "argnums is empty, allowed: at least one argument");

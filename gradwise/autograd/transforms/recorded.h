@@ -26,6 +26,10 @@ struct Recorded {
 [[nodiscard]] Recorded record_captured(const char* place, const std::function<Tensors()>& function,
                                        const Tensors& inputs, std::int64_t aux, bool nested);
 
+/// How many of a function's results are outputs; the rest are aux results. Takes the mark of kMarkedAux out. Error:
+/// none is an output, or there is no mark.
+[[nodiscard]] std::size_t count_outputs(const char* place, Tensors& results, std::int64_t aux);
+
 /// Gradients of the recorded inputs, zeros where there are none.
 [[nodiscard]] Tensors pull_back(const Recorded& recorded, const Tensors& cotangents, bool create_graph);
 

@@ -8,10 +8,14 @@
 
 namespace gradwise {
 
+/// In place of a number of aux results, for functions that alone know it: the aux results are those behind an undefined
+/// tensor, which stands among the results as a mark.
+inline constexpr std::int64_t kMarkedAux = -1;
+
 /// What a transform differentiates. Names as in `torch.func`.
 struct TransformOptions {
   std::vector<std::int64_t> argnums = {0};  ///< the arguments that count; negative ones from the end
-  std::int64_t aux = 0;                     ///< how many of the last results are handed on and not differentiated
+  std::int64_t aux = 0;  ///< how many of the last results are handed on and not differentiated; or kMarkedAux
 };
 
 struct Vjp {

@@ -1,0 +1,128 @@
+#include "gradwise/autograd/transforms/vmap.h"
+
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include "gradwise/autograd/transforms/jacobian.h"
+#include "gradwise/autograd/transforms/jvp.h"
+#include "gradwise/autograd/transforms/vjp.h"
+#include "gradwise/core/error.h"
+#include "python/bindings/groups.h"
+#include "python/bindings/held.h"
+
+// The transforms under gradwise.func, which flattens arguments and results. A function there gives two tuples of
+// tensors: outputs and aux results, whose number nobody knows before it has run.
+namespace gradwise::python {
+namespace {
+
+void append_tensors(Tensors& to, const py::handle& tuple) {
+  for (const py::handle& item : tuple) {
+    to.push_back(item.cast<at::Tensor>());
+  }
+}
+
+TensorFunction adapt_marked(const py::function& function) {
+  return [held = hold(function)](const Tensors& inputs) {
+    return with_python([&] {
+      py::tuple arguments(inputs.size());
+      for (std::size_t i = 0; i < inputs.size(); ++i) {
+        arguments[i] = py::cast(inputs[i]);
+      }
+      const py::tuple results = (*held)(*arguments);
+      Tensors marked;
+      append_tensors(marked, results[0]);
+      marked.emplace_back();
+      append_tensors(marked, results[1]);
+      return marked;
+    });
+  };
+}
+
+// A linear map between tensors that the core has made.
+class LinearMap {
+ public:
+  explicit LinearMap(TensorFunction function) : function_(std::move(function)) {}
+  [[nodiscard]] Tensors operator()(const Tensors& tensors) const { return function_(tensors); }
+
+ private:
+  TensorFunction function_;
+};
+
+// Its results have no mark: aux results do not differ from outputs.
+Tensors func_vmap(const py::function& function, const Tensors& inputs,
+                  const std::vector<std::optional<std::int64_t>>& in_dims, const std::string& randomness,
+                  std::optional<std::int64_t> chunk_size) {
+  GRADWISE_CHECK(randomness == "error" || randomness == "same" || randomness == "different", "vmap", "randomness is \"",
+                 randomness, "\", allowed: error, different, same");
+  const TensorFunction outputs = [marked = adapt_marked(function)](const Tensors& in) {
+    Tensors results = marked(in);
+    std::erase_if(results, [](const at::Tensor& tensor) { return !tensor.defined(); });
+    return results;
+  };
+  const VmapOptions options{.in_dims = in_dims,
+                            .randomness = randomness == "same"        ? Randomness::same
+                                          : randomness == "different" ? Randomness::different
+                                                                      : Randomness::error,
+                            .chunk_size = chunk_size};
+  const py::gil_scoped_release release;
+  return vmap(outputs, options)(inputs);
+}
+
+std::tuple<Tensors, at::Tensor, Tensors> func_grad(const py::function& function, const Tensors& inputs,
+                                                   const std::vector<std::int64_t>& argnums) {
+  const TensorFunction adapted = adapt_marked(function);
+  const py::gil_scoped_release release;
+  ValueAndGrad found = value_and_grad(adapted, {.argnums = argnums, .aux = kMarkedAux})(inputs);
+  return {std::move(found.gradients), std::move(found.value), std::move(found.aux)};
+}
+
+std::tuple<Tensors, LinearMap, Tensors> func_vjp(const py::function& function, const Tensors& primals) {
+  const TensorFunction adapted = adapt_marked(function);
+  const py::gil_scoped_release release;
+  Vjp found = vjp(adapted, primals, kMarkedAux);
+  return {std::move(found.outputs), LinearMap(std::move(found.pull_back)), std::move(found.aux)};
+}
+
+std::tuple<Tensors, Tensors, Tensors> func_jvp(const py::function& function, const Tensors& primals,
+                                               const Tensors& tangents) {
+  const TensorFunction adapted = adapt_marked(function);
+  const py::gil_scoped_release release;
+  Jvp found = jvp(adapted, primals, tangents, kMarkedAux);
+  return {std::move(found.outputs), std::move(found.tangents), std::move(found.aux)};
+}
+
+std::tuple<Tensors, LinearMap> func_linearize(const py::function& function, const Tensors& primals) {
+  const TensorFunction adapted = adapt_marked(function);
+  const py::gil_scoped_release release;
+  Linearized found = linearize(adapted, primals, kMarkedAux);
+  return {std::move(found.outputs), LinearMap(std::move(found.jvp))};
+}
+
+// The aux results stand behind the blocks.
+Tensors func_jacobian(const py::function& function, const Tensors& inputs, const std::vector<std::int64_t>& argnums,
+                      bool forward, std::optional<std::int64_t> chunk_size) {
+  const TensorFunction adapted = adapt_marked(function);
+  const JacobianOptions options{.argnums = argnums,
+                                .aux = kMarkedAux,
+                                .mode = forward ? JacobianMode::forward : JacobianMode::reverse,
+                                .chunk_size = chunk_size};
+  const py::gil_scoped_release release;
+  return jacobian(adapted, options)(inputs);
+}
+
+}  // namespace
+
+void bind_transforms(py::module_& module) {
+  py::class_<LinearMap>(module, "LinearMap")
+      .def("__call__", &LinearMap::operator(), py::call_guard<py::gil_scoped_release>());
+  module.def("func_vmap", &func_vmap);
+  module.def("func_grad", &func_grad);
+  module.def("func_vjp", &func_vjp);
+  module.def("func_jvp", &func_jvp);
+  module.def("func_linearize", &func_linearize);
+  module.def("func_jacobian", &func_jacobian);
+}
+
+}  // namespace gradwise::python

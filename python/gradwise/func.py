@@ -1,0 +1,251 @@
+"""The transforms of `torch.func`, by the core: its names, its order of arguments, its results.
+
+Functions take and give tensors, also inside of lists, tuples and dicts; what else they take stays as it is. They nest,
+with `torch.func`'s own too. Beside `torch.func` they differentiate by tensors that the function captures as usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.utils._pytree import TreeSpec, _broadcast_to_and_flatten, tree_flatten, tree_unflatten
+
+from . import _core
+from .errors import GradwiseUsageError
+
+__all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp", "vmap"]
+
+Function = Callable[..., Any]
+Argnums = int | tuple[int, ...]
+
+
+_TENSOR = object()  # stands for a tensor among leaves
+
+
+def _marked(leaves: Sequence[Any]) -> list[Any]:
+    return [_TENSOR if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
+
+
+def _filled(leaves: Sequence[Any], tensors: Sequence[torch.Tensor]) -> list[Any]:
+    given = iter(tensors)
+    return [next(given) if leaf is _TENSOR else leaf for leaf in leaves]
+
+
+class _Flat:
+    """A function of several arguments as the core takes it: from tensors to a tuple of outputs and one of aux results.
+
+    It remembers how arguments and results are put together.
+    """
+
+    def __init__(self, place: str, function: Function, args: Sequence[Any], kwargs: dict[str, Any],
+                 has_aux: bool) -> None:  # fmt: skip
+        if not callable(function):
+            raise TypeError(f"[{place}] func is {function!r}, allowed: a callable")
+        self.place, self.function, self.kwargs, self.has_aux = place, function, kwargs, has_aux
+        self.specs: list[TreeSpec] = []
+        self.arguments: list[list[int]] = []  # the places of each argument's tensors among all of them
+        self.tensors: list[torch.Tensor] = []
+        self.leaves: list[Any] = []
+        for arg in args:
+            leaves, spec = tree_flatten(arg)
+            before = len(self.tensors)
+            self.tensors += [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+            self.leaves += _marked(leaves)
+            self.specs.append(spec)
+            self.arguments.append(list(range(before, len(self.tensors))))
+        self.output: TreeSpec | None = None
+        self.aux_leaves: list[Any] = []
+        self.aux: TreeSpec | None = None
+
+    def __call__(self, *tensors: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+        leaves = iter(_filled(self.leaves, tensors))
+        args = [tree_unflatten([next(leaves) for _ in range(spec.num_leaves)], spec) for spec in self.specs]
+        result = self.function(*args, **self.kwargs)
+        aux = None
+        if self.has_aux:
+            if not isinstance(result, tuple) or len(result) != 2:
+                raise GradwiseUsageError(
+                    f"[{self.place}] the function gave a {type(result)}, allowed with has_aux: a tuple (output, aux)"
+                )
+            result, aux = result
+        outputs, self.output = tree_flatten(result)
+        for output in outputs:
+            if not isinstance(output, torch.Tensor):
+                raise GradwiseUsageError(f"[{self.place}] the function gave a {type(output)}, allowed: tensors")
+        aux_leaves, self.aux = tree_flatten(aux)
+        self.aux_leaves = _marked(aux_leaves)
+        return tuple(outputs), tuple(leaf for leaf in aux_leaves if isinstance(leaf, torch.Tensor))
+
+    def result_of(self, outputs: Sequence[Any]) -> Any:
+        assert self.output is not None
+        return tree_unflatten(list(outputs), self.output)
+
+    def aux_of(self, tensors: Sequence[torch.Tensor]) -> Any:
+        assert self.aux is not None
+        return tree_unflatten(_filled(self.aux_leaves, tensors), self.aux)
+
+    def chosen(self, argnums: Argnums) -> list[int]:
+        """Which arguments are meant, counted from the front."""
+        wanted = argnums if isinstance(argnums, tuple) else (argnums,)
+        count = len(self.arguments)
+        for number in wanted:
+            if not isinstance(number, int) or not -count <= number < count:
+                raise GradwiseUsageError(f"[{self.place}] argnums is {argnums!r}, the function has {count} arguments")
+        return [number % count for number in wanted]
+
+    def places_of(self, arguments: Sequence[int]) -> list[int]:
+        """Their tensors among all tensors."""
+        for argument in arguments:
+            if len(self.arguments[argument]) != self.specs[argument].num_leaves or not self.arguments[argument]:
+                raise GradwiseUsageError(
+                    f"[{self.place}] argument {argument} has something in it that is no tensor, or no tensor at all: "
+                    "there is no derivative by it"
+                )
+        return [place for argument in arguments for place in self.arguments[argument]]
+
+    def like_arguments(self, argnums: Argnums, values: Sequence[Any]) -> Any:
+        """One value a tensor of the chosen arguments, put together as those are; a tuple where argnums is one."""
+        rest = iter(values)
+        made = []
+        for argument in self.chosen(argnums):
+            spec = self.specs[argument]
+            made.append(tree_unflatten([next(rest) for _ in range(spec.num_leaves)], spec))
+        return tuple(made) if isinstance(argnums, tuple) else made[0]
+
+
+def _tensors_like(place: str, name: str, given: Any, spec: TreeSpec) -> list[torch.Tensor]:
+    leaves, found = tree_flatten(given)
+    if found != spec:
+        raise GradwiseUsageError(f"[{place}] {name} are put together as {found}, allowed: as {spec}")
+    return leaves
+
+
+def _derivatives(place: str, function: Function, argnums: Argnums, has_aux: bool, args: tuple[Any, ...],
+                 kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:  # fmt: skip
+    flat = _Flat(place, function, args, kwargs, has_aux)
+    found, value, aux = _core.func_grad(flat, flat.tensors, flat.places_of(flat.chosen(argnums)))
+    return flat.like_arguments(argnums, found), flat.result_of([value]), flat.aux_of(aux)
+
+
+def grad(func: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
+    """The gradient of a scalar function by `argnums`; with `has_aux`, (gradient, aux)."""
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        found, _, aux = _derivatives("grad", func, argnums, has_aux, args, kwargs)
+        return (found, aux) if has_aux else found
+
+    return gradient
+
+
+def grad_and_value(func: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
+    """(gradient, value) of a scalar function; with `has_aux`, (gradient, (value, aux))."""
+
+    def gradient_and_value(*args: Any, **kwargs: Any) -> Any:
+        found, value, aux = _derivatives("grad_and_value", func, argnums, has_aux, args, kwargs)
+        return found, ((value, aux) if has_aux else value)
+
+    return gradient_and_value
+
+
+def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
+    """(output, function from cotangents to a tuple of gradients), and aux behind them with `has_aux`."""
+    flat = _Flat("vjp", func, primals, {}, has_aux)
+    everything = tuple(range(len(primals)))
+    flat.places_of(everything)
+    outputs, pull_back, aux = _core.func_vjp(flat, flat.tensors)
+    spec = flat.output
+    assert spec is not None
+
+    def pull(cotangents: Any) -> Any:
+        return flat.like_arguments(everything, pull_back(_tensors_like("vjp", "cotangents", cotangents, spec)))
+
+    output = flat.result_of(outputs)
+    return (output, pull, flat.aux_of(aux)) if has_aux else (output, pull)
+
+
+def jvp(func: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...], *, has_aux: bool = False) -> Any:
+    """(output, its tangents), and aux behind them with `has_aux`."""
+    if not isinstance(primals, tuple) or not primals:
+        raise GradwiseUsageError(f"[jvp] primals is {primals!r}, allowed: a tuple of at least one argument")
+    flat = _Flat("jvp", func, primals, {}, has_aux)
+    flat.places_of(range(len(primals)))
+    given = _tensors_like("jvp", "tangents", tangents, tree_flatten(primals)[1])
+    outputs, found, aux = _core.func_jvp(flat, flat.tensors, given)
+    output, tangent = flat.result_of(outputs), flat.result_of(found)
+    return (output, tangent, flat.aux_of(aux)) if has_aux else (output, tangent)
+
+
+def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
+    """(output, function from tangents to the output's), which does not run `func` again."""
+    flat = _Flat("linearize", func, primals, {}, has_aux=False)
+    flat.places_of(range(len(primals)))
+    outputs, derivative = _core.func_linearize(flat, flat.tensors)
+    spec = tree_flatten(primals)[1]
+
+    def push(*tangents: Any) -> Any:
+        return flat.result_of(derivative(_tensors_like("linearize", "tangents", tangents, spec)))
+
+    return flat.result_of(outputs), push
+
+
+def _jacobian(place: str, func: Function, argnums: Argnums, has_aux: bool, forward: bool,
+              chunk_size: int | None) -> Function:  # fmt: skip
+    def jacobian(*args: Any, **kwargs: Any) -> Any:
+        flat = _Flat(place, func, args, kwargs, has_aux)
+        columns = flat.places_of(flat.chosen(argnums))
+        found = _core.func_jacobian(flat, flat.tensors, columns, forward, chunk_size)
+        assert flat.output is not None
+        rows = flat.output.num_leaves
+        blocks = [flat.like_arguments(argnums, found[row * len(columns) :]) for row in range(rows)]
+        result = flat.result_of(blocks)
+        return (result, flat.aux_of(found[rows * len(columns) :])) if has_aux else result
+
+    return jacobian
+
+
+def jacrev(func: Function, argnums: Argnums = 0, *, has_aux: bool = False, chunk_size: int | None = None) -> Function:
+    """The Jacobian in reverse mode: for each output and argument a tensor of the output's shape and the argument's."""
+    return _jacobian("jacrev", func, argnums, has_aux, False, chunk_size)
+
+
+def jacfwd(func: Function, argnums: Argnums = 0, has_aux: bool = False, *, chunk_size: int | None = None) -> Function:
+    """The Jacobian in forward mode. What is random in `func` is the same for each column."""
+    return _jacobian("jacfwd", func, argnums, has_aux, True, chunk_size)
+
+
+def hessian(func: Function, argnums: Argnums = 0) -> Function:
+    """The second derivatives: `jacfwd(jacrev(func))`."""
+    return jacfwd(jacrev(func, argnums), argnums)
+
+
+def vmap(func: Function, in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", *,
+         chunk_size: int | None = None) -> Function:  # fmt: skip
+    """`func` over a dimension of its arguments at once.
+
+    `in_dims`: the dimension of all arguments, or a tuple of one for each, which may be put together as the argument is;
+    None: not gone over. `out_dims`: where each result gets it. `randomness`: "error", "different" or "same". Keywords
+    of `func` are not gone over.
+    """
+
+    def over_all(*args: Any, **kwargs: Any) -> Any:
+        flat = _Flat("vmap", func, args, kwargs, has_aux=False)
+        leaves, spec = tree_flatten(args)
+        dims = _broadcast_to_and_flatten(in_dims, spec)
+        if dims is None:
+            raise GradwiseUsageError(f"[vmap] in_dims is {in_dims!r}, the arguments are put together as {spec}")
+        for leaf, dim in zip(leaves, dims):
+            if dim is not None and not (isinstance(dim, int) and isinstance(leaf, torch.Tensor)):
+                raise GradwiseUsageError(
+                    f"[vmap] in_dims has {dim!r} for a {type(leaf)}, allowed: an int for a tensor, or None"
+                )
+        tensor_dims = [dim for leaf, dim in zip(leaves, dims) if isinstance(leaf, torch.Tensor)]
+        found = _core.func_vmap(flat, flat.tensors, tensor_dims, randomness, chunk_size)
+        assert flat.output is not None
+        places = _broadcast_to_and_flatten(out_dims, flat.output)
+        if places is None or not all(isinstance(place, int) for place in places):
+            raise GradwiseUsageError(f"[vmap] out_dims is {out_dims!r}, the results are put together as {flat.output}")
+        return flat.result_of([tensor.movedim(0, place) for tensor, place in zip(found, places)])
+
+    return over_all
