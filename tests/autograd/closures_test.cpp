@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -101,6 +102,56 @@ TEST_F(Closures, JacobianEqualsThatOfTheFunctionForEveryChunk) {
     }
     EXPECT_TRUE(alike(found[4], x));
   }
+}
+
+TEST_F(Closures, JacobiansByColumnsEqualThoseByRows) {
+  const Closure both([this] { return Tensors{output_of({first, second}), frozen.mul(2), first.exp().sum(), x}; });
+  const Tensors rows = jacobian(both, parameters, {.mode = JacobianMode::reverse}, /*aux=*/1);
+  for (const RowOptions& options : {RowOptions{.mode = JacobianMode::forward}, RowOptions{},
+                                    RowOptions{.chunk_size = 1, .mode = JacobianMode::forward},
+                                    RowOptions{.chunk_size = 4, .mode = JacobianMode::forward},
+                                    RowOptions{.memory_bound = 1, .mode = JacobianMode::forward}}) {
+    const Tensors columns = jacobian(both, parameters, options, /*aux=*/1);
+    ASSERT_EQ(columns.size(), rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      EXPECT_TRUE(alike(columns[i], rows[i])) << i;
+      EXPECT_FALSE(columns[i].requires_grad()) << i;
+    }
+  }
+  // Its product with a direction is the difference along it.
+  const Tensors columns = jacobian(output, parameters, {.mode = JacobianMode::forward});
+  const at::Tensor along =
+      columns[0].flatten(2).matmul(vectors[0].flatten()).add(columns[1].flatten(2).matmul(vectors[1].flatten()));
+  EXPECT_TRUE(alike(along, difference(output_of, 1e-6), 1e-7));
+}
+
+// The closure runs once, and what is fewer is gone over: the tangents of two elements and not the rows of a hundred.
+TEST_F(Closures, JacobianPicksTheShorterSide) {
+  const at::Tensor w = at::randn({2}, at::kDouble).requires_grad_();
+  const at::Tensor inputs = at::randn({100, 2}, at::kDouble);
+  NamedParameters few;
+  few.add("w", w);
+  std::int64_t runs = 0;
+  const Closure tall([&runs, inputs, w] {
+    ++runs;
+    return inputs.matmul(w).sin();
+  });
+  const at::Tensor expected = inputs.matmul(w.detach()).cos().unsqueeze(1).mul(inputs);
+  for (const JacobianMode mode : {JacobianMode::automatic, JacobianMode::forward, JacobianMode::reverse}) {
+    runs = 0;
+    EXPECT_TRUE(alike(jacobian(tall, few, {.mode = mode})[0], expected));
+    EXPECT_EQ(runs, 1);
+  }
+  // A nested one keeps its graph: the gradient of a sum of squares of the Jacobian.
+  for (const JacobianMode mode : {JacobianMode::forward, JacobianMode::reverse}) {
+    const Closure size([&tall, &few, mode] { return jacobian(tall, few, {.mode = mode})[0].pow(2).sum(); });
+    const at::Tensor z = inputs.matmul(w.detach());
+    const at::Tensor slope = z.cos().mul(z.sin()).mul(-2).mul(inputs.pow(2).sum(1));
+    EXPECT_TRUE(alike(grad(size, few)[0], slope.matmul(inputs)));
+  }
+  const at::Tensor none = at::zeros({0, 3}, at::kDouble).requires_grad_();
+  few.add("none", none);
+  EXPECT_EQ(jacobian(tall, few, {.mode = JacobianMode::forward})[1].sizes(), (std::vector<std::int64_t>{100, 0, 3}));
 }
 
 TEST_F(Closures, HessianAndItsProductsEqualThoseOfTheFunction) {

@@ -1,5 +1,7 @@
 #include "gradwise/autograd/transforms/closures.h"
 
+#include <c10/util/Exception.h>
+
 #include "gradwise/autograd/transforms/jacobian_rows.h"
 #include "gradwise/autograd/transforms/layer.h"
 #include "gradwise/autograd/transforms/recorded.h"
@@ -67,7 +69,18 @@ Linearized linearize(const Closure& closure, const NamedParameters& parameters, 
 Tensors jacobian(const Closure& closure, const NamedParameters& parameters, const RowOptions& options,
                  std::int64_t aux) {
   const JacobianOptions rows = row_options("jacobian", options);
-  return detail::reverse_jacobian(recorded_closure("jacobian", closure, parameters, aux), rows);
+  const detail::Recorded recorded = recorded_closure("jacobian", closure, parameters, aux);
+  if (options.mode == JacobianMode::forward) {
+    return detail::column_jacobian(recorded, rows);
+  }
+  if (options.mode == JacobianMode::automatic && detail::columns_are_fewer(recorded)) {
+    try {
+      return detail::column_jacobian(recorded, rows);
+    } catch (const c10::Error&) {
+      // a backward without a derivative of its own: rows need none
+    }
+  }
+  return detail::reverse_jacobian(recorded, rows);
 }
 
 Tensors hessian(const Closure& closure, const NamedParameters& parameters, const RowOptions& options,

@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "gradwise/autograd/transforms/jacobian.h"
 #include "gradwise/autograd/transforms/jvp.h"
 #include "gradwise/core/named_parameters.h"
 
@@ -51,10 +52,13 @@ class Closure {
   std::function<Tensors()> run_;
 };
 
-/// How many rows of a Jacobian are computed at once, as in JacobianOptions.
+/// As in JacobianOptions: how many rows (columns) of a Jacobian are computed at once, and which of the two.
 struct RowOptions {
   std::optional<std::int64_t> chunk_size = {};
   std::int64_t memory_bound = 0;
+  /// Of a Jacobian alone; a Hessian is computed by rows. `forward` takes two backward passes a column, as `jvp` does,
+  /// without running the closure again.
+  JacobianMode mode = JacobianMode::automatic;
 };
 
 /// Of a closure whose first result is a scalar; the last `aux` results are handed on. Error: several outputs, or one

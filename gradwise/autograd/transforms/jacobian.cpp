@@ -89,21 +89,6 @@ Tensors forward_jacobian(const TensorFunction& function, const Tensors& argument
   return results;
 }
 
-std::int64_t elements(const Tensors& tensors) {
-  std::int64_t sum = 0;
-  for (const at::Tensor& tensor : tensors) {
-    sum += tensor.numel();
-  }
-  return sum;
-}
-
-// Whether forward mode has fewer columns than reverse mode has rows, and has any by each input.
-bool forward_is_shorter(const detail::Recorded& recorded) {
-  return elements(recorded.values) > elements(recorded.inputs) &&
-         std::none_of(recorded.inputs.begin(), recorded.inputs.end(),
-                      [](const at::Tensor& input) { return input.numel() == 0; });
-}
-
 void check_function_and_chunks(const char* place, const TensorFunction& function, const JacobianOptions& options) {
   GRADWISE_CHECK(function != nullptr, place, "there is no function");
   detail::check_chunks(place, options);
@@ -119,7 +104,7 @@ TensorFunction jacobian(TensorFunction function, JacobianOptions options) {
     }
     const detail::Recorded recorded =
         detail::record("jacobian", function, arguments, {.argnums = options.argnums, .aux = options.aux});
-    if (options.mode == JacobianMode::automatic && forward_is_shorter(recorded)) {
+    if (options.mode == JacobianMode::automatic && detail::columns_are_fewer(recorded)) {
       try {
         return forward_jacobian(function, arguments, options);
       } catch (const c10::Error&) {

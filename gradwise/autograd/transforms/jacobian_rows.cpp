@@ -1,13 +1,16 @@
 #include "gradwise/autograd/transforms/jacobian_rows.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
 
 #include "gradwise/autograd/memory/peak_memory.h"
+#include "gradwise/autograd/transforms/recorded_twice.h"
 #include "gradwise/autograd/transforms/vmap.h"
 #include "gradwise/core/error.h"
 
@@ -41,51 +44,54 @@ std::int64_t chunk_length(const JacobianOptions& options, std::int64_t rows, con
 
 namespace {
 
-// All rows of the Jacobian of one recorded output, a tensor (rows, input shape...) for each input.
-Tensors rows_of(const Recorded& recorded, std::size_t output, const JacobianOptions& options) {
-  const at::Tensor& value = recorded.values[output];
-  const Recorded alone{recorded.inputs, {recorded.outputs[output]}, {value}, {}, recorded.differentiable};
-  const bool create_graph = recorded.differentiable;
-  const TensorFunction pull = [&](const Tensors& cotangents) { return pull_back(alone, cotangents, create_graph); };
-  const std::int64_t numel = value.numel();
-  const std::int64_t chunk = chunk_length(options, numel, [&] { (void)pull({unit_vectors(value, 0, 1).squeeze(0)}); });
-  std::vector<Tensors> parts(recorded.inputs.size());
+// A linear function of every unit vector in the shape of `like`: (elements, result shape...) for each of its results;
+// none where there is no element.
+Tensors of_units(const TensorFunction& linear, const at::Tensor& like, const JacobianOptions& options) {
+  const std::int64_t numel = like.numel();
+  const std::int64_t chunk = chunk_length(options, numel, [&] { (void)linear({unit_vectors(like, 0, 1).squeeze(0)}); });
+  std::vector<Tensors> parts;
   for (std::int64_t start = 0; start < numel; start += chunk) {
     const std::int64_t length = std::min(chunk, numel - start);
-    const at::Tensor basis = unit_vectors(value, start, length);
-    Tensors rows;
+    const at::Tensor basis = unit_vectors(like, start, length);
+    Tensors found;
     if (length == 1) {
-      rows = pull({basis.squeeze(0)});
-      for (at::Tensor& row : rows) {
-        row = row.unsqueeze(0);
+      found = linear({basis.squeeze(0)});
+      for (at::Tensor& one : found) {
+        one = one.unsqueeze(0);
       }
     } else {
-      rows = vmap(pull)({basis});
+      found = vmap(linear)({basis});
     }
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      parts[i].push_back(rows[i]);
+    parts.resize(found.size());
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      parts[i].push_back(found[i]);
     }
   }
   Tensors joined;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    if (parts[i].empty()) {
-      joined.push_back(at::zeros(joined_shape(value.flatten(), recorded.inputs[i]), value.options()));
-    } else {
-      joined.push_back(parts[i].size() == 1 ? parts[i].front() : at::cat(parts[i]));
-    }
+  for (const Tensors& part : parts) {
+    joined.push_back(part.size() == 1 ? part.front() : at::cat(part));
   }
   return joined;
 }
 
-// A user's own backward may read values, which vmap can't give: then row by row.
-Tensors rows_one_by_one_if_needed(const Recorded& recorded, std::size_t output, const JacobianOptions& options) {
+// A user's own backward may read values, which vmap can't give: then one by one.
+Tensors of_units_one_by_one_if_needed(const TensorFunction& linear, const at::Tensor& like,
+                                      const JacobianOptions& options) {
   try {
-    return rows_of(recorded, output, options);
+    return of_units(linear, like, options);
   } catch (const c10::Error&) {
     JacobianOptions single = options;
     single.chunk_size = 1;
-    return rows_of(recorded, output, single);
+    return of_units(linear, like, single);
   }
+}
+
+std::int64_t elements(const Tensors& tensors) {
+  std::int64_t sum = 0;
+  for (const at::Tensor& tensor : tensors) {
+    sum += tensor.numel();
+  }
+  return sum;
 }
 
 }  // namespace
@@ -93,13 +99,55 @@ Tensors rows_one_by_one_if_needed(const Recorded& recorded, std::size_t output, 
 Tensors reverse_jacobian(const Recorded& recorded, const JacobianOptions& options) {
   Tensors results;
   for (std::size_t o = 0; o < recorded.values.size(); ++o) {
-    const Tensors rows = rows_one_by_one_if_needed(recorded, o, options);
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      results.push_back(rows[i].reshape(joined_shape(recorded.values[o], recorded.inputs[i])));
+    const at::Tensor& value = recorded.values[o];
+    const Recorded alone{recorded.inputs, {recorded.outputs[o]}, {value}, {}, recorded.differentiable};
+    const TensorFunction pull = [&alone](const Tensors& cotangents) {
+      return pull_back(alone, cotangents, /*create_graph=*/alone.differentiable);
+    };
+    const Tensors rows = of_units_one_by_one_if_needed(pull, value, options);
+    for (std::size_t i = 0; i < recorded.inputs.size(); ++i) {
+      const at::DimVector shape = joined_shape(value, recorded.inputs[i]);
+      results.push_back(rows.empty() ? at::zeros(shape, value.options()) : rows[i].reshape(shape));
     }
   }
   results.insert(results.end(), recorded.aux.begin(), recorded.aux.end());
   return results;
+}
+
+Tensors column_jacobian(const Recorded& recorded, const JacobianOptions& options) {
+  const TransposedTwice twice(recorded);
+  const at::AutoGradMode graph_of_columns(recorded.differentiable);
+  std::vector<Tensors> by_input;
+  for (std::size_t i = 0; i < recorded.inputs.size(); ++i) {
+    const TensorFunction push = [&twice, i](const Tensors& tangent) {
+      Tensors tangents;
+      for (const at::Tensor& input : twice.recorded.inputs) {
+        tangents.push_back(at::zeros_like(input));
+      }
+      tangents[i] = tangent[0];
+      return twice.product(tangents);
+    };
+    by_input.push_back(of_units_one_by_one_if_needed(push, recorded.inputs[i], options));
+  }
+  Tensors results;
+  for (std::size_t o = 0; o < recorded.values.size(); ++o) {
+    const at::Tensor& value = recorded.values[o];
+    for (std::size_t i = 0; i < recorded.inputs.size(); ++i) {
+      const at::DimVector shape = joined_shape(value, recorded.inputs[i]);
+      const Tensors& columns = by_input[i];
+      results.push_back(columns.empty()
+                            ? at::zeros(shape, value.options())
+                            : columns[o].reshape({recorded.inputs[i].numel(), value.numel()}).t().reshape(shape));
+    }
+  }
+  results.insert(results.end(), recorded.aux.begin(), recorded.aux.end());
+  return results;
+}
+
+bool columns_are_fewer(const Recorded& recorded) {
+  return elements(recorded.values) > elements(recorded.inputs) &&
+         std::none_of(recorded.inputs.begin(), recorded.inputs.end(),
+                      [](const at::Tensor& input) { return input.numel() == 0; });
 }
 
 Tensors hessian_of(const char* place, const Recorded& recorded, const JacobianOptions& rows) {

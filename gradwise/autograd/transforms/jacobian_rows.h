@@ -18,6 +18,12 @@ namespace gradwise::detail {
 /// A tensor for each output and input, row by row, and then the aux results.
 [[nodiscard]] Tensors reverse_jacobian(const Recorded& recorded, const JacobianOptions& options);
 
+/// The same column by column, each by the transpose of the transpose.
+[[nodiscard]] Tensors column_jacobian(const Recorded& recorded, const JacobianOptions& options);
+
+/// Whether there are fewer columns than rows, and some for each input.
+[[nodiscard]] bool columns_are_fewer(const Recorded& recorded);
+
 /// The rows of the gradient's Jacobian, and then the aux results. Error: several outputs, or one that is no scalar.
 [[nodiscard]] Tensors hessian_of(const char* place, const Recorded& recorded, const JacobianOptions& rows);
 
