@@ -1,10 +1,12 @@
 #include "gradwise/autograd/transforms/vmap.h"
 
+#include <atomic>
 #include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
 
+#include "gradwise/autograd/transforms/batching_rules.h"
 #include "gradwise/autograd/transforms/jacobian.h"
 #include "gradwise/autograd/transforms/jvp.h"
 #include "gradwise/autograd/transforms/vjp.h"
@@ -38,6 +40,18 @@ TensorFunction adapt_marked(const py::function& function) {
       return marked;
     });
   };
+}
+
+// torch has rules in Python, and loads them at its first vmap; rules of the core would be in their way.
+void load_rules_of_torch() {
+  static std::atomic<bool> loaded = false;
+  if (!loaded.load(std::memory_order_acquire)) {
+    with_python([] {
+      const py::module_ torch = py::module_::import("torch");
+      torch.attr("func").attr("vmap")(torch.attr("neg"))(torch.attr("zeros")(1));
+    });
+    loaded.store(true, std::memory_order_release);
+  }
 }
 
 // A linear map between tensors that the core has made.
@@ -115,6 +129,7 @@ Tensors func_jacobian(const py::function& function, const Tensors& inputs, const
 }  // namespace
 
 void bind_transforms(py::module_& module) {
+  detail::load_batching_rules_by(&load_rules_of_torch);
   py::class_<LinearMap>(module, "LinearMap")
       .def("__call__", &LinearMap::operator(), py::call_guard<py::gil_scoped_release>());
   module.def("func_vmap", &func_vmap);

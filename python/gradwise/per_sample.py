@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -23,13 +22,6 @@ __all__ = ["PerSampleGradients", "per_sample_gradients", "per_sample_norms"]
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Tensors = dict[str, torch.Tensor]
-
-
-@functools.cache
-def _load_batching_rules() -> None:
-    """torch has some, as that of the cross-entropy, in Python, and loads them at its first vmap: without them the losses
-    of a batch are taken one by one."""
-    torch.func.vmap(torch.neg)(torch.zeros(1))
 
 
 @documented_by(_core.PerSampleGradients)
@@ -50,7 +42,6 @@ class PerSampleGradients:
     """
 
     def __init__(self, model: torch.nn.Module, loss_function: Loss) -> None:
-        _load_batching_rules()
         self._native = _core.PerSampleGradients(model, loss_function)
 
     @property

@@ -2,16 +2,20 @@
 #include "gradwise/autograd/per_sample/per_sample_gradients.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/Reduction.h>
 #include <ATen/ops/batch_norm.h>
+#include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/dropout.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mse_loss.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/randint.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 
+#include "gradwise/autograd/per_sample/sample_losses.h"
 #include "gradwise/core/error.h"
 #include "gradwise/core/random_state.h"
 #include "tests/autograd/per_sample_layers.h"
@@ -87,6 +91,21 @@ TEST(PerSampleLoss, ReductionPlaysNoPart) {
   const at::Tensor of_mean = rows_of(PerSampleGradients(model, mean).gradients(x, y));
   EXPECT_TRUE(near(of_mean, looped(model, mean, x, y)));
   EXPECT_TRUE(near(rows_of(PerSampleGradients(model, sum).gradients(x, y)), of_mean * 9));
+}
+
+TEST(PerSampleLoss, CrossEntropyIsTakenAtOnce) {
+  seed_everything(3);
+  const Model model = model_of(layer_named("linear"));
+  const at::Tensor x = rows();
+  const at::Tensor classes = at::randint(model.forward({x, {}, {}}).size(1), {kSamples}, at::kLong);
+  const auto loss = [](const at::Tensor& a, const at::Tensor& b) { return at::cross_entropy_loss(a, b); };
+  PerSampleGradients per_sample(model, loss);
+  EXPECT_TRUE(near(rows_of(per_sample.gradients(x, classes)), looped(model, loss, x, classes)));
+  EXPECT_EQ(per_sample.loop_reason(), "");
+  bool by_loop = false;
+  const at::Tensor losses = sample_losses(loss, model.forward({x, classes, {}}), classes, kSamples, by_loop);
+  EXPECT_FALSE(by_loop);
+  EXPECT_TRUE(near(losses, at::cross_entropy_loss(model.forward({x, classes, {}}), classes, {}, at::Reduction::None)));
 }
 
 TEST(PerSampleLoss, MayReadItsNumbers) {  // which vmap can't go over

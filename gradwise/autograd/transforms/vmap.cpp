@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "gradwise/autograd/transforms/batching_rules.h"
 #include "gradwise/core/error.h"
 #include "gradwise/core/random_state.h"
 
@@ -40,6 +41,7 @@ std::int64_t checked_batch_size(const Tensors& arguments, Dims& dims) {
 
 Tensors run_batch(const TensorFunction& function, const Tensors& arguments, const Dims& dims, std::int64_t batch,
                   const VmapOptions& options) {
+  detail::load_batching_rules();
   const VmapLayer layer(batch, options.randomness);
   Tensors hidden;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
