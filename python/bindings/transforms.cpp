@@ -25,7 +25,7 @@ void append_tensors(Tensors& to, const py::handle& tuple) {
   }
 }
 
-TensorFunction adapt_marked(const py::function& function) {
+TensorFunction adapt_marked(const py::object& function) {
   return [held = hold(function)](const Tensors& inputs) {
     return with_python([&] {
       py::tuple arguments(inputs.size());
@@ -65,7 +65,7 @@ class LinearMap {
 };
 
 // Its results have no mark: aux results do not differ from outputs.
-Tensors func_vmap(const py::function& function, const Tensors& inputs,
+Tensors func_vmap(const py::object& function, const Tensors& inputs,
                   const std::vector<std::optional<std::int64_t>>& in_dims, const std::string& randomness,
                   std::optional<std::int64_t> chunk_size) {
   GRADWISE_CHECK(randomness == "error" || randomness == "same" || randomness == "different", "vmap", "randomness is \"",
@@ -84,7 +84,7 @@ Tensors func_vmap(const py::function& function, const Tensors& inputs,
   return vmap(outputs, options)(inputs);
 }
 
-std::tuple<Tensors, at::Tensor, Tensors> func_grad(const py::function& function, const Tensors& inputs,
+std::tuple<Tensors, at::Tensor, Tensors> func_grad(const py::object& function, const Tensors& inputs,
                                                    const std::vector<std::int64_t>& argnums) {
   const TensorFunction adapted = adapt_marked(function);
   const py::gil_scoped_release release;
@@ -92,14 +92,14 @@ std::tuple<Tensors, at::Tensor, Tensors> func_grad(const py::function& function,
   return {std::move(found.gradients), std::move(found.value), std::move(found.aux)};
 }
 
-std::tuple<Tensors, LinearMap, Tensors> func_vjp(const py::function& function, const Tensors& primals) {
+std::tuple<Tensors, LinearMap, Tensors> func_vjp(const py::object& function, const Tensors& primals) {
   const TensorFunction adapted = adapt_marked(function);
   const py::gil_scoped_release release;
   Vjp found = vjp(adapted, primals, kMarkedAux);
   return {std::move(found.outputs), LinearMap(std::move(found.pull_back)), std::move(found.aux)};
 }
 
-std::tuple<Tensors, Tensors, Tensors> func_jvp(const py::function& function, const Tensors& primals,
+std::tuple<Tensors, Tensors, Tensors> func_jvp(const py::object& function, const Tensors& primals,
                                                const Tensors& tangents) {
   const TensorFunction adapted = adapt_marked(function);
   const py::gil_scoped_release release;
@@ -107,7 +107,7 @@ std::tuple<Tensors, Tensors, Tensors> func_jvp(const py::function& function, con
   return {std::move(found.outputs), std::move(found.tangents), std::move(found.aux)};
 }
 
-std::tuple<Tensors, LinearMap> func_linearize(const py::function& function, const Tensors& primals) {
+std::tuple<Tensors, LinearMap> func_linearize(const py::object& function, const Tensors& primals) {
   const TensorFunction adapted = adapt_marked(function);
   const py::gil_scoped_release release;
   Linearized found = linearize(adapted, primals, kMarkedAux);
@@ -115,7 +115,7 @@ std::tuple<Tensors, LinearMap> func_linearize(const py::function& function, cons
 }
 
 // The aux results stand behind the blocks.
-Tensors func_jacobian(const py::function& function, const Tensors& inputs, const std::vector<std::int64_t>& argnums,
+Tensors func_jacobian(const py::object& function, const Tensors& inputs, const std::vector<std::int64_t>& argnums,
                       bool forward, std::optional<std::int64_t> chunk_size) {
   const TensorFunction adapted = adapt_marked(function);
   const JacobianOptions options{.argnums = argnums,
