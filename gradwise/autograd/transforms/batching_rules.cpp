@@ -70,8 +70,8 @@ std::tuple<at::Tensor, at::Tensor> nll_loss_forward(const at::Tensor& logits, co
 // Like nll_loss_backward there.
 // NOLINTNEXTLINE(performance-unnecessary-value-param)
 at::Tensor nll_loss_backward(const at::Tensor& gradient, const at::Tensor& logits, const at::Tensor& target,
-                             const std::optional<at::Tensor>& weight, std::int64_t reduction,
-                             c10::SymInt ignore_index, const at::Tensor& total) {
+                             const std::optional<at::Tensor>& weight, std::int64_t reduction, c10::SymInt ignore_index,
+                             const at::Tensor& total) {
   const std::int64_t dimension = class_dimension(logits);
   const Targets targets(target, dimension, ignore_index.expect_int());
   at::Tensor arriving = reduction == at::Reduction::Mean ? gradient.div(total) : gradient;
