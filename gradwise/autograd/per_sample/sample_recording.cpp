@@ -2,111 +2,25 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/ones_like.h>
 #include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/function.h>
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <optional>
 #include <typeinfo>
 #include <utility>
 
 #include "gradwise/autograd/functions/gradients.h"
+#include "gradwise/autograd/per_sample/open_use.h"
 #include "gradwise/autograd/per_sample/sample_losses.h"
 #include "gradwise/core/error.h"
 #include "gradwise/core/random_state.h"
 
 namespace gradwise {
 namespace {
-
-// A use of a parameter with what the backward pass gives of it.
-struct OpenUse {
-  std::size_t parameter = 0;
-  ParameterUse use;
-  Operand operand;
-  at::Tensor gradient;  // of the operator's output
-};
-
-// The gradients that arrive at the uses' operators, of the losses weighted; no further one is computed.
-std::vector<at::Tensor> arriving_gradients(const at::Tensor& losses, const at::Tensor& weights,
-                                           const std::vector<OpenUse>& uses) {
-  if (uses.empty()) {
-    return {};  // the engine would take it for a backward pass to all leaves
-  }
-  torch::autograd::edge_list edges;
-  edges.reserve(uses.size());
-  for (const OpenUse& open : uses) {
-    edges.emplace_back(open.use.node->getptr(), 0);
-  }
-  return torch::autograd::Engine::get_default_engine().execute({torch::autograd::impl::gradient_edge(losses)},
-                                                               {weights}, /*keep_graph=*/true, /*create_graph=*/false,
-                                                               /*accumulate_grad=*/false, edges);
-}
-
-// Weights in [1, 2) that differ from sample to sample: multiples of an irrational number, without their whole part.
-at::Tensor distinct_weights(const at::Tensor& losses, double irrational) {
-  const at::Tensor multiples = at::arange(losses.size(0), losses.options().dtype(at::kDouble)) * irrational;
-  return (multiples - multiples.floor() + 1).to(losses.scalar_type());
-}
-
-// Uses whose gradient is rounding beside the others': of a shift that a norm behind it takes out again.
-std::vector<bool> rounding_alone(const std::vector<OpenUse>& uses) {
-  std::vector<double> norms;
-  for (const OpenUse& open : uses) {
-    norms.push_back(open.gradient.to(at::kDouble).norm().item<double>());
-  }
-  const double largest = norms.empty() ? 0 : *std::ranges::max_element(norms);
-  std::vector<bool> found;
-  for (std::size_t i = 0; i < uses.size(); ++i) {
-    const bool wide = uses[i].gradient.scalar_type() == at::kDouble;
-    found.push_back(norms[i] <= (wide ? 1e-13 : 1e-5) * largest);
-  }
-  return found;
-}
-
-// Where the layouts of all uses are right for these gradients; nullopt where samples mix. `certain` is false where
-// several layouts are right, as for gradients of zero or of rounding.
-std::optional<std::vector<SampleLayout>> layouts_of(const at::Tensor& losses, const std::vector<OpenUse>& uses,
-                                                    bool& certain) {
-  std::vector<std::vector<SampleLayout>> left;
-  for (const OpenUse& open : uses) {
-    left.push_back(possible_layouts(open.operand, seen_by(open.operand, open.gradient), losses.size(0)));
-  }
-  const std::vector<bool> rounding = rounding_alone(uses);
-  for (const double irrational : {std::numbers::phi, std::numbers::sqrt2}) {
-    const at::Tensor weights = distinct_weights(losses, irrational);
-    const std::vector<at::Tensor> weighted = arriving_gradients(losses, weights, uses);
-    certain = true;
-    for (std::size_t i = 0; i < uses.size(); ++i) {
-      const at::Tensor gradient = seen_by(uses[i].operand, uses[i].gradient);
-      const std::vector<SampleLayout> possible = left[i];
-      std::erase_if(left[i], [&](SampleLayout layout) {
-        return !weighted[i].defined() || !is_laid_out(gradient, seen_by(uses[i].operand, weighted[i]), weights, layout);
-      });
-      if (left[i].empty() && rounding[i]) {
-        left[i] = possible;
-        certain = false;
-      }
-      if (left[i].empty()) {
-        return std::nullopt;
-      }
-      certain = certain && left[i].size() == 1 && gradient.count_nonzero().item<std::int64_t>() > 0;
-    }
-    if (certain) {
-      break;
-    }
-  }
-  std::vector<SampleLayout> found;
-  for (const auto& layouts : left) {
-    found.push_back(layouts.front());
-  }
-  return found;
-}
 
 // What may change whether samples mix, and where they are, is in the graph or in the model's mode: a norm that comes
 // first leaves no trace in the graph.
@@ -195,7 +109,11 @@ std::string SampleRecorder::find_terms(RecordedSamples& batch, bool random) {
       open.push_back({i, std::move(use), std::move(*operand), {}});
     }
   }
-  const std::vector<at::Tensor> gradients = arriving_gradients(batch.losses, at::ones_like(batch.losses), open);
+  std::vector<torch::autograd::Node*> nodes;
+  for (const OpenUse& use : open) {
+    nodes.push_back(use.use.node);
+  }
+  const std::vector<at::Tensor> gradients = arriving_gradients(batch.losses, at::ones_like(batch.losses), nodes);
   for (std::size_t i = open.size(); i-- > 0;) {
     open[i].gradient = gradients[i];
     if (!gradients[i].defined()) {

@@ -50,6 +50,11 @@ struct FactoredTerm {
   [[nodiscard]] bool is_outer_product() const;
 };
 
+/// `right` of the samples from `first` on, its windows laid out: (count, groups, columns, positions). In the memory,
+/// until the next windows are.
+[[nodiscard]] at::Tensor columns_of(const FactoredTerm& term, std::int64_t first, std::int64_t count,
+                                    ReusedMemory& memory);
+
 /// The gradients themselves.
 struct WholeTerm {
   at::Tensor gradients;  ///< (samples, shape of the operand...)

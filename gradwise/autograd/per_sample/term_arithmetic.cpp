@@ -52,11 +52,6 @@ at::Tensor seen_windows(const at::Tensor& inputs, const FactoredTerm::Windows& h
       {count, how.groups, channels * c10::multiply_integers(how.kernel), rows * c10::multiply_integers(how.output)});
 }
 
-at::Tensor columns_of(const FactoredTerm& term, std::int64_t first, std::int64_t count, ReusedMemory& memory) {
-  const at::Tensor block = term.right.narrow(0, first, count);
-  return term.windows ? seen_windows(block, *term.windows, memory) : block;
-}
-
 // How many samples of a term are worked on at once.
 std::int64_t block_of(const FactoredTerm& term, std::int64_t elements_beside) {
   const std::int64_t seen = term.windows ? term.left.size(1) * term.columns() * term.left.size(3) : 0;
@@ -178,6 +173,11 @@ at::Tensor table_norms(const TableTerm& term) {
 }
 
 }  // namespace
+
+at::Tensor columns_of(const FactoredTerm& term, std::int64_t first, std::int64_t count, ReusedMemory& memory) {
+  const at::Tensor block = term.right.narrow(0, first, count);
+  return term.windows ? seen_windows(block, *term.windows, memory) : block;
+}
 
 void write_term(const SampleTerm& term, std::int64_t first, const at::Tensor& place, bool add, ReusedMemory& memory) {
   const WithoutAutocast own_type;
