@@ -15,9 +15,8 @@
 #include "gradwise/curvature/determinism.h"
 
 namespace gradwise {
-namespace {
 
-void check_parameters(const char* place, const NamedParameters& parameters) {
+void check_over_data(const char* place, const NamedParameters& parameters, const std::vector<Batch>& batches) {
   GRADWISE_CHECK(parameters.size() > 0, place, "no parameter of the model asks for a gradient");
   const at::Tensor& first = parameters.tensors.front();
   for (std::size_t i = 1; i < parameters.size(); ++i) {
@@ -26,9 +25,12 @@ void check_parameters(const char* place, const NamedParameters& parameters) {
                    parameters.names[0], " is ", first.scalar_type(), " on ", first.device(), ", ", parameters.names[i],
                    " ", other.scalar_type(), " on ", other.device(), ", allowed: one type and device");
   }
+  GRADWISE_CHECK(!batches.empty(), place, "the data set has no mini-batch");
+  for (std::size_t i = 0; i < batches.size(); ++i) {
+    const at::Tensor& input = batches[i].input;
+    GRADWISE_CHECK(input.defined() && input.numel() > 0, place, "mini-batch ", i, " of ", batches.size(), " is empty");
+  }
 }
-
-}  // namespace
 
 DataOperator::DataOperator(const char* place, Model model, std::vector<Batch> batches, CurvatureOptions options,
                            Record record)
@@ -40,8 +42,7 @@ DataOperator::DataOperator(const char* place, Model model, std::vector<Batch> ba
       parameters_(model_.parameters.trainable()) {
   check_fields(place_, options_);
   parameters_ = parameters_.matching(options_.parameters, place_);
-  check_parameters(place_, parameters_);
-  check_data();
+  check_over_data(place_, parameters_, batches_);
   size_ = parameters_.numel();
   for (const Batch& batch : batches_) {
     samples_ += batch.size();
@@ -57,15 +58,6 @@ DataOperator::DataOperator(const char* place, Model model, std::vector<Batch> ba
     versions_.push_back(parameter._version());
   }
   training_ = model_.is_training && model_.is_training();
-}
-
-void DataOperator::check_data() const {
-  GRADWISE_CHECK(!batches_.empty(), place_, "the data set has no mini-batch");
-  for (std::size_t i = 0; i < batches_.size(); ++i) {
-    const at::Tensor& input = batches_[i].input;
-    GRADWISE_CHECK(input.defined() && input.numel() > 0, place_, "mini-batch ", i, " of ", batches_.size(),
-                   " is empty");
-  }
 }
 
 void DataOperator::check_first_batch() const {

@@ -77,7 +77,6 @@ class DataOperator : public LinearOperator {
   [[nodiscard]] const at::Tensor& data_gradient() const { return gradient_; }
 
  private:
-  void check_data() const;
   void check_first_batch() const;
   void record_all();
   [[nodiscard]] BatchCurvature record_batch(std::size_t index) const;
@@ -108,5 +107,8 @@ class DataOperator : public LinearOperator {
 
 /// All mini-batches of the first epoch, copied. Memory: that of the data.
 [[nodiscard]] std::vector<Batch> read_batches(BatchSource& data);
+
+/// Errors of `place`: no parameter, parameters of several types or devices; no mini-batch, an empty one.
+void check_over_data(const char* place, const NamedParameters& parameters, const std::vector<Batch>& batches);
 
 }  // namespace gradwise

@@ -51,6 +51,12 @@ constexpr const char* kWayOut =
 
 }  // namespace
 
+void check_same_output(const char* place, const at::Tensor& first, const at::Tensor& second) {
+  GRADWISE_CHECK(first.sizes() == second.sizes() && !differ(first, second), place,
+                 "the model is not deterministic: two passes over the same mini-batch give different outputs, ",
+                 "as dropout in training mode does; ", kWayOut);
+}
+
 void check_same_curvature(const char* place, const BatchCurvature& first, const BatchCurvature& second,
                           const LinearOperator& like) {
   GRADWISE_CHECK(!first.loss.defined() || !differ(first.loss, second.loss), place,

@@ -6,6 +6,9 @@
 /// What a matrix over a data set takes for granted, looked at on one mini-batch. `place` is the operator's, for errors.
 namespace gradwise {
 
+/// Error: outputs of two passes over the same data that differ by more than rounding does.
+void check_same_output(const char* place, const at::Tensor& first, const at::Tensor& second);
+
 /// Error: losses or products with a vector, recorded twice of the same data, that differ by more than rounding does.
 void check_same_curvature(const char* place, const BatchCurvature& first, const BatchCurvature& second,
                           const LinearOperator& like);

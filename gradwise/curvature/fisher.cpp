@@ -1,50 +1,18 @@
 #include "gradwise/curvature/fisher.h"
 
-#include <ATen/CPUGeneratorImpl.h>
-#include <ATen/ops/rand.h>
 #include <ATen/ops/stack.h>
 
 #include <memory>
 #include <utility>
 
-#include "gradwise/core/error.h"
 #include "gradwise/curvature/likelihood.h"
 #include "gradwise/curvature/sample_scores.h"
+#include "gradwise/curvature/target_draws.h"
 
 namespace gradwise {
 namespace {
 
 constexpr const char* kPlace = "fisher";
-
-// The uniform numbers of each mini-batch, one sample after the other, kept for later visits.
-class Draws {
- public:
-  explicit Draws(const FisherOptions& options)
-      : draws_(options.draws), generator_(at::detail::createCPUGenerator(static_cast<std::uint64_t>(options.seed))) {}
-
-  // (n, draws, rest of the shape), on the CPU.
-  const at::Tensor& of_batch(std::int64_t index, at::IntArrayRef shape) {
-    if (index == std::ssize(batches_)) {
-      at::DimVector all(shape);
-      all.insert(all.begin() + 1, draws_);
-      batches_.push_back(at::rand(all, generator_, at::kDouble));
-    }
-    return batches_.at(static_cast<std::size_t>(index));
-  }
-
- private:
-  std::int64_t draws_;
-  at::Generator generator_;
-  std::vector<at::Tensor> batches_;
-};
-
-void check_output(const at::Tensor& output, const Batch& batch, const Likelihood& likelihood) {
-  GRADWISE_CHECK(output.dim() > 0 && output.size(0) == batch.size(), kPlace, "the model's output has the shape ",
-                 output.sizes(), ", allowed: the ", batch.size(), " samples of the mini-batch along dimension 0");
-  GRADWISE_CHECK(likelihood.kind != Likelihood::Kind::categorical || output.dim() > 1, kPlace,
-                 "the model's output has the shape ", output.sizes(),
-                 ", allowed for cross_entropy: [samples, classes, ", "...]");
-}
 
 BatchCurvature exact_fisher(const Likelihood& likelihood, bool mean, const RecordedModel& model) {
   const OutputJacobian J(kPlace, model);
@@ -55,7 +23,7 @@ BatchCurvature exact_fisher(const Likelihood& likelihood, bool mean, const Recor
           }};
 }
 
-BatchCurvature drawn_fisher(const Likelihood& likelihood, bool mean, Draws& draws, const RecordedModel& model,
+BatchCurvature drawn_fisher(const Likelihood& likelihood, bool mean, TargetDraws& draws, const RecordedModel& model,
                             std::int64_t index) {
   const OutputJacobian J(kPlace, model);
   const at::Tensor output = model.output.detach();
@@ -78,10 +46,10 @@ Fisher::Fisher(const Model& model, const std::string& loss, std::vector<Batch> b
     : DataOperator(kPlace, model, std::move(batches), options, [&]() -> Record {
         check_fields(kPlace, fisher);
         const Likelihood likelihood = Likelihood::of_loss(loss);
-        const auto draws = fisher.type == "exact" ? nullptr : std::make_shared<Draws>(fisher);
+        const auto draws = fisher.type == "exact" ? nullptr : std::make_shared<TargetDraws>(fisher.draws, fisher.seed);
         return [likelihood, draws, mean = options.reduction == "mean"](const RecordedModel& recorded,
                                                                        const Batch& batch, std::int64_t index) {
-          check_output(recorded.output, batch, likelihood);
+          likelihood.check_output(kPlace, recorded.output, batch.size());
           return draws ? drawn_fisher(likelihood, mean, *draws, recorded, index)
                        : exact_fisher(likelihood, mean, recorded);
         };

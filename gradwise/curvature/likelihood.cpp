@@ -29,6 +29,13 @@ Likelihood Likelihood::of_loss(const std::string& loss) {
              did_you_mean(loss, {"cross_entropy", "binary_cross_entropy", "mse"}));
 }
 
+void Likelihood::check_output(const char* place, const at::Tensor& output, std::int64_t samples) const {
+  GRADWISE_CHECK(output.dim() > 0 && output.size(0) == samples, place, "the model's output has the shape ",
+                 output.sizes(), ", allowed: the ", samples, " samples of the mini-batch along dimension 0");
+  GRADWISE_CHECK(kind != Kind::categorical || output.dim() > 1, place, "the model's output has the shape ",
+                 output.sizes(), ", allowed for cross_entropy: [samples, classes, ", "...]");
+}
+
 std::int64_t Likelihood::terms(const at::Tensor& output) const {
   return kind == Kind::categorical ? output.numel() / output.size(1) : output.numel();
 }
@@ -56,6 +63,33 @@ at::Tensor Likelihood::fisher_times(const at::Tensor& output, const at::Tensor& 
       break;
   }
   return vector.mul(2);
+}
+
+at::Tensor Likelihood::root_column(const at::Tensor& output, std::int64_t index) const {
+  const std::int64_t n = output.size(0);
+  at::Tensor column = at::zeros_like(output, at::MemoryFormat::Contiguous);
+  switch (kind) {
+    case Kind::categorical: {  // √p_c (e_c - p), at one position
+      const at::Tensor p = at::softmax(output, 1).reshape({n, output.size(1), -1});
+      const std::int64_t c = index / p.size(2);
+      const std::int64_t position = index % p.size(2);
+      const at::Tensor at_position = p.select(2, position);
+      const at::Tensor root = at_position.select(1, c).sqrt();
+      const at::Tensor entries = column.view(p.sizes()).select(2, position);
+      entries.sub_(at_position.mul(root.unsqueeze(1)));
+      entries.select(1, c).add_(root);
+      return column;
+    }
+    case Kind::bernoulli: {
+      const at::Tensor p = at::sigmoid(output).reshape({n, -1}).select(1, index);
+      column.view({n, -1}).select(1, index).copy_(p.sub(p.square()).sqrt());
+      return column;
+    }
+    case Kind::normal:
+      break;
+  }
+  column.view({n, -1}).select(1, index).fill_(std::sqrt(2.0));
+  return column;
 }
 
 at::Tensor Likelihood::drawn_scores(const at::Tensor& output, const at::Tensor& uniform) const {
