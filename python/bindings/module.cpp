@@ -37,6 +37,7 @@ PYBIND11_MODULE(_core, module) {
   gp::bind_analysis(module);
   gp::bind_estimators(module);
   gp::bind_curvature_operators(module);
+  gp::bind_kronecker(module);
   gp::bind_per_sample(module);
   gp::bind_monitor(module);
   gp::bind_record(module);

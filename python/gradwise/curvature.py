@@ -18,8 +18,8 @@ from ._documented import documented_by
 from ._records import Record, record
 
 __all__ = [
-    "EmpiricalFisher", "Fisher", "GaussNewton", "GradientCovariance", "Hessian", "LinearOperator", "from_function",
-    "from_matrix",
+    "EKFAC", "EmpiricalFisher", "Fisher", "GaussNewton", "GradientCovariance", "Hessian", "KFAC", "LinearOperator",
+    "from_function", "from_matrix",
 ]  # fmt: skip
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -317,3 +317,6 @@ class Fisher(_DataOperator):
         name = _likelihood(loss_function, options.get("reduction", "mean"))
         chosen: dict[str, Any] = {"type": type, "draws": draws, "seed": seed}
         super().__init__(lambda batches, *given: _core.Fisher(model, name, batches, chosen, *given), data, options)
+
+
+from ._kronecker import EKFAC, KFAC  # noqa: E402  their base class is above

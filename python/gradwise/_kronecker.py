@@ -1,0 +1,115 @@
+"""KFAC and EKFAC: curvature by Kronecker factors, with inverse, eigenvalues and determinant in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from . import _core
+from ._records import Record, record
+from .curvature import LinearOperator, Loss, _batches, _likelihood
+
+
+class KFAC(LinearOperator):
+    """A Fisher matrix by Kronecker factors, one block for each linear and convolution layer (its weight and bias).
+
+    `type`: "exact" and "monte_carlo" (`draws` targets a sample, drawn by `seed`) approximate `Fisher`, for the losses
+    that it knows; "empirical" approximates `EmpiricalFisher`, for any loss function. `data`: a batch `(x, y)`, or an
+    iterable of batches, which is read once; the matrix does not depend on how it is cut. `unsupported`: "refuse", or
+    "leave_out", parameters that are in no such layer. `parameters`, `reduction`, `check_deterministic` and `progress`:
+    see `Options`. Layers are found in the graph, whatever the modules are called.
+
+    The exact type takes a backward pass for each output of a sample: prefer "monte_carlo" where there are many.
+    """
+
+    _psd = True
+    _corrected = False
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        loss_function: Loss | str,
+        data: Any,
+        type: str = "exact",
+        draws: int = 1,
+        seed: int = 0,
+        *,
+        parameters: Sequence[str] | None = None,
+        unsupported: str = "refuse",
+        reduction: str = "mean",
+        check_deterministic: bool | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        if isinstance(parameters, str):
+            raise TypeError(f"parameters is {parameters!r}, allowed: a list of patterns")
+        if progress is not None and not callable(progress):
+            raise TypeError(f"progress is {progress!r}, allowed: a callable of (batches done, batches)")
+        if type == "empirical" and isinstance(loss_function, str):
+            raise TypeError(f"loss_function is {loss_function!r}, allowed for type 'empirical': a callable")
+        loss = loss_function if type == "empirical" else _likelihood(loss_function, reduction)
+        fisher = {} if type == "empirical" else {"type": type, "draws": draws, "seed": seed}
+        batches, one = _batches(data)
+        options = {
+            "corrected": self._corrected, "parameters": list(parameters or []), "unsupported": unsupported,
+            "reduction": reduction, "check_deterministic": not one if check_deterministic is None else check_deterministic,
+        }  # fmt: skip
+        self._factors = _core.KroneckerFactors(model, loss, batches, fisher, options, progress)
+        super().__init__(self._factors)
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """The parameters of the rows, in their order."""
+        return self._factors.parameter_names()
+
+    @property
+    def left_out(self) -> list[str]:
+        """Parameters that are in no linear or convolution layer."""
+        return self._factors.left_out()
+
+    @property
+    def samples(self) -> int:
+        return self._factors.samples()
+
+    @property
+    def layers(self) -> list[Record]:
+        """Of each block its `name`, that of the weight; `input_factor` (groups, in, in), with the bias as last input;
+        `gradient_factor` (groups, out, out); `eigenvalues` (groups, out, in), those of the factors multiplied, or as
+        EKFAC corrects them. All float64."""
+        return [record(block) for block in self._factors.blocks()]
+
+    def eigenvalues(self) -> torch.Tensor:
+        """All of them (n), float64, in descending order."""
+        return self._factors.eigenvalues()
+
+    def inverse(self, damping: float, factored: bool = False) -> LinearOperator:
+        """(A + damping I)^-1, exact. `factored`: the damping goes to the factors, scaled against each other by their
+        traces (Martens and Grosse, 2015, section 6.3), as most optimizers do; not of EKFAC."""
+        return LinearOperator(self._factors.inverse(damping, factored))
+
+    def trace(
+        self, products: int | None = None, method: str | None = None, seed: int = 0, tol: float | None = None
+    ) -> Record:
+        """In closed form: the options play no part, and the keys are those of `LinearOperator.trace`."""
+        return _known(self._factors.exact_trace())
+
+    def frobenius_norm(self, products: int | None = None, seed: int = 0, tol: float | None = None) -> Record:
+        """In closed form, as `trace`."""
+        return _known(self._factors.exact_frobenius_norm())
+
+    def log_determinant(self, damping: float = 0.0, steps: int = 40, vectors: int = 10, seed: int = 0) -> Record:
+        """log det(A + damping I) in closed form, as `trace`; minus infinity where that is singular."""
+        return _known(self._factors.exact_log_determinant(damping))
+
+
+class EKFAC(KFAC):
+    """KFAC whose eigenvalues are the second moments of the samples' gradients along its eigenvectors: of all matrices
+    with these eigenvectors the nearest to the layers' blocks of the Fisher matrix. Goes over the data twice."""
+
+    _corrected = True
+
+
+def _known(value: float) -> Record:
+    """An estimate without an error."""
+    return Record(value=value, standard_error=0.0, low=value, high=value, samples=0, products=0, converged=True)
