@@ -215,8 +215,8 @@ void KroneckerPasses::visit(std::size_t index, bool by_sample, const Work& work)
   GRADWISE_CHECK(signature == signature_, kFactors, "in mini-batch ", index,
                  " the parameters make up other layers than in the first");
   const at::NoGradGuard no_grad;
-  const WithoutAutocast own_type;
   const OutputVectors vectors = vectors_(batch.output, batches_[index], static_cast<std::int64_t>(index));
+  const WithoutAutocast own_type;
   const double share = static_cast<double>(batch.samples) / static_cast<double>(samples_);
   const double weight = vectors.weight * (options_.reduction == "mean" ? share : 1);
   const at::ScalarType type = parameters_.tensors.front().scalar_type() == at::kDouble ? at::kDouble : at::kFloat;

@@ -51,9 +51,10 @@ class KFAC(LinearOperator):
         loss = loss_function if type == "empirical" else _likelihood(loss_function, reduction)
         fisher = {} if type == "empirical" else {"type": type, "draws": draws, "seed": seed}
         batches, one = _batches(data)
+        checked = not one if check_deterministic is None else check_deterministic
         options = {
             "corrected": self._corrected, "parameters": list(parameters or []), "unsupported": unsupported,
-            "reduction": reduction, "check_deterministic": not one if check_deterministic is None else check_deterministic,
+            "reduction": reduction, "check_deterministic": checked,
         }  # fmt: skip
         self._factors = _core.KroneckerFactors(model, loss, batches, fisher, options, progress)
         super().__init__(self._factors)

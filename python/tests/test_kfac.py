@@ -72,7 +72,8 @@ class Case:
             in_basis, out_basis = bases[layer]
             values[layer] = values[layer] + (out_basis.T @ g @ a.T @ in_basis) ** 2 / 7
         return [
-            torch.kron(u_g, u_a) @ torch.diag(v.flatten()) @ torch.kron(u_g, u_a).T for v, (u_a, u_g) in zip(values, bases)
+            torch.kron(u_g, u_a) @ torch.diag(v.flatten()) @ torch.kron(u_g, u_a).T
+            for v, (u_a, u_g) in zip(values, bases)
         ]
 
 
