@@ -157,7 +157,7 @@ def traces_by_peers(case):
 
 def trace(case: Case, quick: bool) -> Contest:
     """Each method with the products that it needs for a true error of 1 %; the best of either side. Hutchinson's, which
-    is one method in three packages, has one number."""
+    is one method in three packages, has one number. Of "layers" a product is a figure, which takes less."""
     exact, seeds, notes = exact_trace(case), 4 if quick else 24, []
     matrix = Hessian(case.model, case.loss, case.data)
 
@@ -174,7 +174,8 @@ def trace(case: Case, quick: bool) -> Contest:
         notes.append("products: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
         return {name: lambda n=name, f=f: f(counts[n], 0) for name, f in estimates.items()}, counts
 
-    ours, counts = with_products({method: by_gradwise(method) for method in ("hutchinson", "hutch++", "xtrace")})
+    methods = ("hutchinson", "hutch++", "xtrace", "layers")
+    ours, counts = with_products({method: by_gradwise(method) for method in methods})
     peers, _ = with_products(those_here(traces_by_peers(case), notes))
 
     def check():

@@ -99,7 +99,8 @@ class HessianMeasurement {
 
  private:
   Hessian hessian_of(std::vector<std::string> parameters) {
-    CurvatureOptions options = options_of_one_batch();
+    // Of the step as it is: in training mode, with the dropout masks of one pass.
+    CurvatureOptions options{.check_deterministic = false};
     options.parameters = std::move(parameters);
     options.progress = [this](std::int64_t /*done*/, std::int64_t /*total*/) { products_.advance(); };
     return Hessian(model_, loss_function_, {batch_}, std::move(options));

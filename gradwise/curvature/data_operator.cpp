@@ -33,7 +33,7 @@ void check_over_data(const char* place, const NamedParameters& parameters, const
 }
 
 DataOperator::DataOperator(const char* place, Model model, std::vector<Batch> batches, CurvatureOptions options,
-                           Record record)
+                           Record record, const LossOverSamples& loss)
     : place_(place),
       model_(std::move(model)),
       batches_(std::move(batches)),
@@ -48,10 +48,7 @@ DataOperator::DataOperator(const char* place, Model model, std::vector<Batch> ba
     samples_ += batch.size();
   }
   random_ = random_state(batches_.front().input.device());
-  if (options_.check_deterministic) {
-    check_first_batch();
-  }
-  record_all();
+  record_all(loss);
   // A kept graph looks after the frozen parameters that it needs itself.
   watched_ = kept_batches() < std::ssize(batches_) ? model_.parameters : parameters_;
   for (const at::Tensor& parameter : watched_.tensors) {
@@ -60,25 +57,18 @@ DataOperator::DataOperator(const char* place, Model model, std::vector<Batch> ba
   training_ = model_.is_training && model_.is_training();
 }
 
-void DataOperator::check_first_batch() const {
-  const RandomStateGuard random(batches_.front().input.device());
-  const auto record_on = [this] {  // from wherever the generators are
-    const BufferStateGuard buffers(model_.buffers);
-    const at::AutoGradMode grad_mode(true);
-    return record_({parameters_.tensors, model_.forward(batches_.front())}, batches_.front(), 0);
-  };
-  check_same_curvature(place_, record_on(), record_on(), *this);
-  const BufferStateGuard buffers(model_.buffers);
-  check_samples_apart(place_, model_, batches_.front());
-}
+DataOperator::DataOperator(const char* place, Model model, std::vector<Batch> batches, CurvatureOptions options,
+                           Record record)
+    : DataOperator(place, std::move(model), std::move(batches), std::move(options), std::move(record),
+                   LossOverSamples()) {}
 
-void DataOperator::record_all() {
+void DataOperator::record_all(const LossOverSamples& loss) {
   const bool keeps_all = batches_.size() == 1 || options_.memory_bound == 0;
   std::int64_t taken = 0;
   at::Tensor gradient;
   for (std::size_t i = 0; i < batches_.size(); ++i) {
     const auto memory = keeps_all ? nullptr : std::make_unique<PeakMemory>();
-    BatchCurvature batch = record_batch(i);
+    BatchCurvature batch = i == 0 && options_.check_deterministic ? record_first_batch(loss) : record_batch(i);
     const std::int64_t bytes = keeps_all ? 0 : std::max<std::int64_t>(0, memory->current());
     if (batch.gradient.defined()) {
       const at::Tensor part = batch.gradient.to(at::kDouble).mul(weight(i));
@@ -88,7 +78,7 @@ void DataOperator::record_all() {
     if (keeps_all || taken + bytes <= options_.memory_bound) {
       taken += bytes;
     } else {
-      batch.apply = nullptr;
+      batch = {};
     }
     kept_.push_back(std::move(batch));
     report(i + 1);
@@ -102,10 +92,48 @@ BatchCurvature DataOperator::record_batch(std::size_t index) const {
   const at::Device device = batches_.front().input.device();
   const RandomStateGuard random(device);
   set_random_state(random_, device);
+  return pass_over(index).curvature;
+}
+
+// As record_batch, and checked.
+BatchCurvature DataOperator::record_first_batch(const LossOverSamples& loss) const {
+  const at::Device device = batches_.front().input.device();
+  const RandomStateGuard random(device);
+  set_random_state(random_, device);
+  Pass first = pass_over(0);
+  check_first_pass(first, loss);
+  return std::move(first.curvature);
+}
+
+// Once the generators have gone on: a second pass that draws random numbers draws others.
+void DataOperator::check_first_pass(const Pass& first, const LossOverSamples& loss) const {
+  const Batch& batch = batches_.front();
+  const at::AutoGradMode grad_mode(true);
+  if (batches_.size() > 1) {
+    check_same_curvature(place_, first.curvature, pass_over(0).curvature, *this);
+  } else {
+    const BufferStateGuard buffers(model_.buffers);
+    const at::Tensor output = model_.forward(batch);
+    if (loss.function) {
+      check_same_loss(place_, first.curvature.loss, loss.function(output, batch.target).detach());
+    }
+    check_same_output(place_, first.output.detach(), output.detach());
+  }
+  const BufferStateGuard buffers(model_.buffers);
+  check_samples_apart(place_, model_, batch, first.output);
+  if (loss.function && (batches_.size() > 1 || loss.always)) {
+    check_over_samples(place_, loss.function, model_, batch, first.output, options_.reduction);
+  }
+}
+
+// From wherever the generators are.
+DataOperator::Pass DataOperator::pass_over(std::size_t index) const {
   const BufferStateGuard buffers(model_.buffers);
   const at::AutoGradMode grad_mode(true);
-  return record_({parameters_.tensors, model_.forward(batches_[index])}, batches_[index],
-                 static_cast<std::int64_t>(index));
+  Pass pass;
+  pass.output = model_.forward(batches_[index]);
+  pass.curvature = record_({parameters_.tensors, pass.output}, batches_[index], static_cast<std::int64_t>(index));
+  return pass;
 }
 
 double DataOperator::weight(std::size_t index) const {
@@ -176,10 +204,18 @@ at::Tensor DataOperator::apply_columns(const at::Tensor& columns) const {
   return products;
 }
 
-CurvatureOptions options_of_one_batch() {
-  CurvatureOptions options;
-  options.check_deterministic = false;
-  return options;
+std::vector<double> DataOperator::data_layer_samples(std::int64_t count, at::Generator& generator) const {
+  check_unchanged();
+  std::vector<double> sums(static_cast<std::size_t>(count), 0.0);
+  for (std::size_t i = 0; i < batches_.size(); ++i) {
+    const BatchCurvature batch = kept_[i].apply ? kept_[i] : record_batch(i);
+    const std::vector<double> figures = batch.layer_samples(parameters_, count, generator);
+    for (std::size_t k = 0; k < sums.size(); ++k) {
+      sums[k] += (batches_.size() == 1 ? 1 : weight(i)) * figures[k];
+    }
+    report(i + 1);
+  }
+  return sums;
 }
 
 std::vector<Batch> read_batches(BatchSource& data) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Generator.h>
+
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -17,7 +19,7 @@ struct CurvatureOptions {
   std::vector<std::string> parameters = {};           ///< patterns of names; empty: all trainable ones
   std::string reduction = "mean";                     ///< of the loss over samples, and so of the matrix: mean, sum
   std::int64_t memory_bound = std::int64_t{1} << 30;  ///< bytes of graphs that are kept; 0: no bound
-  bool check_deterministic = true;
+  bool check_deterministic = true;                    ///< also that samples are apart, and the loss goes over them
   /// Told of each mini-batch that is done, when the operator is made and at each product.
   std::function<void(std::int64_t done, std::int64_t total)> progress = nullptr;
 };
@@ -28,7 +30,8 @@ void describe(Fields& fields, CurvatureOptions& o) {
              anything());
   fields.add("reduction", o.reduction, "how the loss, and so the matrix, goes over samples", one_of({"mean", "sum"}));
   fields.add("memory_bound", o.memory_bound, "bytes of graphs that are kept, 0: no bound", at_least(0));
-  fields.add("check_deterministic", o.check_deterministic, "refuse a loss that differs from pass to pass", anything());
+  fields.add("check_deterministic", o.check_deterministic,
+             "refuse a loss that differs from pass to pass, or is no mean or sum over samples", anything());
 }
 
 /// What a mini-batch gives of a matrix, from graphs that are kept as long as `apply` is.
@@ -36,6 +39,9 @@ struct BatchCurvature {
   at::Tensor loss = {};      ///< without a graph, where the operator looks at one
   at::Tensor gradient = {};  ///< of the loss, likewise
   std::function<at::Tensor(const at::Tensor& vector)> apply = nullptr;  ///< the product of the batch's matrix
+  /// Random figures whose mean is the trace of the batch's matrix, where the operator has them: see layer_samples.h.
+  std::function<std::vector<double>(const NamedParameters&, std::int64_t count, at::Generator&)> layer_samples =
+      nullptr;
 };
 
 /// A matrix over a model's parameters, flattened in their order, that is made of a loss over a data set: the sum over
@@ -48,11 +54,12 @@ struct BatchCurvature {
 /// they were; what draws random numbers draws the same at each visit, and in each mini-batch.
 ///
 /// Errors: no data, an empty mini-batch; no trainable parameter, a pattern that matches none, parameters of several
-/// types or devices; a loss that is not a scalar or has no graph; where `check_deterministic` is on, a loss or a
-/// product that differs between two passes over the first mini-batch, and a batch norm that makes a sample's output
-/// depend on its mini-batch. Of a product: a shape, type or device that does not fit, parameters that were written to
-/// since, a model in another mode than then where a graph is recorded anew, an operator of the model that lacks a
-/// derivative, values that are not finite (kind failure).
+/// types or devices; a loss that is not a scalar or has no graph. Where `check_deterministic` is on, what two passes
+/// over the first mini-batch show: a loss that differs, and a product (of a single mini-batch, whose graph is kept, an
+/// output); a batch norm that makes a sample's output depend on its mini-batch; with several mini-batches a loss that
+/// is not the mean or the sum over samples that `reduction` says. Of a product: a shape, type or device that does not
+/// fit, parameters that were written to since, a model in another mode than then where a graph is recorded anew, an
+/// operator of the model that lacks a derivative, values that are not finite (kind failure).
 class DataOperator : public LinearOperator {
  public:
   [[nodiscard]] std::int64_t size() const override { return size_; }
@@ -71,15 +78,32 @@ class DataOperator : public LinearOperator {
   /// From a forward pass over the mini-batch of an index.
   using Record = std::function<BatchCurvature(const RecordedModel&, const Batch&, std::int64_t index)>;
 
+  /// A loss that is to be a mean or a sum over samples where mini-batches are added up, or `always`. Null: it is.
+  struct LossOverSamples {
+    LossFunction function = nullptr;
+    bool always = false;
+  };
+
   /// `place` is the operator's, for errors.
+  DataOperator(const char* place, Model model, std::vector<Batch> batches, CurvatureOptions options, Record record,
+               const LossOverSamples& loss);
   DataOperator(const char* place, Model model, std::vector<Batch> batches, CurvatureOptions options, Record record);
+  /// `count` sums over mini-batches of their `layer_samples`.
+  [[nodiscard]] std::vector<double> data_layer_samples(std::int64_t count, at::Generator& generator) const;
   /// The loss's gradient over the data set, in the operator's type; undefined where batches give none.
   [[nodiscard]] const at::Tensor& data_gradient() const { return gradient_; }
 
  private:
-  void check_first_batch() const;
-  void record_all();
+  struct Pass {
+    at::Tensor output;
+    BatchCurvature curvature;
+  };
+
+  void record_all(const LossOverSamples& loss);
   [[nodiscard]] BatchCurvature record_batch(std::size_t index) const;
+  [[nodiscard]] BatchCurvature record_first_batch(const LossOverSamples& loss) const;
+  void check_first_pass(const Pass& first, const LossOverSamples& loss) const;
+  [[nodiscard]] Pass pass_over(std::size_t index) const;
   [[nodiscard]] double weight(std::size_t index) const;
   void check_columns(const at::Tensor& columns) const;
   void check_unchanged() const;
@@ -100,10 +124,6 @@ class DataOperator : public LinearOperator {
   bool training_ = false;
   at::Tensor gradient_;
 };
-
-/// The options of an operator of one mini-batch: its only graph is kept, so the matrix is one matrix whatever the
-/// forward pass has drawn.
-[[nodiscard]] CurvatureOptions options_of_one_batch();
 
 /// All mini-batches of the first epoch, copied. Memory: that of the data.
 [[nodiscard]] std::vector<Batch> read_batches(BatchSource& data);

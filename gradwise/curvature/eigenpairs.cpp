@@ -4,16 +4,16 @@
 #include <ATen/ops/diag.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linalg_eigh.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "gradwise/autograd/tensor_entries.h"
 #include "gradwise/core/error.h"
+#include "gradwise/curvature/lobpcg.h"
 #include "gradwise/curvature/random_vectors.h"
+#include "gradwise/curvature/ritz.h"
 #include "gradwise/curvature/rounding.h"
 
 namespace gradwise {
@@ -21,18 +21,12 @@ namespace {
 
 constexpr double kShort = 1e-3;  // beside the matrix: such a direction is orthogonalised with particular care
 
-struct Ritz {
-  at::Tensor values;     // in ascending order
-  at::Tensor vectors;    // columns, in terms of the basis
-  at::Tensor residuals;  // as the recurrence tells them
-};
-
 // An orthonormal basis, of which the first `active_` vectors V have been multiplied: A V' = V' T + P' coupling, with P
 // the vectors that wait. Vectors are rows. T and the coupling are small, and on the host.
 class ThickRestart {
  public:
   ThickRestart(const LinearOperator& matrix, std::int64_t capacity, std::int64_t block, std::int64_t seed)
-      : matrix_(matrix), random_(matrix, seed), block_(block), rounding_(100 * epsilon_of(matrix)) {
+      : matrix_(matrix), random_(matrix, seed), block_(block), rounding_(rounding_share(matrix)) {
     basis_ = at::empty({capacity + block, matrix.size()}, basis_options(matrix));
     projected_ = at::zeros({0, 0}, at::kDouble);
     coupling_ = at::zeros({0, 0}, at::kDouble);
@@ -172,22 +166,8 @@ class ThickRestart {
   bool exhausted_ = false;
 };
 
-// Columns at the ends of `count` Ritz pairs, the upper end first, in descending order.
-at::Tensor ends(std::int64_t count, std::int64_t upper, std::int64_t lower) {
-  std::vector<std::int64_t> columns;
-  for (std::int64_t i = 0; i < upper; ++i) {
-    columns.push_back(count - 1 - i);
-  }
-  for (std::int64_t i = lower; i > 0; --i) {
-    columns.push_back(i - 1);
-  }
-  return at::tensor(columns, at::kLong);
-}
-
 std::int64_t capacity_of(const EigenOptions& options, std::int64_t size) {
   const std::int64_t wanted = options.largest + options.smallest;
-  GRADWISE_CHECK(wanted >= 1 && wanted <= size, "eigenpairs", "largest + smallest is ", wanted, ", allowed: from 1 to ",
-                 size);
   const std::int64_t few = 2 * wanted + options.block;
   GRADWISE_CHECK(options.products >= few, "eigenpairs", "products is ", options.products, ", allowed: >= ", few);
   const std::int64_t least = std::min(wanted + 2 * options.block, size);
@@ -201,51 +181,8 @@ std::int64_t capacity_of(const EigenOptions& options, std::int64_t size) {
 at::Tensor kept_columns(const EigenOptions& options, std::int64_t active, std::int64_t capacity) {
   const std::int64_t spare = std::min(active, capacity - options.block) - options.largest - options.smallest;
   const std::int64_t extra = std::max<std::int64_t>(0, spare / 2);
-  const std::int64_t upper = options.smallest == 0 ? extra : options.largest == 0 ? 0 : extra / 2;
-  return ends(active, options.largest + upper, options.smallest + (options.smallest == 0 ? 0 : extra - upper));
-}
-
-// How far each Ritz value is from those beside it, less what these may be off themselves; 0 where that is not known.
-at::Tensor gaps_of(const Ritz& ritz) {
-  const std::int64_t n = ritz.values.numel();
-  const at::Tensor gaps = at::zeros({n}, at::kDouble);
-  const auto value = ritz.values.accessor<double, 1>();
-  const auto residual = ritz.residuals.accessor<double, 1>();
-  auto gap = gaps.accessor<double, 1>();
-  for (std::int64_t i = 0; i < n && n > 1; ++i) {
-    const double below = i > 0 ? value[i] - value[i - 1] - residual[i - 1] : INFINITY;
-    const double above = i + 1 < n ? value[i + 1] - value[i] - residual[i + 1] : INFINITY;
-    gap[i] = std::max(0.0, std::min(below, above));
-  }
-  return gaps;
-}
-
-double value_error(double residual, double gap) { return gap > residual ? residual * residual / gap : residual; }
-
-// The largest of what the tolerance bounds.
-double worst_of(const EigenOptions& options, const std::vector<double>& residuals, const std::vector<double>& errors) {
-  return std::ranges::max(options.tolerance_of == "value" ? errors : residuals);
-}
-
-std::vector<double> value_errors(const std::vector<double>& residuals, const at::Tensor& gaps) {
-  std::vector<double> errors;
-  for (std::size_t i = 0; i < residuals.size(); ++i) {
-    errors.push_back(value_error(residuals[i], gaps[static_cast<std::int64_t>(i)].item<double>()));
-  }
-  return errors;
-}
-
-// Values and vectors of the wanted pairs, with residuals by products.
-Eigenpairs measured(const LinearOperator& matrix, const at::Tensor& values, const at::Tensor& rows,
-                    const at::Tensor& gaps) {
-  Eigenpairs found;
-  found.vectors = rows.t().to(at::kDouble).contiguous();
-  const at::Tensor on_device = values.to(rows.device());
-  const at::Tensor residuals = product(matrix, found.vectors).sub(found.vectors.mul(on_device)).norm(2, 0).cpu();
-  found.values = entries_of(values);
-  found.residuals = entries_of(residuals);
-  found.errors = value_errors(found.residuals, gaps);
-  return found;
+  const EndColumns kept = with_extra(options, extra);
+  return ends(active, kept.upper, kept.lower);
 }
 
 // A space that the matrix maps into itself holds one copy of each eigenvalue for each vector of the block. Where the
@@ -265,14 +202,10 @@ class Copies {
   bool may_be_missing_ = false;
 };
 
-}  // namespace
-
-Eigenpairs eigenpairs(const LinearOperator& matrix, const EigenOptions& options) {
-  check_fields("eigenpairs", options);
-  GRADWISE_CHECK(matrix.size() > 0, "eigenpairs", "the operator has no rows");
+Eigenpairs thick_restart_lanczos(const LinearOperator& matrix, const EigenOptions& options) {
   const std::int64_t capacity = capacity_of(options, matrix.size());
   const std::int64_t wanted = options.largest + options.smallest;
-  const double tolerance = std::max(options.tolerance, 100 * epsilon_of(matrix));
+  const double tolerance = std::max(options.tolerance, rounding_share(matrix));
   ThickRestart lanczos(matrix, capacity, options.block, options.seed);
   Copies copies;
   std::int64_t products = 0;
@@ -292,7 +225,7 @@ Eigenpairs eigenpairs(const LinearOperator& matrix, const EigenOptions& options)
     copies.see(values, bound, lanczos.exhausted(), full);
     const at::Tensor gaps = gaps_of(ritz).index_select(0, columns);
     const std::vector<double> residuals = entries_of(ritz.residuals.index_select(0, columns));
-    const double worst = worst_of(options, residuals, value_errors(residuals, gaps));
+    const double worst = std::ranges::max(bounded(options, residuals, value_errors(residuals, gaps)));
     const bool settled = worst <= 0.5 * bound && !copies.may_be_missing();
     const bool complete = lanczos.waiting() == 0;
     if (settled || complete || products + lanczos.waiting() + wanted > options.products) {
@@ -300,8 +233,8 @@ Eigenpairs eigenpairs(const LinearOperator& matrix, const EigenOptions& options)
       Eigenpairs found = measured(matrix, values, y.matmul(lanczos.rows(active)), gaps);
       found.products = products + wanted;
       found.restarts = restarts;
-      found.converged =
-          worst_of(options, found.residuals, found.errors) <= bound && (complete || !copies.may_be_missing());
+      found.converged = std::ranges::max(bounded(options, found.residuals, found.errors)) <= bound &&
+                        (complete || !copies.may_be_missing());
       return found;
     }
     if (full) {
@@ -309,6 +242,22 @@ Eigenpairs eigenpairs(const LinearOperator& matrix, const EigenOptions& options)
       ++restarts;
     }
   }
+}
+
+}  // namespace
+
+Eigenpairs eigenpairs(const LinearOperator& matrix, const EigenOptions& options) {
+  check_fields("eigenpairs", options);
+  GRADWISE_CHECK(matrix.size() > 0, "eigenpairs", "the operator has no rows");
+  const std::int64_t wanted = options.largest + options.smallest;
+  GRADWISE_CHECK(wanted >= 1 && wanted <= matrix.size(), "eigenpairs", "largest + smallest is ", wanted,
+                 ", allowed: from 1 to ", matrix.size());
+  if (options.method == "lobpcg") {
+    return lobpcg(matrix, options);
+  }
+  GRADWISE_CHECK(options.preconditioner == nullptr, "eigenpairs",
+                 "a preconditioner is given, and the method is \"lanczos\", allowed with one: lobpcg");
+  return thick_restart_lanczos(matrix, options);
 }
 
 }  // namespace gradwise

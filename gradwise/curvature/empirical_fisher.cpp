@@ -30,6 +30,7 @@ EmpiricalFisher::EmpiricalFisher(const char* place, const Model& model, const Lo
                    [place, loss_function, mean = options.reduction == "mean"](
                        const RecordedModel& recorded, const Batch& batch, std::int64_t /*index*/) {
                      return fisher_of_batch(place, loss_function, mean, recorded, batch);
-                   }) {}
+                   },
+                   {loss_function, /*always=*/true}) {}
 
 }  // namespace gradwise

@@ -30,13 +30,14 @@ BatchCurvature gauss_newton_of_batch(const LossFunction& loss_function, const Re
 
 GaussNewton::GaussNewton(const Model& model, const LossFunction& loss_function, const at::Tensor& input_data,
                          const at::Tensor& target_data)
-    : GaussNewton(model, loss_function, std::vector<Batch>{{input_data, target_data, {}}}, options_of_one_batch()) {}
+    : GaussNewton(model, loss_function, std::vector<Batch>{{input_data, target_data, {}}}) {}
 
 GaussNewton::GaussNewton(const Model& model, const LossFunction& loss_function, std::vector<Batch> batches,
                          CurvatureOptions options)
     : DataOperator("gauss_newton", model, std::move(batches), std::move(options),
                    [loss_function](const RecordedModel& recorded, const Batch& batch, std::int64_t /*index*/) {
                      return gauss_newton_of_batch(loss_function, recorded, batch);
-                   }) {}
+                   },
+                   {loss_function}) {}
 
 }  // namespace gradwise

@@ -11,7 +11,7 @@ namespace gradwise {
 ///   const Hessian matrix(model, loss_function, read_batches(loader), {.parameters = {"head.*"}});
 ///   const LanczosResult spectrum = lanczos(matrix, 3);
 ///
-/// On one batch dropout masks are those of the forward pass. Data sets, what stays as it was, and the errors: as
+/// Data sets, what stays as it was, and the errors: as
 /// DataOperator says.
 class Hessian : public DataOperator {
  public:
@@ -22,6 +22,10 @@ class Hessian : public DataOperator {
 
   /// The gradient (size()), detached.
   [[nodiscard]] const at::Tensor& gradient() const { return data_gradient(); }
+  /// What layer_trace takes the mean of; see layer_samples.h.
+  [[nodiscard]] std::vector<double> layer_samples(std::int64_t count, at::Generator& generator) const {
+    return data_layer_samples(count, generator);
+  }
 };
 
 }  // namespace gradwise

@@ -119,7 +119,7 @@ void KroneckerPasses::choose_parameters() {
   const at::Tensor output = model_.forward(batch);
   if (options_.check_deterministic) {
     check_same_output(kFactors, output.detach(), model_.forward(batch).detach());
-    check_samples_apart(kFactors, model_, batch);
+    check_samples_apart(kFactors, model_, batch, output);
   }
   GRADWISE_CHECK(output.grad_fn() != nullptr, kFactors,
                  "the output does not depend on any parameter that asks for a gradient");

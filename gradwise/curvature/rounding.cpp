@@ -1,5 +1,6 @@
 #include "gradwise/curvature/rounding.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -7,8 +8,8 @@
 
 namespace gradwise {
 
-double epsilon_of(const LinearOperator& matrix) {
-  switch (matrix.options().dtype().toScalarType()) {
+double epsilon_of(at::ScalarType type) {
+  switch (type) {
     case at::kFloat:
       return std::numeric_limits<float>::epsilon();
     case at::kHalf:
@@ -18,6 +19,13 @@ double epsilon_of(const LinearOperator& matrix) {
     default:
       return std::numeric_limits<double>::epsilon();
   }
+}
+
+double epsilon_of(const LinearOperator& matrix) { return epsilon_of(matrix.options().dtype().toScalarType()); }
+
+double rounding_share(const LinearOperator& matrix) {
+  const double epsilon = epsilon_of(matrix);
+  return std::min(100 * epsilon, 0.25 * std::sqrt(epsilon));
 }
 
 at::TensorOptions basis_options(const LinearOperator& matrix) {

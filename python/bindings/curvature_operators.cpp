@@ -5,11 +5,13 @@
 #include "gradwise/curvature/gauss_newton.h"
 #include "gradwise/curvature/gradient_covariance.h"
 #include "gradwise/curvature/hessian.h"
+#include "gradwise/curvature/layer_trace.h"
 #include "python/bindings/docstrings.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
 #include "python/bindings/keywords.h"
 #include "python/bindings/models.h"
+#include "python/bindings/records.h"
 
 namespace gradwise::python {
 namespace {
@@ -64,7 +66,11 @@ void bind_curvature_operators(py::module_& module) {
       .def("kept_batches", &DataOperator::kept_batches);
   py::class_<Hessian, DataOperator>(module, "Hessian", doc::Hessian)
       .def(py::init(from_loss<Hessian>("hessian")))
-      .def("gradient", &Hessian::gradient, doc::Hessian_gradient);
+      .def("gradient", &Hessian::gradient, doc::Hessian_gradient)
+      .def("layer_trace", [](const Hessian& self, const py::dict& keywords) {
+        const auto options = options_from<TraceOptions>("trace", keywords);
+        return dict_of(without_lock([&] { return layer_trace(self, options); }));
+      });
   py::class_<GaussNewton, DataOperator>(module, "GaussNewton", doc::GaussNewton)
       .def(py::init(from_loss<GaussNewton>("gauss_newton")));
   py::class_<EmpiricalFisher, DataOperator>(module, "EmpiricalFisher", doc::EmpiricalFisher)

@@ -10,73 +10,12 @@
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
 #include "python/bindings/keywords.h"
+#include "python/bindings/records.h"
 
 namespace gradwise::python {
 namespace {
 
-template <class Work>
-auto without_lock(const Work& work) {
-  const py::gil_scoped_release release;
-  return work();
-}
-
-py::dict dict_of(const Estimate& estimate) {
-  const Interval range = interval(estimate);
-  py::dict dict;
-  dict["value"] = estimate.value;
-  dict["standard_error"] = estimate.standard_error;
-  dict["low"] = range.low;
-  dict["high"] = range.high;
-  dict["samples"] = estimate.samples;
-  dict["products"] = estimate.products;
-  dict["converged"] = estimate.converged;
-  return dict;
-}
-
-py::dict dict_of(const DiagonalEstimate& estimate) {
-  py::dict dict;
-  dict["diagonal"] = estimate.values;
-  dict["standard_errors"] = estimate.standard_errors;
-  dict["samples"] = estimate.samples;
-  dict["products"] = estimate.products;
-  dict["converged"] = estimate.converged;
-  return dict;
-}
-
-py::dict dict_of(const Eigenpairs& pairs) {
-  py::dict dict;
-  dict["eigenvalues"] = pairs.values;
-  dict["eigenvectors"] = pairs.vectors;
-  dict["residuals"] = pairs.residuals;
-  dict["errors"] = pairs.errors;
-  dict["products"] = pairs.products;
-  dict["restarts"] = pairs.restarts;
-  dict["converged"] = pairs.converged;
-  return dict;
-}
-
-py::dict dict_of(const ConditionNumber& condition) {
-  py::dict dict;
-  dict["value"] = condition.value;
-  dict["low"] = condition.low;
-  dict["high"] = condition.high;
-  dict["largest"] = condition.largest;
-  dict["smallest"] = condition.smallest;
-  dict["products"] = condition.products;
-  dict["converged"] = condition.converged;
-  return dict;
-}
-
-py::dict dict_of(const Solution& solution) {
-  py::dict dict;
-  dict["x"] = solution.x;
-  dict["residual"] = solution.residual;
-  dict["normal"] = solution.normal;
-  dict["iterations"] = solution.iterations;
-  dict["products"] = solution.products;
-  dict["converged"] = solution.converged;
-  return dict;
-}
+using namespace py::literals;
 
 template <class Function>
 using Method = std::pair<const char*, Function>;
@@ -139,12 +78,8 @@ py::dict density_of(const LinearOperator& matrix, const py::dict& quadrature, co
     density.push_back(point.density);
     standard_errors.push_back(point.standard_error);
   }
-  py::dict dict;
-  dict["eigenvalues"] = eigenvalues;
-  dict["density"] = density;
-  dict["standard_errors"] = standard_errors;
-  dict["products"] = products;
-  return dict;
+  return py::dict("eigenvalues"_a = eigenvalues, "density"_a = density, "standard_errors"_a = standard_errors,
+                  "products"_a = products);
 }
 
 std::unique_ptr<FunctionOperator> from_function(const py::object& function, std::int64_t size, at::ScalarType dtype,
@@ -174,8 +109,9 @@ void bind_estimators(py::module_& module) {
       .def("apply", &LinearOperator::apply, py::call_guard<py::gil_scoped_release>())
       .def("apply_columns", &LinearOperator::apply_columns, py::call_guard<py::gil_scoped_release>())
       .def("eigenpairs",
-           [](const LinearOperator& self, const py::dict& keywords) {
-             const auto options = options_from<EigenOptions>("eigenpairs", keywords);
+           [](const LinearOperator& self, const py::dict& keywords, const py::object& preconditioner) {
+             auto options = options_from<EigenOptions>("eigenpairs", keywords);
+             options.preconditioner = preconditioner.is_none() ? nullptr : preconditioner.cast<const LinearOperator*>();
              return dict_of(without_lock([&] { return eigenpairs(self, options); }));
            })
       .def("trace", &trace_of)

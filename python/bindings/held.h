@@ -33,6 +33,13 @@ struct PythonRaised : py::error_already_set, ForeignException {
   }
 };
 
+/// Calls `work` without the interpreter lock.
+template <class Work>
+auto without_lock(const Work& work) {
+  const py::gil_scoped_release release;
+  return work();
+}
+
 /// Calls `work` with the interpreter lock.
 template <class Work>
 auto with_python(const Work& work) {

@@ -8,6 +8,10 @@
 #include "gradwise/core/finding.h"
 #include "gradwise/core/reading.h"
 #include "gradwise/core/step_info.h"
+#include "gradwise/curvature/condition_number.h"
+#include "gradwise/curvature/eigenpairs.h"
+#include "gradwise/curvature/solve.h"
+#include "gradwise/curvature/trace.h"
 #include "gradwise/train/loop.h"
 
 /// The core's structs as dicts, under the names of their fields; what was not measured is NaN, as in C++.
@@ -21,6 +25,11 @@ namespace gradwise::python {
 [[nodiscard]] py::dict dict_of(const ValidationStats& validation);
 [[nodiscard]] py::dict dict_of(const FitResult& result);
 [[nodiscard]] py::dict dict_of(const ParameterReading& reading);
+[[nodiscard]] py::dict dict_of(const Estimate& estimate);
+[[nodiscard]] py::dict dict_of(const DiagonalEstimate& estimate);
+[[nodiscard]] py::dict dict_of(const Eigenpairs& pairs);
+[[nodiscard]] py::dict dict_of(const ConditionNumber& condition);
+[[nodiscard]] py::dict dict_of(const Solution& solution);
 
 /// null becomes NaN: only figures that were not measured are null in the core's JSON.
 template <class Json>

@@ -60,24 +60,37 @@ class LinearOperator:
         basis: int = 0,
         seed: int = 0,
         tol_of: str = "residual",
+        method: str = "lanczos",
+        preconditioner: LinearOperator | None = None,
     ) -> Record:
-        """Eigenpairs at the ends of the spectrum (Lanczos with thick restarts): `eigenvalues`, a list in descending
+        """Eigenpairs at the ends of the spectrum: `eigenvalues`, a list in descending
         order, the largest, then the smallest; `eigenvectors` (n, k), float64; `residuals`, |A v - value v| of each, so
         that an eigenvalue is that near; `errors` of the eigenvalues alone, as far as the gaps between them are known;
         `products`, `restarts`, `converged`. `tol` is relative to the largest magnitude, and bounds the residuals or, by
-        `tol_of="value"`, the errors. An eigenvalue that occurs m times needs `block` >= m to be found m times. `basis`: vectors that are
-        kept, 0 for as many as do well."""
+        `tol_of="value"`, the errors. An eigenvalue that occurs m times needs `block` >= m to be found m times. `basis`:
+        vectors that are kept, 0 for as many as do well. `method`: lanczos, with thick restarts, or lobpcg, which takes
+        a `preconditioner`, an operator that is positive definite and, for the smallest of a definite matrix, like its
+        inverse; without one Lanczos takes fewer products."""
         options = {
             "largest": largest, "smallest": smallest, "tolerance": tol, "products": products, "block": block,
-            "basis": basis, "seed": seed, "tolerance_of": tol_of,
+            "basis": basis, "seed": seed, "tolerance_of": tol_of, "method": method,
         }  # fmt: skip
-        return record(self._native.eigenpairs(options))
+        if preconditioner is not None and not isinstance(preconditioner, LinearOperator):
+            raise TypeError(f"preconditioner is a {type(preconditioner).__name__}, allowed: a LinearOperator")
+        return record(self._native.eigenpairs(options, None if preconditioner is None else preconditioner._native))
 
     def top_eigenvalues(
-        self, k: int = 1, tol: float = 1e-3, products: int = 1000, seed: int = 0, eigenvectors: bool = False
+        self,
+        k: int = 1,
+        tol: float = 1e-3,
+        products: int = 1000,
+        seed: int = 0,
+        eigenvectors: bool = False,
+        method: str = "lanczos",
     ) -> Record:
-        """The k largest: `eigenvalues`, and `errors`, each one's distance to an eigenvalue; `products`, `converged`, and `eigenvectors` (n, k) where they are asked for."""
-        found = self.eigenpairs(k, tol=tol, products=products, seed=seed, tol_of="value")
+        """The k largest: `eigenvalues`, and `errors`, each one's distance to an eigenvalue; `products`, `converged`,
+        and `eigenvectors` (n, k) where they are asked for. `method` as for `eigenpairs`."""
+        found = self.eigenpairs(k, tol=tol, products=products, seed=seed, tol_of="value", method=method)
         kept = Record({key: found[key] for key in ("eigenvalues", "errors", "products", "converged")})
         if eigenvectors:
             kept["eigenvectors"] = found.eigenvectors
@@ -168,9 +181,9 @@ class Options(TypedDict, total=False):
     "parameter", to keep the diagonal blocks alone. `damping`: added to the diagonal. `reduction`: "mean" or "sum", as
     the loss goes over samples; the matrix is the mean or the sum over the data set, however it is cut. `memory_bound`:
     bytes of graphs that are kept between products (0: no bound); the rest is recorded at each product.
-    `check_deterministic`: refuse dropout and batch norm in training mode; off by default where `data` is one batch,
-    whose only graph is kept. `progress`: called with (batches done, batches) as the operator is made and at each
-    product.
+    `check_deterministic`: refuse dropout and batch norm in training mode, and over several batches a loss that is not
+    the mean or sum over samples that `reduction` says; False takes the passes as they fall. `progress`: called with
+    (batches done, batches) as the operator is made and at each product.
     """
 
     parameters: Sequence[str] | None
@@ -182,13 +195,12 @@ class Options(TypedDict, total=False):
     progress: Callable[[int, int], None] | None
 
 
-def _batches(data: Any) -> tuple[Iterable[Any], bool]:
-    """The mini-batches, and whether one was given by itself."""
+def _batches(data: Any) -> Iterable[Any]:
     if isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[1], torch.Tensor):
-        return [tuple(data)], True
+        return [tuple(data)]
     if isinstance(data, (torch.Tensor, str)) or not isinstance(data, Iterable):
         raise TypeError(f"data is a {type(data).__name__}, allowed: a batch (x, y), or an iterable of batches")
-    return data, False
+    return data
 
 
 class _DataOperator(LinearOperator):
@@ -203,9 +215,7 @@ class _DataOperator(LinearOperator):
             raise TypeError(f"parameters is {parameters!r}, allowed: a list of patterns")
         if progress is not None and not callable(progress):
             raise TypeError(f"progress is {progress!r}, allowed: a callable of (batches done, batches)")
-        batches, one = _batches(data)
-        keywords.setdefault("check_deterministic", not one)
-        self._over_data = make(batches, keywords | {"parameters": list(parameters or [])}, progress)
+        self._over_data = make(_batches(data), keywords | {"parameters": list(parameters or [])}, progress)
         native: _core.LinearOperator = self._over_data
         if block is not None:
             native = _core.BlockDiagonal(self._over_data, block)
@@ -240,6 +250,19 @@ class Hessian(_DataOperator):
     def gradient(self) -> torch.Tensor:
         assert isinstance(self._over_data, _core.Hessian)
         return self._over_data.gradient()
+
+    def trace(
+        self, products: int | None = None, method: str | None = None, seed: int = 0, tol: float | None = None
+    ) -> Record:
+        """As of any operator, and `method="layers"`: random vectors over what the layers give out, one for each sample,
+        in place of vectors over the parameters. For models of linear layers on (samples, units), each used once, it
+        takes a tenth of the products or fewer, and a product takes less. Without `block` and `damping`."""
+        if method != "layers":
+            return super().trace(products, method, seed, tol)
+        if self._native is not self._over_data:
+            raise ValueError("method is 'layers', allowed with block or damping: the other methods")
+        assert isinstance(self._over_data, _core.Hessian)
+        return record(self._over_data.layer_trace(_sampled(products, tol, seed)))
 
 
 @documented_by(_core.GaussNewton)

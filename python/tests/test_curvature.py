@@ -100,6 +100,24 @@ def test_parts_blocks_damping_and_memory(case):
     torch.testing.assert_close(rebuilt.gradient, torch.func.grad(case.loss)(case.flat))
 
 
+def test_trace_by_layers(case):
+    hessian = Hessian(case.model, functional.cross_entropy, case.batches)
+    exact = float(case.hessian().trace())
+    found = hessian.trace(products=400, method="layers")
+    assert found.products == found.samples == 400
+    assert abs(found.value - exact) < 5 * found.standard_error
+    assert found.standard_error < 0.7 * hessian.trace(products=400, method="hutchinson").standard_error
+    within = hessian.trace(tol=0.05, method="layers")
+    assert within.converged and within.high - within.value <= 0.05 * abs(within.value)
+    with pytest.raises(ValueError, match="allowed with block or damping: the other methods"):
+        Hessian(case.model, functional.cross_entropy, case.batches, damping=1.0).trace(method="layers")
+    with pytest.raises(ValueError, match="method is .layers., allowed: hutchinson"):
+        GaussNewton(case.model, functional.cross_entropy, case.batches).trace(method="layers")
+    images, filters = torch.randn(20, 1, 5, 5), nn.Sequential(nn.Conv2d(1, 3, 5), nn.Flatten())
+    with pytest.raises(ValueError, match="0.weight goes into an operator that is not one for each sample"):
+        Hessian(filters, functional.cross_entropy, (images, case.y[:20])).trace(method="layers")
+
+
 def test_drawn_fisher_tends_to_the_exact_one_and_follows_its_seed(case):
     exact = case.gauss_newton()
 
@@ -121,7 +139,31 @@ def test_dropout_is_refused_with_the_way_out(case):
     assert float(normed[1].running_mean.abs().max()) == 0
     Hessian(normed.eval(), functional.cross_entropy, case.batches)
     Hessian(model.eval(), functional.cross_entropy, case.batches)
-    Hessian(model.train(), functional.cross_entropy, (case.x, case.y))  # one graph, one set of masks
+    model.train()
+    for make in (Hessian, GaussNewton, EmpiricalFisher):
+        with pytest.raises(ValueError, match=r"the loss is not deterministic.*model\.eval\(\)"):
+            make(model, functional.cross_entropy, (case.x, case.y))
+    with pytest.raises(ValueError, match=r"the model is not deterministic.*model\.eval\(\)"):
+        Fisher(model, functional.cross_entropy, (case.x, case.y))
+    Hessian(model, functional.cross_entropy, (case.x, case.y), check_deterministic=False)  # one graph, one set of masks
+
+
+def test_losses_that_are_no_mean_over_samples_are_refused_with_the_way_out(case):
+    def log_of_mean(outputs, y):
+        return functional.cross_entropy(outputs, y).log()
+
+    def summed(outputs, y):
+        return functional.cross_entropy(outputs, y, reduction="sum")
+
+    with pytest.raises(ValueError, match="no mean over samples.*over their halves.*check_deterministic to false"):
+        Hessian(case.model, log_of_mean, case.batches)
+    with pytest.raises(ValueError, match="no mean over samples.*set reduction to sum"):
+        GaussNewton(case.model, summed, case.batches)
+    Hessian(case.model, log_of_mean, case.batches, check_deterministic=False)
+    Hessian(case.model, summed, case.batches, reduction="sum")
+    whole = dense(Hessian(case.model, log_of_mean, (case.x, case.y)))  # nothing is added up
+    expected = torch.func.hessian(lambda v: case.loss(v).log())(case.flat)
+    torch.testing.assert_close(whole, expected, rtol=1e-9, atol=1e-12)
 
 
 class Once(torch.autograd.Function):

@@ -182,7 +182,11 @@ TEST(Hessian, LeavesBuffersAndRandomState) {
   seed_everything(1);
   const double untouched = at::randn({1}).item<double>();
   seed_everything(1);
-  const Hessian made(model, random, x, x);
+  const Hessian made(model, random, std::vector<Batch>{{x, x, {}}}, {.check_deterministic = false});
+  EXPECT_EQ(at::randn({1}).item<double>(), untouched);
+  EXPECT_EQ(count.item<double>(), 0);
+  seed_everything(1);
+  EXPECT_ERROR_WITH("[hessian] the loss is not deterministic", Hessian(model, random, x, x));
   EXPECT_EQ(at::randn({1}).item<double>(), untouched);
   EXPECT_EQ(count.item<double>(), 0);
 

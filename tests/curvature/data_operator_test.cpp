@@ -2,11 +2,8 @@
 #include "gradwise/curvature/data_operator.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/batch_norm.h>
 #include <ATen/ops/binary_cross_entropy_with_logits.h>
-#include <ATen/ops/dropout.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/instance_norm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/zeros.h>
@@ -213,60 +210,6 @@ TEST_F(DataOperators, RecordsInTheModeThatItWasMadeIn) {
   EXPECT_TRUE(kept.apply(v).equal(expected));
   EXPECT_ERROR_WITH("[hessian] the model was in evaluation mode when the operator was made, and is not now",
                     rebuilt.apply(v));
-}
-
-TEST_F(DataOperators, RefusesWhatIsStochastic) {
-  const SmallNet net;
-  Model model = net.model();
-  model.forward = [net](const Batch& batch) {
-    return at::dropout(SmallNet::outputs({net.first, net.bias, net.second}, batch.input), 0.5, /*train=*/true);
-  };
-  const auto batches = net.cut(net.classes, {6, 5});
-  EXPECT_ERROR_WITH("[hessian] the loss is not deterministic: two passes over the same mini-batch give",
-                    Hessian(model, kClassLoss, batches));
-  EXPECT_ERROR_WITH("model.eval()", Hessian(model, kClassLoss, batches));
-  EXPECT_ERROR_WITH("[fisher] the derivatives are not deterministic", Fisher(model, "cross_entropy", batches));
-  // Taken as it falls, it is one matrix all the same, whatever is kept.
-  const double untouched = [] {
-    const RandomStateGuard random(at::kCPU);
-    return at::randn({1}).item<double>();
-  }();
-  const Hessian kept(model, kClassLoss, batches, {.check_deterministic = false});
-  const Hessian rebuilt(model, kClassLoss, batches, {.memory_bound = 1, .check_deterministic = false});
-  EXPECT_TRUE(matrix_of(kept).equal(matrix_of(rebuilt)));
-  EXPECT_EQ(at::randn({1}).item<double>(), untouched);
-}
-
-// A norm over (samples, 3 channels, 4 positions), and a mean over the positions.
-Model normed(const at::Tensor& w, const at::Tensor& mean, bool by_batch, bool training) {
-  Model model;
-  model.parameters.add("norm.weight", w);
-  model.buffers.add("norm.running_mean", mean);
-  model.forward = [=](const Batch& batch) {
-    const at::Tensor variance = at::ones({3}, at::kDouble);
-    return (by_batch ? at::batch_norm(batch.input, w, {}, mean, variance, training, 0.1, 1e-5, false)
-                     : at::instance_norm(batch.input, w, {}, {}, {}, true, 0.1, 1e-5, false))
-        .square()
-        .sin()
-        .mean(2);
-  };
-  return model;
-}
-
-TEST_F(DataOperators, RefusesBatchNormInTrainingModeAlone) {
-  const at::Tensor w = at::randn({3}, at::kDouble).requires_grad_();
-  const at::Tensor mean = at::zeros({3}, at::kDouble);
-  const at::Tensor x = at::randn({8, 3, 4}, at::kDouble);
-  const std::vector<Batch> batches{{x, at::randint(3, {8}, at::kLong), {}}};
-  EXPECT_ERROR_WITH(
-      "[gauss_newton] a sample's output depends on the mini-batch that it is in, by batch norm in training "
-      "mode (norm)",
-      GaussNewton(normed(w, mean, true, true), kClassLoss, batches));
-  EXPECT_EQ(mean.abs().max().item<double>(), 0);
-  EXPECT_NO_THROW(GaussNewton(normed(w, mean, true, true), kClassLoss, batches, {.check_deterministic = false}));
-  EXPECT_NO_THROW(GaussNewton(normed(w, mean, true, false), kClassLoss, batches));
-  EXPECT_NO_THROW(GaussNewton(normed(w, mean, false, true), kClassLoss, batches));
-  EXPECT_EQ(mean.abs().max().item<double>(), 0);
 }
 
 TEST_F(DataOperators, SaysWhatItCannotTake) {

@@ -1,9 +1,13 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/linalg_qr.h>
+#include <ATen/ops/randn.h>
 
+#include <tuple>
 #include <utility>
 
+#include "gradwise/core/random_state.h"
 #include "gradwise/curvature/linear_operator.h"
 
 namespace gradwise {
@@ -19,5 +23,14 @@ class Dense : public LinearOperator {
  private:
   at::Tensor matrix_;
 };
+
+/// A symmetric matrix of these eigenvalues.
+inline at::Tensor rotated(const at::Tensor& values) {
+  seed_everything(31);
+  const std::int64_t n = values.numel();
+  const at::Tensor q = std::get<0>(at::linalg_qr(at::randn({n, n}, at::kDouble)));
+  const at::Tensor full = q.mul(values).matmul(q.t());
+  return full.add(full.t()).div(2);
+}
 
 }  // namespace gradwise

@@ -48,6 +48,39 @@ def test_eigenpairs_are_scipys(indefinite):
     assert top_of_it.eigenvectors.shape == (150, 2)
 
 
+def test_lobpcg_finds_scipys_eigenpairs(indefinite):
+    operator = from_matrix(indefinite)
+    start = torch.randn(150, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).numpy()
+    theirs, _ = scipy_linalg.lobpcg(indefinite.numpy(), start, tol=1e-7, maxiter=300, largest=True)
+    exact = torch.linalg.eigvalsh(indefinite).flip(0)
+    found = operator.eigenpairs(largest=3, smallest=1, tol=1e-9, method="lobpcg")
+    assert found.converged
+    assert found.eigenvalues == pytest.approx([*exact[:3].tolist(), float(exact[-1])], abs=1e-9)
+    assert found.eigenvalues[:3] == pytest.approx(sorted(theirs, reverse=True), abs=1e-6)
+    top = operator.top_eigenvalues(3, tol=1e-5, method="lobpcg")
+    assert top.converged and top.eigenvalues == pytest.approx(exact[:3].tolist(), abs=1e-4)
+
+
+def test_a_preconditioner_saves_products():
+    torch.manual_seed(4)
+    diagonal = torch.logspace(-2, 4, 300, dtype=torch.float64)
+    noise = 1e-3 * torch.randn(300, 300, dtype=torch.float64)
+    operator = from_matrix(torch.diag(diagonal) + noise + noise.T)
+    inverse = from_function(lambda v: v / diagonal, 300, dtype=torch.float64)
+    options = {"largest": 0, "smallest": 3, "tol": 1e-9, "method": "lobpcg"}
+    found = operator.eigenpairs(**options, preconditioner=inverse)
+    assert found.converged and found.products < 200 and not operator.eigenpairs(**options).converged
+    assert found.eigenvalues[-1] == pytest.approx(
+        float(torch.linalg.eigvalsh(torch.diag(diagonal) + noise + noise.T)[0]), abs=1e-7
+    )
+    with pytest.raises(TypeError, match="preconditioner is a Tensor, allowed: a LinearOperator"):
+        operator.eigenpairs(preconditioner=diagonal)
+    with pytest.raises(ValueError, match="a preconditioner is given, and the method is .lanczos."):
+        operator.eigenpairs(preconditioner=inverse)
+    with pytest.raises(ValueError, match="method is .power., allowed: lanczos, lobpcg"):
+        operator.top_eigenvalues(method="power")
+
+
 def test_solutions_are_scipys(definite, indefinite):
     b = torch.linspace(-1, 1, 150, dtype=torch.float64).cos()
     operator = from_function(lambda v: definite @ v, 150, dtype=torch.float64)
