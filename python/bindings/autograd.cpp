@@ -187,7 +187,7 @@ py::object nonfinite_origin(const py::object& module, const py::object& loss_fun
   return dict;
 }
 
-py::dict dict_of(const HookRecord& record, const char* kind) {
+py::dict record_dict(const HookRecord& record, const char* kind) {
   py::dict dict;
   dict["kind"] = kind;
   dict["name"] = record.name;
@@ -215,7 +215,7 @@ void bind_hooks(py::module_& module) {
            [](const AutogradHooks& self) {
              py::list list;
              for (const HookRecord& record : self.records()) {
-               list.append(dict_of(record, record.kind == HookKind::parameter_gradient ? "parameter_gradient"
+               list.append(record_dict(record, record.kind == HookKind::parameter_gradient ? "parameter_gradient"
                                            : record.kind == HookKind::activation       ? "activation"
                                                                                        : "activation_gradient"));
              }

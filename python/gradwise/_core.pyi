@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import torch
 import typing
-__all__: list[str] = ['Analysis', 'AutogradHooks', 'AutogradOptimizer', 'AutogradTrainingLoop', 'BlockDiagonal', 'CustomLossFunction', 'Damped', 'DataOperator', 'EmpiricalFisher', 'ExponentialMovingAverage', 'Fisher', 'FunctionOperator', 'FusedOptimizer', 'GaussNewton', 'GradientAnalyzer', 'GradientCovariance', 'GradientMonitoring', 'Hessian', 'LinearMap', 'LinearOperator', 'MatrixOperator', 'PeakMemory', 'PerSampleGradients', 'RunReader', 'Watching', 'checkpoint', 'contrastive_loss', 'custom_activation', 'custom_leaky_relu', 'custom_linear', 'custom_relu', 'find_nonfinite', 'focal_loss', 'func_grad', 'func_jacobian', 'func_jvp', 'func_linearize', 'func_vjp', 'func_vmap', 'gradcheck', 'gradgradcheck', 'gradient_penalty', 'gradients', 'hessian', 'huber_loss', 'hvp', 'jacobian', 'jvp', 'label_smoothed_cross_entropy', 'matrix_product', 'run_status', 'triplet_loss', 'vjp']
+__all__: list[str] = ['Analysis', 'AutogradHooks', 'AutogradOptimizer', 'AutogradTrainingLoop', 'BlockDiagonal', 'CustomLossFunction', 'Damped', 'DataOperator', 'EmpiricalFisher', 'ExponentialMovingAverage', 'Fisher', 'FunctionOperator', 'FusedOptimizer', 'GaussNewton', 'GradientAnalyzer', 'GradientCovariance', 'GradientMonitoring', 'Hessian', 'KroneckerFactors', 'KroneckerInverse', 'LinearMap', 'LinearOperator', 'MatrixOperator', 'PeakMemory', 'PerSampleGradients', 'RunReader', 'StepRule', 'Watching', 'checkpoint', 'clip_coefficient', 'contrastive_loss', 'custom_activation', 'custom_leaky_relu', 'custom_linear', 'custom_relu', 'find_nonfinite', 'focal_loss', 'func_grad', 'func_jacobian', 'func_jvp', 'func_linearize', 'func_vjp', 'func_vmap', 'gradcheck', 'gradgradcheck', 'gradient_penalty', 'gradients', 'hessian', 'huber_loss', 'hvp', 'jacobian', 'jvp', 'label_smoothed_cross_entropy', 'matrix_product', 'run_status', 'triplet_loss', 'vjp']
 class ExponentialMovingAverage:
     def __init__(self, arg0: collections.abc.Sequence[str], arg1: collections.abc.Sequence[torch.Tensor], arg2: collections.abc.Sequence[str], arg3: collections.abc.Sequence[torch.Tensor], arg4: dict[str, typing.Any]) -> None:
         ...
@@ -118,6 +118,18 @@ class PeakMemory:
         ...
 class LinearMap:
     def __call__(self, arg0: collections.abc.Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        ...
+class StepRule:
+    @staticmethod
+    def adam(arg0: str, arg1: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], arg2: typing.SupportsFloat | typing.SupportsIndex, arg3: typing.SupportsFloat | typing.SupportsIndex, arg4: typing.SupportsFloat | typing.SupportsIndex, arg5: collections.abc.Sequence[torch.Tensor | None], arg6: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> StepRule:
+        ...
+    @staticmethod
+    def sgd(arg0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], arg1: typing.SupportsFloat | typing.SupportsIndex, arg2: typing.SupportsFloat | typing.SupportsIndex, arg3: bool) -> StepRule:
+        ...
+    @staticmethod
+    def unknown(arg0: str, arg1: str) -> StepRule:
+        ...
+    def __init__(self) -> None:
         ...
 class Analysis:
     def to_dict(self) -> typing.Any:
