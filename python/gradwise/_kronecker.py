@@ -39,7 +39,7 @@ class KFAC(LinearOperator):
         parameters: Sequence[str] | None = None,
         unsupported: str = "refuse",
         reduction: str = "mean",
-        check_deterministic: bool | None = None,
+        check_deterministic: bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         if isinstance(parameters, str):
@@ -50,13 +50,11 @@ class KFAC(LinearOperator):
             raise TypeError(f"loss_function is {loss_function!r}, allowed for type 'empirical': a callable")
         loss = loss_function if type == "empirical" else _likelihood(loss_function, reduction)
         fisher = {} if type == "empirical" else {"type": type, "draws": draws, "seed": seed}
-        batches, one = _batches(data)
-        checked = not one if check_deterministic is None else check_deterministic
         options = {
             "corrected": self._corrected, "parameters": list(parameters or []), "unsupported": unsupported,
-            "reduction": reduction, "check_deterministic": checked,
+            "reduction": reduction, "check_deterministic": check_deterministic,
         }  # fmt: skip
-        self._factors = _core.KroneckerFactors(model, loss, batches, fisher, options, progress)
+        self._factors = _core.KroneckerFactors(model, loss, _batches(data), fisher, options, progress)
         super().__init__(self._factors)
 
     @property

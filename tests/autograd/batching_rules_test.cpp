@@ -43,7 +43,8 @@ const Case kCases[] = {
     {"rows_summed", {5, kClasses}, {5}, at::Reduction::Sum},
     {"rows_each", {5, kClasses}, {5}, at::Reduction::None, 1, true},
     {"rows_ignored_and_weighted", {5, kClasses}, {5}, at::Reduction::Mean, 2, true},
-    {"rows_smoothed", {5, kClasses}, {5}, at::Reduction::Mean, 2, true, 0.1},
+    // Smoothed with weights, the mean selects targets by a mask, which LibTorch cannot do under vmap.
+    {"rows_smoothed", {5, kClasses}, {5}, at::Reduction::Mean, 2, false, 0.1},
     {"sequences", {2, kClasses, 3}, {2, 3}, at::Reduction::Mean, 0},
     {"pictures", {2, kClasses, 3, 2}, {2, 3, 2}, at::Reduction::Mean, 3, true},
     {"pictures_each", {2, kClasses, 3, 2}, {2, 3, 2}, at::Reduction::None},

@@ -82,9 +82,9 @@ TEST(TensorBoard, FramesAreWholeAndBeginWithTheVersion) {
   sink.flush();
   ASSERT_EQ(event_files(folder / ".").size(), 1U);
   const std::vector<std::string> records = records_of(event_files(folder / ".").front());
-  // The version; six figures a step, less the two that were not measured in one; three for each validation, two for
+  // The version; seven figures a step, less the two that were not measured in one; three for each validation, two for
   // each epoch.
-  ASSERT_EQ(records.size(), 1U + 6 * 10 - 2 + 3 * 3 + 2 * 2);
+  ASSERT_EQ(records.size(), 1U + 7 * 10 - 2 + 3 * 3 + 2 * 2);
   EXPECT_NE(records[0].find("brain.Event:2"), std::string::npos);
   EXPECT_NE(records[1].find("train/loss"), std::string::npos);
 }
