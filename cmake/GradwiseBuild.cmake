@@ -40,8 +40,8 @@ endif()
 
 # LibTorch's headers are parsed once: they cost a file several times what its own code does. Sources include what they
 # use all the same.
-set(GRADWISE_PRECOMPILED <ATen/ATen.h> <torch/csrc/autograd/autograd.h> <torch/csrc/autograd/custom_function.h>
-                         <torch/optim/optimizer.h> <nlohmann/json.hpp> <filesystem> <functional> <map> <sstream>)
+set(_gradwise_precompiled <ATen/ATen.h> <torch/csrc/autograd/autograd.h> <torch/csrc/autograd/custom_function.h>
+                          <torch/optim/optimizer.h> <nlohmann/json.hpp> <filesystem> <functional> <map> <sstream>)
 
 # gradwise_precompile(tests FLAGS target LIBRARIES x HEADERS <h>): gradwise_precompiled_tests, for REUSE_FROM
 function(gradwise_precompile name)
@@ -51,7 +51,7 @@ function(gradwise_precompile name)
   add_library(${target} OBJECT EXCLUDE_FROM_ALL ${CMAKE_BINARY_DIR}/precompiled_${name}.cpp)
   find_package(nlohmann_json REQUIRED)
   target_link_libraries(${target} PRIVATE ${arg_FLAGS} Gradwise::torch nlohmann_json::nlohmann_json ${arg_LIBRARIES})
-  target_precompile_headers(${target} PRIVATE ${GRADWISE_PRECOMPILED} ${arg_HEADERS})
+  target_precompile_headers(${target} PRIVATE ${_gradwise_precompiled} ${arg_HEADERS})
 endfunction()
 
 # Tests spend their time in LibTorch and in the library: to optimise them costs more than it saves.
@@ -59,8 +59,8 @@ add_library(gradwise_test_flags INTERFACE)
 target_link_libraries(gradwise_test_flags INTERFACE gradwise_flags)
 target_compile_options(gradwise_test_flags INTERFACE $<$<CONFIG:Release>:-O0>)
 
-# Files are compiled six at a time: parsing LibTorch costs more than our own code.
-set(CMAKE_UNITY_BUILD_BATCH_SIZE 6)
+# Files are compiled several at a time: LibTorch's headers cost more than our own code, even precompiled.
+set(CMAKE_UNITY_BUILD_BATCH_SIZE 10)
 
 # gradwise_group(NAME data SOURCES a.cpp HEADERS a.h DEPENDS core LIBRARIES ZLIB::ZLIB [NO_TORCH])
 function(gradwise_group)
@@ -77,7 +77,9 @@ function(gradwise_group)
   foreach(group IN LISTS arg_DEPENDS)
     target_link_libraries(${target} PUBLIC gradwise_${group})
   endforeach()
-  if(NOT arg_NO_TORCH)
+  if(arg_NO_TORCH)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD_BATCH_SIZE 30)
+  else()
     target_link_libraries(${target} PUBLIC Gradwise::torch nlohmann_json::nlohmann_json)
     target_precompile_headers(${target} REUSE_FROM gradwise_precompiled_torch)
   endif()
@@ -107,7 +109,7 @@ function(gradwise_test)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME" "SOURCES;GROUPS;LIBRARIES")
   add_executable(${arg_NAME} ${arg_SOURCES})
   set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests UNITY_BUILD ON
-                                               UNITY_BUILD_BATCH_SIZE 4)
+                                               UNITY_BUILD_BATCH_SIZE 8)
   target_link_libraries(${arg_NAME} PRIVATE gradwise_test_flags ${arg_LIBRARIES} GTest::gtest_main)
   gradwise_use_groups(${arg_NAME} tests ${arg_GROUPS})
   add_test(NAME ${arg_NAME} COMMAND ${arg_NAME})

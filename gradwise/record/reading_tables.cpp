@@ -9,7 +9,7 @@
 namespace gradwise {
 namespace {
 
-constexpr const char* kSchema = R"sql(
+constexpr const char* kReadingSchema = R"sql(
 CREATE TABLE parameters(parameter INTEGER PRIMARY KEY, name TEXT, shape TEXT, trainable INTEGER);
 CREATE TABLE readings(step INTEGER, parameter INTEGER, missing INTEGER, grad_norm REAL, grad_mean_abs REAL,
   grad_max REAL, grad_min_value REAL, grad_max_value REAL, grad_mean REAL, grad_variance REAL, grad_zeros REAL,
@@ -86,7 +86,7 @@ void for_rows_after(const Database& database, const std::string& sql, std::int64
 
 }  // namespace
 
-const char* reading_schema() { return kSchema; }
+const char* reading_schema() { return kReadingSchema; }
 
 std::string forget_readings_after(std::int64_t step) {
   std::string sql;

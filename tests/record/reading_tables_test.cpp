@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +10,7 @@
 #include "gradwise/record/run_reader.h"
 #include "gradwise/record/run_store.h"
 #include "tests/data/temporary_folder.h"
+#include "tests/record/same_figure.h"
 
 namespace gradwise {
 namespace {
@@ -37,10 +37,6 @@ StepReading full_reading(std::int64_t step) {
   reading.noise_scale = kNotMeasured;
   reading.ema_distance = 0.01;
   return reading;
-}
-
-void expect_same(double seen, double wanted) {
-  EXPECT_TRUE(seen == wanted || (std::isnan(seen) && std::isnan(wanted))) << seen << " is not " << wanted;
 }
 
 void expect_same(const ParameterReading& seen, const ParameterReading& wanted) {

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <string>
 #include <vector>
 
@@ -10,14 +9,11 @@
 #include "gradwise/record/sqlite.h"
 #include "tests/data/error_of.h"
 #include "tests/data/temporary_folder.h"
+#include "tests/record/same_figure.h"
 #include "tests/record/synthetic_run.h"
 
 namespace gradwise {
 namespace {
-
-void expect_same(double seen, double wanted) {
-  EXPECT_TRUE(seen == wanted || (std::isnan(seen) && std::isnan(wanted))) << seen << " is not " << wanted;
-}
 
 void expect_same(const StepInfo& seen, const StepInfo& wanted) {
   EXPECT_EQ(seen.step, wanted.step);
