@@ -52,7 +52,8 @@ std::size_t count_outputs(const char* place, Tensors& results, std::int64_t aux)
     const auto mark = std::ranges::find_if(results, [](const at::Tensor& tensor) { return !tensor.defined(); });
     GRADWISE_CHECK(mark != results.end(), place, "the function has ", results.size(),
                    " results, none of them undefined, allowed: an undefined tensor before the aux results");
-    aux = results.end() - results.erase(mark);
+    aux = results.end() - mark - 1;
+    results.erase(mark);
   }
   GRADWISE_CHECK(aux >= 0 && std::ssize(results) > aux, place, "the function has ", results.size(),
                  " results, of which ", aux, " are aux, allowed: at least one that is not");
