@@ -211,7 +211,7 @@ std::vector<double> DataOperator::data_layer_samples(std::int64_t count, at::Gen
     const BatchCurvature batch = kept_[i].apply ? kept_[i] : record_batch(i);
     const std::vector<double> figures = batch.layer_samples(parameters_, count, generator);
     for (std::size_t k = 0; k < sums.size(); ++k) {
-      sums[k] += (batches_.size() == 1 ? 1 : weight(i)) * figures[k];
+      sums[k] += weight(i) * figures[k];
     }
     report(i + 1);
   }

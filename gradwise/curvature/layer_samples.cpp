@@ -2,8 +2,8 @@
 
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones_like.h>
-#include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
+#include <ATen/ops/randperm.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/function.h>
@@ -138,6 +138,9 @@ std::vector<at::Tensor> products_of_some(const std::vector<Layer>& layers, const
   }
   std::vector<at::Tensor> products = multiplied(layers, parts);
   for (const at::Tensor& product : products) {
+    if (!product.isfinite().all().item<bool>()) {
+      fail(kLayerTrace, "a product with the Hessian is not finite: look at the loss and at the weights");
+    }
     const double reached = product.mul(chosen.to(product.options()).neg().add(1)).abs().max().item<double>();
     GRADWISE_CHECK(reached <= 1e-6 * product.abs().max().item<double>(), kLayerTrace,
                    "samples meet in the loss or in the model, so that the trace is no sum over samples; xtrace takes ",
@@ -166,7 +169,7 @@ std::vector<double> layer_samples(const at::Tensor& loss, const NamedParameters&
       found[i] = inner_product(u, multiplied(layers, u));
       continue;
     }
-    const at::Tensor chosen = at::rand({samples, 1}, generator, at::kDouble).lt(0.5).to(at::kDouble);
+    const at::Tensor chosen = at::randperm(samples, generator).lt((samples + 1) / 2).to(at::kDouble).unsqueeze(1);
     found[i] = inner_product(u, products_of_some(layers, u, chosen)) +
                inner_product(u, products_of_some(layers, u, chosen.neg().add(1)));
   }

@@ -22,7 +22,8 @@ namespace gradwise {
 ///
 /// Errors: a parameter that is used twice, or by an operator that does not give a row for each sample (a convolution,
 /// attention); samples that meet in the loss, looked at in the first figure, which takes two passes for it: the Hessian
-/// between a random half of the samples and the others is not zero.
+/// between a random half of the samples and the others is not zero. Where only some of them meet, a half may miss it.
+/// Of kind failure: a product that is not finite, looked at in the first figure too.
 [[nodiscard]] std::vector<double> layer_samples(const at::Tensor& loss, const NamedParameters& parameters,
                                                 std::int64_t samples, std::int64_t count, at::Generator& generator);
 

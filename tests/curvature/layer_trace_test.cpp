@@ -119,10 +119,30 @@ TEST_F(LayerTrace, RefusesWhatItCannotTake) {
                                                                                     return o.sub(o.mean(0));
                                                                                   },
                                                                                   kClassLoss, net.x, net.classes));
+  EXPECT_ERROR_WITH("[layer_trace] a product with the Hessian is not finite",
+                    layer_trace(Hessian(net.model(), kSquaredLoss, std::vector<Batch>{{net.x.mul(NAN), net.y, {}}},
+                                        {.check_deterministic = false}),
+                                {.products = 4}));
   const at::Tensor sequences = at::randn({11, 5, 3}, at::kDouble);
   EXPECT_ERROR_WITH(
       "[layer_trace] hidden.weight goes into an operator that is not one for each sample",
       trace_of([&](const at::Tensor& x) { return outputs(x).mean(1); }, kClassLoss, sequences, net.classes));
+}
+
+// Of a few samples a half that is drawn one by one would often be all or none of them.
+TEST_F(LayerTrace, SeesThatFewSamplesMeetWhateverTheSeed) {
+  SmallNet net;
+  Model model = net.model();
+  model.forward = [net](const Batch& batch) {
+    const at::Tensor o = SmallNet::outputs({net.first, net.bias, net.second}, batch.input);
+    return o.sub(o.mean(0));
+  };
+  for (const std::int64_t samples : {2, 3}) {
+    const Hessian matrix(model, kClassLoss, net.x.narrow(0, 0, samples), net.classes.narrow(0, 0, samples));
+    for (std::int64_t seed = 0; seed < 20; ++seed) {
+      EXPECT_ERROR_WITH("samples meet", layer_trace(matrix, {.products = 2, .seed = seed}));
+    }
+  }
 }
 
 }  // namespace
