@@ -5,14 +5,12 @@
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randperm.h>
 #include <ATen/ops/zeros_like.h>
-#include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/function.h>
-#include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
 #include <string>
 
-#include "gradwise/autograd/per_sample/parameter_use.h"
+#include "gradwise/autograd/per_sample/open_use.h"
 #include "gradwise/core/error.h"
 
 namespace gradwise {
@@ -20,7 +18,6 @@ namespace {
 
 constexpr const char* kLayerTrace = "layer_trace";
 
-using torch::autograd::Engine;
 using torch::autograd::Node;
 
 // An operator that parameters go into. Of its output z (samples, units):
@@ -55,18 +52,12 @@ at::Tensor mean_squares(const Operand& operand, const at::Tensor& z, const std::
   refuse(name, "goes into an operator that is not one for each sample");
 }
 
-std::vector<at::Tensor> arriving(const std::vector<at::Tensor>& roots, const std::vector<at::Tensor>& weights,
-                                 const std::vector<Layer>& layers, bool create_graph) {
-  torch::autograd::edge_list from;
-  torch::autograd::edge_list to;
-  for (const at::Tensor& root : roots) {
-    from.push_back(torch::autograd::impl::gradient_edge(root));
-  }
+std::vector<Node*> nodes_of(const std::vector<Layer>& layers) {
+  std::vector<Node*> nodes;
   for (const Layer& layer : layers) {
-    to.emplace_back(layer.node->getptr(), 0);
+    nodes.push_back(layer.node);
   }
-  return Engine::get_default_engine().execute(from, weights, /*keep_graph=*/true, create_graph,
-                                              /*accumulate_grad=*/false, to);
+  return nodes;
 }
 
 std::vector<Layer> layers_of(const at::Tensor& loss, const NamedParameters& parameters, std::int64_t samples) {
@@ -82,10 +73,8 @@ std::vector<Layer> layers_of(const at::Tensor& loss, const NamedParameters& para
       layers.push_back({of_one[0].node, {}, {}});
     }
   }
-  if (layers.empty()) {
-    return layers;  // the engine would take it for a backward pass to all leaves
-  }
-  const std::vector<at::Tensor> gradients = arriving({loss}, {at::ones_like(loss)}, layers, /*create_graph=*/true);
+  const std::vector<at::Tensor> gradients =
+      arriving_gradients({loss}, {at::ones_like(loss)}, nodes_of(layers), /*create_graph=*/true);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     layers[i].gradient = gradients[i];
   }
@@ -113,7 +102,7 @@ std::vector<at::Tensor> multiplied(const std::vector<Layer>& layers, const std::
   for (const Layer& layer : layers) {
     roots.push_back(layer.gradient);
   }
-  std::vector<at::Tensor> products = arriving(roots, vectors, layers, /*create_graph=*/false);
+  std::vector<at::Tensor> products = arriving_gradients(roots, vectors, nodes_of(layers), /*create_graph=*/false);
   for (std::size_t i = 0; i < products.size(); ++i) {
     products[i] = products[i].defined() ? products[i].detach() : at::zeros_like(vectors[i]);
   }

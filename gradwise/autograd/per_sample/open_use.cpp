@@ -35,19 +35,26 @@ std::vector<bool> rounding_alone(const std::vector<OpenUse>& uses) {
 
 }  // namespace
 
-std::vector<at::Tensor> arriving_gradients(const at::Tensor& root, const at::Tensor& weights,
-                                           const std::vector<torch::autograd::Node*>& nodes) {
+std::vector<at::Tensor> arriving_gradients(const std::vector<at::Tensor>& roots, const std::vector<at::Tensor>& weights,
+                                           const std::vector<torch::autograd::Node*>& nodes, bool create_graph) {
   if (nodes.empty()) {
     return {};  // the engine would take it for a backward pass to all leaves
   }
-  torch::autograd::edge_list edges;
-  edges.reserve(nodes.size());
-  for (torch::autograd::Node* node : nodes) {
-    edges.emplace_back(node->getptr(), 0);
+  torch::autograd::edge_list from;
+  for (const at::Tensor& root : roots) {
+    from.push_back(torch::autograd::impl::gradient_edge(root));
   }
-  return torch::autograd::Engine::get_default_engine().execute({torch::autograd::impl::gradient_edge(root)}, {weights},
-                                                               /*keep_graph=*/true, /*create_graph=*/false,
-                                                               /*accumulate_grad=*/false, edges);
+  torch::autograd::edge_list to;
+  for (torch::autograd::Node* node : nodes) {
+    to.emplace_back(node->getptr(), 0);
+  }
+  return torch::autograd::Engine::get_default_engine().execute(from, weights, /*keep_graph=*/true, create_graph,
+                                                               /*accumulate_grad=*/false, to);
+}
+
+std::vector<at::Tensor> arriving_gradients(const at::Tensor& root, const at::Tensor& weights,
+                                           const std::vector<torch::autograd::Node*>& nodes) {
+  return arriving_gradients({root}, {weights}, nodes, /*create_graph=*/false);
 }
 
 std::optional<std::vector<SampleLayout>> layouts_of(const at::Tensor& losses, const std::vector<OpenUse>& uses,

@@ -16,8 +16,14 @@ struct OpenUse {
   at::Tensor gradient = {};  ///< of the operator's output
 };
 
-/// The gradients that arrive at nodes, of their first outputs, where `root` is weighted by a tensor of its shape; no
-/// further one is computed. Undefined where none arrives. The graph is kept.
+/// The gradients that arrive at nodes, of their first outputs, where each root is weighted by a tensor of its shape; no
+/// further one is computed. Undefined where none arrives. The graph is kept. `create_graph`: they have graphs of their
+/// own.
+[[nodiscard]] std::vector<at::Tensor> arriving_gradients(const std::vector<at::Tensor>& roots,
+                                                         const std::vector<at::Tensor>& weights,
+                                                         const std::vector<torch::autograd::Node*>& nodes,
+                                                         bool create_graph);
+/// Of one root, without graphs.
 [[nodiscard]] std::vector<at::Tensor> arriving_gradients(const at::Tensor& root, const at::Tensor& weights,
                                                          const std::vector<torch::autograd::Node*>& nodes);
 
