@@ -47,6 +47,7 @@ StepRule adam_rule(const std::string& optimizer, double learning_rate, const Ada
                    const std::vector<AdamMoments>& moments) {
   check_rate(learning_rate);
   check_momentum("beta1", betas.beta1);
+  check_momentum("beta2", betas.beta2);
   StepRule rule;
   rule.optimizer = optimizer;
   rule.learning_rate = learning_rate;

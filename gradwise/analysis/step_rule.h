@@ -50,7 +50,7 @@ struct AdamBetas {
 
 /// Adam and AdamW: P = (1 - beta1^t) (sqrt(v / (1 - beta2^t)) + eps), and the threshold 2 (1 + beta1) / (1 - beta1), 38
 /// at 0.9 (2022). `moments` are those of the trainable parameters, in their order; one that has made no step is left
-/// out, and where none has made one the figure is not known. Errors: as sgd_rule, with beta1 for the momentum.
+/// out, and where none has made one the figure is not known. Errors: as sgd_rule, with the betas for the momentum.
 [[nodiscard]] StepRule adam_rule(const std::string& optimizer, double learning_rate, const AdamBetas& betas,
                                  const std::vector<AdamMoments>& moments);
 

@@ -98,6 +98,7 @@ TEST(StepRule, RefusesWhatIsNoStep) {
   EXPECT_ERROR_WITH("the learning rate is nan, allowed: >= 0", sgd_rule(NAN));
   EXPECT_ERROR_WITH("momentum is 1, allowed: from 0 to below 1", sgd_rule(1, {.momentum = 1}));
   EXPECT_ERROR_WITH("beta1 is 1, allowed: from 0 to below 1", adam_rule("adam", 1, {.beta1 = 1}, {}));
+  EXPECT_ERROR_WITH("beta2 is 1, allowed: from 0 to below 1", adam_rule("adam", 1, {.beta2 = 1}, {}));
   EXPECT_ERROR_WITH("dampening is 1, allowed: < 1", sgd_rule(1, {.momentum = 0.9, .dampening = 1}));
   EXPECT_ERROR_WITH("there is no learning rate", with_rates(sgd_rule(1), {}));
 }
