@@ -8,6 +8,7 @@ namespace gradwise::python {
 namespace {
 
 constexpr const char* kKronecker = "kronecker_factors";
+using Release = py::call_guard<py::gil_scoped_release>;
 
 // By the loss's name, or by a loss function at the targets of the data, for which `fisher` plays no part.
 std::unique_ptr<KroneckerFactors> kronecker_factors_of(const py::object& model, const py::object& loss,
@@ -61,10 +62,10 @@ void bind_kronecker(py::module_& module) {
       .def("samples", &KroneckerFactors::samples)
       .def("blocks", [](const KroneckerFactors& self) { return dicts_of(self.blocks()); })
       .def("inverse", &inverse_of)
-      .def("eigenvalues", &KroneckerFactors::eigenvalues)
-      .def("exact_trace", &KroneckerFactors::trace)
-      .def("exact_frobenius_norm", &KroneckerFactors::frobenius_norm)
-      .def("exact_log_determinant", &KroneckerFactors::log_determinant);
+      .def("eigenvalues", &KroneckerFactors::eigenvalues, Release())
+      .def("exact_trace", &KroneckerFactors::trace, Release())
+      .def("exact_frobenius_norm", &KroneckerFactors::frobenius_norm, Release())
+      .def("exact_log_determinant", &KroneckerFactors::log_determinant, Release());
 }
 
 }  // namespace gradwise::python
