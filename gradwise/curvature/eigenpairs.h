@@ -63,8 +63,8 @@ struct Eigenpairs {
 /// what is asked for.
 ///
 ///   const Eigenpairs top = eigenpairs(Hessian(model, loss, x, y), {.largest = 5, .smallest = 2});
-///   const Eigenpairs low = eigenpairs(A, {.largest = 0, .smallest = 3, .method = "lobpcg", .preconditioner =
-///   &inverse});
+///   const EigenOptions options{.largest = 0, .smallest = 3, .method = "lobpcg", .preconditioner = &inverse};
+///   const Eigenpairs low = eigenpairs(A, options);
 ///
 /// Errors: nothing or more than size() asked for, options that are not allowed, an operator without rows; of kind
 /// failure, a product that is not finite, an operator that is found not to be symmetric, a preconditioner that is found

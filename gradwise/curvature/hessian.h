@@ -11,8 +11,7 @@ namespace gradwise {
 ///   const Hessian matrix(model, loss_function, read_batches(loader), {.parameters = {"head.*"}});
 ///   const LanczosResult spectrum = lanczos(matrix, 3);
 ///
-/// Data sets, what stays as it was, and the errors: as
-/// DataOperator says.
+/// Data sets, what stays as it was, and the errors: as DataOperator says.
 class Hessian : public DataOperator {
  public:
   Hessian(const Model& model, const LossFunction& loss_function, const at::Tensor& input_data,

@@ -14,7 +14,7 @@ struct KroneckerOptions {
   std::vector<std::string> parameters = {};  ///< patterns of names; empty: all trainable ones
   std::string unsupported = "refuse";        ///< or leave_out: parameters that no linear or convolution layer takes
   std::string reduction = "mean";            ///< of the loss over samples, and so of the matrix: mean, sum
-  bool check_deterministic = true;
+  bool check_deterministic = true;           ///< refuse outputs that differ between two passes
   /// Told of each mini-batch that is done; the correction goes over them a second time.
   std::function<void(std::int64_t done, std::int64_t total)> progress = nullptr;
 };

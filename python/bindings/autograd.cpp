@@ -216,8 +216,8 @@ void bind_hooks(py::module_& module) {
              py::list list;
              for (const HookRecord& record : self.records()) {
                list.append(record_dict(record, record.kind == HookKind::parameter_gradient ? "parameter_gradient"
-                                           : record.kind == HookKind::activation       ? "activation"
-                                                                                       : "activation_gradient"));
+                                               : record.kind == HookKind::activation       ? "activation"
+                                                                                           : "activation_gradient"));
              }
              return list;
            })

@@ -13,7 +13,7 @@ void bind_checkpoint(py::module_& module);
 void bind_analysis(py::module_& module);
 void bind_estimators(py::module_& module);
 void bind_curvature_operators(py::module_& module);  // after bind_estimators, whose class they derive from
-void bind_kronecker(py::module_& module);  // likewise
+void bind_kronecker(py::module_& module);            // likewise
 void bind_per_sample(py::module_& module);
 void bind_monitor(py::module_& module);
 void bind_record(py::module_& module);

@@ -26,24 +26,24 @@ py::dict dict_of(const Finding& finding) {
 }
 
 py::dict dict_of(const StepInfo& step) {
-  return py::dict("step"_a = step.step, "epoch"_a = step.epoch, "samples"_a = step.samples,
-                  "micro_batches"_a = step.micro_batches, "loss"_a = step.loss, "grad_norm"_a = step.grad_norm,
-                  "grad_norm_clipped"_a = step.grad_norm_clipped, "clipped"_a = step.clipped,
-                  "skipped"_a = step.skipped, "skipped_in_all"_a = step.skipped_in_all, "lr"_a = step.lr,
-                  "param_norm"_a = step.param_norm, "update_norm"_a = step.update_norm,
-                  "update_ratio"_a = step.update_ratio, "loss_scale"_a = step.loss_scale, "peak_bytes"_a = step.peak_bytes,
-                  "seconds"_a = py::dict("data"_a = step.seconds.data, "forward"_a = step.seconds.forward,
-                                         "backward"_a = step.seconds.backward, "clip"_a = step.seconds.clip,
-                                         "update"_a = step.seconds.update, "total"_a = step.seconds.total),
-                  "issues"_a = list_of(step.issues));
+  return py::dict(
+      "step"_a = step.step, "epoch"_a = step.epoch, "samples"_a = step.samples, "micro_batches"_a = step.micro_batches,
+      "loss"_a = step.loss, "grad_norm"_a = step.grad_norm, "grad_norm_clipped"_a = step.grad_norm_clipped,
+      "clipped"_a = step.clipped, "skipped"_a = step.skipped, "skipped_in_all"_a = step.skipped_in_all,
+      "lr"_a = step.lr, "param_norm"_a = step.param_norm, "update_norm"_a = step.update_norm,
+      "update_ratio"_a = step.update_ratio, "loss_scale"_a = step.loss_scale, "peak_bytes"_a = step.peak_bytes,
+      "seconds"_a = py::dict("data"_a = step.seconds.data, "forward"_a = step.seconds.forward,
+                             "backward"_a = step.seconds.backward, "clip"_a = step.seconds.clip,
+                             "update"_a = step.seconds.update, "total"_a = step.seconds.total),
+      "issues"_a = list_of(step.issues));
 }
 
 py::dict dict_of(const EpochStats& epoch) {
   return py::dict("epoch"_a = epoch.epoch, "losses"_a = epoch.losses, "grad_norms"_a = epoch.grad_norms,
                   "learning_rates"_a = epoch.learning_rates, "samples"_a = epoch.samples,
                   "clipped_steps"_a = epoch.clipped_steps, "skipped_steps"_a = epoch.skipped_steps,
-                  "peak_bytes"_a = epoch.peak_bytes, "seconds"_a = epoch.seconds, "samples_per_second"_a = epoch.samples_per_second,
-                  "complete"_a = epoch.complete);
+                  "peak_bytes"_a = epoch.peak_bytes, "seconds"_a = epoch.seconds,
+                  "samples_per_second"_a = epoch.samples_per_second, "complete"_a = epoch.complete);
 }
 
 py::dict dict_of(const ValidationStats& validation) {
