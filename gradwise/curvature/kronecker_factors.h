@@ -52,9 +52,11 @@ class KroneckerPasses;
 ///
 /// Errors: no data, no trainable parameter, several types or devices, a pattern that matches none, as of DataOperator;
 /// a parameter that is in no such layer or in several, unless `unsupported` is leave_out (then it has no row);
-/// mini-batches whose parameters make up different layers; where `check_deterministic` is on, outputs that differ
-/// between two passes; a batch norm in training mode; an output whose dimension 0 is not the samples; factors that are
-/// not finite (kind failure). With the correction: samples that mix.
+/// mini-batches whose parameters make up different layers; a batch norm in training mode; an output whose dimension 0
+/// is not the samples; factors that are not finite (kind failure). Where `check_deterministic` is on, outputs that
+/// differ between two passes. With the correction, or where that is on: samples that mix, a layer whose rows are none
+/// of the samples', as of a table of positions, or lie in an order that is not known; unseen, factors of such rows are
+/// of no Fisher matrix.
 class KroneckerFactors : public KroneckerOperator {
  public:
   KroneckerFactors(const Model& model, const std::string& loss, std::vector<Batch> batches, FisherOptions fisher = {},

@@ -14,7 +14,7 @@ struct KroneckerOptions {
   std::vector<std::string> parameters = {};  ///< patterns of names; empty: all trainable ones
   std::string unsupported = "refuse";        ///< or leave_out: parameters that no linear or convolution layer takes
   std::string reduction = "mean";            ///< of the loss over samples, and so of the matrix: mean, sum
-  bool check_deterministic = true;           ///< refuse outputs that differ between two passes
+  bool check_deterministic = true;           ///< refuse outputs that differ between two passes, and samples that mix
   /// Told of each mini-batch that is done; the correction goes over them a second time.
   std::function<void(std::int64_t done, std::int64_t total)> progress = nullptr;
 };
@@ -27,7 +27,8 @@ void describe(Fields& fields, KroneckerOptions& o) {
   fields.add("unsupported", o.unsupported, "what becomes of parameters that no linear or convolution layer takes",
              one_of({"refuse", "leave_out"}));
   fields.add("reduction", o.reduction, "how the loss, and so the matrix, goes over samples", one_of({"mean", "sum"}));
-  fields.add("check_deterministic", o.check_deterministic, "refuse a model that differs from pass to pass", anything());
+  fields.add("check_deterministic", o.check_deterministic,
+             "refuse a model that differs from pass to pass, or whose samples mix", anything());
 }
 
 }  // namespace gradwise

@@ -171,7 +171,7 @@ std::vector<KroneckerBlock> KroneckerPasses::new_blocks(const std::vector<Record
   return made;
 }
 
-std::vector<SampleLayout> KroneckerPasses::layouts(Visit& batch) {
+std::vector<SampleLayout> KroneckerPasses::layouts(Visit& batch, bool by_sample) {
   if (batch.samples == 1) {
     return std::vector<SampleLayout>(batch.layers.size(), SampleLayout::leading);
   }
@@ -192,9 +192,12 @@ std::vector<SampleLayout> KroneckerPasses::layouts(Visit& batch) {
     const at::Tensor losses = batch.output.mul(direction).reshape({batch.samples, -1}).sum(1);
     found = layouts_of(losses, uses, certain);
   }
-  GRADWISE_CHECK(found.has_value(), kFactors,
-                 "the samples of the mini-batch mix, or a layer's rows are in an order that is not known: the ",
-                 "correction takes the gradient of each sample; without it this model is allowed");
+  GRADWISE_CHECK(
+      found.has_value(), kFactors,
+      "the samples of the mini-batch mix, or a layer's rows are none of the samples', or in an order that is ",
+      "not known; ",
+      by_sample ? "the correction takes the gradient of each sample"
+                : "where it is the order alone, set check_deterministic to false");
   if (certain) {
     known_layouts_.emplace(kind, *found);
   }
@@ -220,8 +223,9 @@ void KroneckerPasses::visit(std::size_t index, bool by_sample, const Work& work)
   const double share = static_cast<double>(batch.samples) / static_cast<double>(samples_);
   const double weight = vectors.weight * (options_.reduction == "mean" ? share : 1);
   const at::ScalarType type = parameters_.tensors.front().scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const std::vector<SampleLayout> layout =
-      by_sample ? layouts(batch) : std::vector<SampleLayout>(batch.layers.size(), SampleLayout::leading);
+  const std::vector<SampleLayout> layout = by_sample || options_.check_deterministic
+                                               ? layouts(batch, by_sample)
+                                               : std::vector<SampleLayout>(batch.layers.size(), SampleLayout::leading);
   for (std::int64_t c = 0; c < vectors.count; ++c) {
     open_layers(kFactors, batch.layers, batch.output, vectors.vector(c));
     for (std::size_t i = 0; i < batch.layers.size(); ++i) {

@@ -44,7 +44,8 @@ class KroneckerPasses {
   void choose_parameters();
   [[nodiscard]] Visit record(std::size_t index) const;
   void visit(std::size_t index, bool by_sample, const Work& work);
-  [[nodiscard]] std::vector<SampleLayout> layouts(Visit& batch);
+  // `by_sample`: what they are for, where they are not just a check.
+  [[nodiscard]] std::vector<SampleLayout> layouts(Visit& batch, bool by_sample);
   [[nodiscard]] std::vector<KroneckerBlock> new_blocks(const std::vector<RecordedLayer>& layers) const;
   void report();
 

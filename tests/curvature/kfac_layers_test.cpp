@@ -219,8 +219,16 @@ TEST_F(KfacLayers, SaysWhatItCannotTake) {
     return y.sub(y.mean(0));
   };
   const Model mixing = model_of({{"weight", weight_of({3, 3})}}, mixed);
-  EXPECT_ERROR_WITH("[kronecker_factors] the samples of the mini-batch mix",
-                    KroneckerFactors(mixing, "mse", batches, {}, {.corrected = true}));
+  EXPECT_ERROR_WITH("[kronecker_factors] the samples of the mini-batch mix", KroneckerFactors(mixing, "mse", batches));
+  EXPECT_ERROR_WITH("the correction takes the gradient of each sample",
+                    KroneckerFactors(mixing, "mse", batches, {}, {.corrected = true, .check_deterministic = false}));
+  EXPECT_NO_THROW(KroneckerFactors(mixing, "mse", batches, {}, {.check_deterministic = false}));
+  const at::Tensor table = at::randn({6, 3}, at::kDouble);  // as many rows as samples, and none of them
+  const auto positions = [table](const std::vector<at::Tensor>& w, const at::Tensor& x) {
+    return x.add(table.matmul(w[0].t()).tanh().mean(0)).tanh();
+  };
+  EXPECT_ERROR_WITH("a layer's rows are none of the samples'",
+                    KroneckerFactors(model_of({{"weight", weight_of({3, 3})}}, positions), "mse", net.cut(net.y, {6})));
 
   EXPECT_ERROR_WITH("[kronecker_factors] type is \"precise\"",
                     KroneckerFactors(net.model(), "mse", batches, {.type = "precise"}));
