@@ -29,6 +29,8 @@ def step_rule(optimizer: torch.optim.Optimizer | None, model: torch.nn.Module) -
         return _core.StepRule.unknown(name, "the optimizer climbs the gradient")
     trainable = [p for p in model.parameters() if p.requires_grad]
     rate_of = {id(p): float(g["lr"]) for g in optimizer.param_groups for p in g["params"]}
+    if trainable and not any(id(p) in rate_of for p in trainable):
+        raise ValueError("optimizer has no parameter of the model, allowed: the optimizer of this model")
     rates = [rate_of.get(id(p), 0.0) for p in trainable]
     if not adam:
         momentum, dampening = float(group["momentum"]), float(group["dampening"])

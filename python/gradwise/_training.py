@@ -105,7 +105,8 @@ class AutogradOptimizer:
 
 @documented_by(_core.AutogradTrainingLoop)
 class AutogradTrainingLoop:
-    """Batches are any iterable of (input, target). Keywords beyond those of the optimizer are in `options`, as `gradwise config --explain` lists them under `train`:
+    """Batches are any iterable of (input, target). Keywords beyond those of the optimizer are in `options`, as
+    `gradwise config --explain` lists them under `train`:
     ``{"epochs": 5, "metrics": ["accuracy"], "use_ema": True, "schedule": {"name": "cosine"}}``. `checkpoints` is a
     folder for checkpoints, from which `resume` goes on to the same bits.
     """

@@ -27,9 +27,8 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 @documented_by(_core.LinearOperator)
 class LinearOperator:
-    """Over the trainable parameters, flattened in their order; or any, by `from_matrix` and `from_function`. Estimators
-    take products with it alone; each gives a `Record` with its error and the number of products, and the same figures
-    for the same options. `tol` is what it stops at, `products` the most it makes."""
+    """Over the trainable parameters, flattened in their order; or any, by `from_matrix` and `from_function`. Each
+    estimator gives a `Record` with its error and the number of products, and the same figures for the same options. `tol` is what it stops at, `products` the most it makes."""
 
     _psd = False
 
@@ -109,8 +108,8 @@ class LinearOperator:
     def diagonal(
         self, products: int | None = None, method: str = "xdiag", seed: int = 0, tol: float | None = None
     ) -> Record:
-        """The sampled diagonal: `diagonal` and `standard_errors` (n), `samples`, `products`, `converged`. `method`:
-        xdiag or hutchinson. `tol` as for `trace`, for the norms of errors and values."""
+        """The sampled diagonal: `diagonal` and `standard_errors` (n), `samples`, `products`, `converged`. `method`: xdiag
+        or hutchinson. `tol` as for `trace`, for the norms of errors and values."""
         return record(self._native.diagonal(method, _sampled(products, tol, seed)))
 
     def frobenius_norm(self, products: int | None = None, seed: int = 0, tol: float | None = None) -> Record:

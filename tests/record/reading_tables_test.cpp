@@ -49,7 +49,7 @@ void expect_same(const ParameterReading& seen, const ParameterReading& wanted) {
         &ParameterReading::grad_variance, &ParameterReading::grad_zeros, &ParameterReading::grad_cosine,
         &ParameterReading::weight_norm, &ParameterReading::weight_mean, &ParameterReading::weight_variance,
         &ParameterReading::weight_max, &ParameterReading::update_norm, &ParameterReading::update_ratio}) {
-    expect_same(seen.*figure, wanted.*figure);
+    expect_same_figure(seen.*figure, wanted.*figure);
   }
 }
 
@@ -64,15 +64,15 @@ void expect_same(const StepReading& seen, const StepReading& wanted) {
   EXPECT_EQ(seen.activations[0].layer, "0");
   EXPECT_EQ(seen.activations[0].op, "relu");
   EXPECT_EQ(seen.activations[0].elements, 100);
-  expect_same(seen.activations[0].dead, 0.1);
-  expect_same(seen.activations[0].saturated, kNotMeasured);
-  expect_same(seen.activations[0].grad_norm, 0.2);
+  expect_same_figure(seen.activations[0].dead, 0.1);
+  expect_same_figure(seen.activations[0].saturated, kNotMeasured);
+  expect_same_figure(seen.activations[0].grad_norm, 0.2);
   ASSERT_EQ(seen.batch_norms.size(), 1U);
   EXPECT_FALSE(seen.batch_norms[0].training);
-  expect_same(seen.batch_norms[0].variance_ratio, 1.5);
-  expect_same(seen.loss_after, wanted.loss_after);
-  expect_same(seen.noise_scale, wanted.noise_scale);
-  expect_same(seen.ema_distance, wanted.ema_distance);
+  expect_same_figure(seen.batch_norms[0].variance_ratio, 1.5);
+  expect_same_figure(seen.loss_after, wanted.loss_after);
+  expect_same_figure(seen.noise_scale, wanted.noise_scale);
+  expect_same_figure(seen.ema_distance, wanted.ema_distance);
 }
 
 Event seen_at(const std::shared_ptr<const RunFacts>& facts, std::int64_t step) {

@@ -20,24 +20,24 @@ void expect_same(const StepInfo& seen, const StepInfo& wanted) {
   EXPECT_EQ(seen.epoch, wanted.epoch);
   EXPECT_EQ(seen.samples, wanted.samples);
   EXPECT_EQ(seen.micro_batches, wanted.micro_batches);
-  expect_same(seen.loss, wanted.loss);
-  expect_same(seen.grad_norm, wanted.grad_norm);
-  expect_same(seen.grad_norm_clipped, wanted.grad_norm_clipped);
+  expect_same_figure(seen.loss, wanted.loss);
+  expect_same_figure(seen.grad_norm, wanted.grad_norm);
+  expect_same_figure(seen.grad_norm_clipped, wanted.grad_norm_clipped);
   EXPECT_EQ(seen.clipped, wanted.clipped);
   EXPECT_EQ(seen.skipped, wanted.skipped);
   EXPECT_EQ(seen.skipped_in_all, wanted.skipped_in_all);
-  expect_same(seen.lr, wanted.lr);
-  expect_same(seen.param_norm, wanted.param_norm);
-  expect_same(seen.update_norm, wanted.update_norm);
-  expect_same(seen.update_ratio, wanted.update_ratio);
-  expect_same(seen.loss_scale, wanted.loss_scale);
-  expect_same(seen.peak_bytes, wanted.peak_bytes);
-  expect_same(seen.seconds.data, wanted.seconds.data);
-  expect_same(seen.seconds.forward, wanted.seconds.forward);
-  expect_same(seen.seconds.backward, wanted.seconds.backward);
-  expect_same(seen.seconds.clip, wanted.seconds.clip);
-  expect_same(seen.seconds.update, wanted.seconds.update);
-  expect_same(seen.seconds.total, wanted.seconds.total);
+  expect_same_figure(seen.lr, wanted.lr);
+  expect_same_figure(seen.param_norm, wanted.param_norm);
+  expect_same_figure(seen.update_norm, wanted.update_norm);
+  expect_same_figure(seen.update_ratio, wanted.update_ratio);
+  expect_same_figure(seen.loss_scale, wanted.loss_scale);
+  expect_same_figure(seen.peak_bytes, wanted.peak_bytes);
+  expect_same_figure(seen.seconds.data, wanted.seconds.data);
+  expect_same_figure(seen.seconds.forward, wanted.seconds.forward);
+  expect_same_figure(seen.seconds.backward, wanted.seconds.backward);
+  expect_same_figure(seen.seconds.clip, wanted.seconds.clip);
+  expect_same_figure(seen.seconds.update, wanted.seconds.update);
+  expect_same_figure(seen.seconds.total, wanted.seconds.total);
 }
 
 void expect_same(const Issue& seen, const Issue& wanted) {
@@ -45,8 +45,8 @@ void expect_same(const Issue& seen, const Issue& wanted) {
   EXPECT_EQ(seen.rule, wanted.rule);
   EXPECT_EQ(seen.layer, wanted.layer);
   EXPECT_EQ(seen.step, wanted.step);
-  expect_same(seen.value, wanted.value);
-  expect_same(seen.threshold, wanted.threshold);
+  expect_same_figure(seen.value, wanted.value);
+  expect_same_figure(seen.threshold, wanted.threshold);
   EXPECT_EQ(seen.message, wanted.message);
   EXPECT_EQ(seen.advice, wanted.advice);
 }

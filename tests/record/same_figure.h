@@ -7,7 +7,7 @@
 namespace gradwise {
 
 /// Equal, or neither measured.
-inline void expect_same(double seen, double wanted) {
+inline void expect_same_figure(double seen, double wanted) {
   EXPECT_TRUE(seen == wanted || (std::isnan(seen) && std::isnan(wanted))) << seen << " is not " << wanted;
 }
 
