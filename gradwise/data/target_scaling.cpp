@@ -37,7 +37,9 @@ TargetScaling target_scaling_of(const Dataset& dataset) {
   }
   const at::Tensor mean = columns.mean(0);
   const at::Tensor deviation = columns.sub(mean).square().mean(0).sqrt();
-  return {numbers_of(mean), numbers_of(deviation.masked_fill(deviation.eq(0), 1))};
+  // By the values themselves: the mean of equal numbers may be off by a rounding, and the deviation is not 0 then.
+  const at::Tensor constant = columns.amin(0).eq(columns.amax(0));
+  return {numbers_of(mean), numbers_of(deviation.masked_fill(constant, 1))};
 }
 
 at::Tensor scaled_targets(const at::Tensor& targets, const TargetScaling& scaling) {

@@ -40,6 +40,15 @@ TEST(TargetScaling, IsByColumnAndLeavesAConstantOneInPlace) {
   EXPECT_LT(back.sub(targets).abs().max().item<double>(), 1e-12);
 }
 
+// The mean of three times 0.1 is 0.1 and a rounding.
+TEST(TargetScaling, AConstantThatRoundsIsConstant) {
+  const at::Tensor targets = tensor_of<double>({0.1, 0.1, 0.1}, {3});
+  ASSERT_NE(targets.mean().item<double>(), 0.1);
+  const TargetScaling scaling = target_scaling_of(with_targets(targets));
+  EXPECT_EQ(scaling.stddev, std::vector<double>{1});
+  EXPECT_LT(scaled_targets(targets, scaling).abs().max().item<double>(), 1e-15);
+}
+
 // A model's output has a column where the target has none.
 TEST(TargetScaling, PutsOutputsBackInEitherShape) {
   const TargetScaling scaling{{100}, {20}};
