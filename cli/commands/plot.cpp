@@ -31,6 +31,29 @@ std::filesystem::path picture_path(const PlotRequest& request, const std::filesy
   return output.has_extension() ? output : output / (figure + ".png");
 }
 
+enum class Outcome { drawn, nothing, failed };
+
+// Says what has become of it.
+Outcome plot_one(const Figure& figure, const RunReader& run, const std::filesystem::path& path) {
+  try {
+    if (figure.panels(run).empty()) {
+      std::printf("%-12s -  the run holds nothing of this kind\n", figure.name.c_str());
+      return Outcome::nothing;
+    }
+    std::error_code problem;
+    std::filesystem::create_directories(path.parent_path(), problem);
+    const PlotStatus status = plot_figure(figure, run, path);
+    if (status.drawn) {
+      std::printf("%-12s %s\n", figure.name.c_str(), path.c_str());
+      return Outcome::drawn;
+    }
+    std::fprintf(stderr, "gradwise: error: no picture of %s: %s\n", figure.name.c_str(), status.reason.c_str());
+  } catch (const Error& error) {
+    std::fprintf(stderr, "gradwise: error: no picture of %s: %s\n", figure.name.c_str(), error.what());
+  }
+  return Outcome::failed;
+}
+
 int plot_run(const PlotRequest& request) {
   std::vector<std::string> names = request.what;
   if (names.empty()) {
@@ -53,22 +76,8 @@ int plot_run(const PlotRequest& request) {
   const RunReader run(folder);
   int failed = 0;
   for (const std::string& name : names) {
-    const Figure& figure = figure_named(name);
-    const std::filesystem::path path = picture_path(request, folder, name);
-    if (figure.panels(run).empty()) {
-      std::printf("%-12s -  the run holds nothing of this kind\n", name.c_str());
-      failed += request.what.empty() ? 0 : 1;
-      continue;
-    }
-    std::error_code problem;
-    std::filesystem::create_directories(path.parent_path(), problem);
-    const PlotStatus status = plot_figure(figure, run, path);
-    if (status.drawn) {
-      std::printf("%-12s %s\n", name.c_str(), path.c_str());
-    } else {
-      std::fprintf(stderr, "gradwise: error: no picture of %s: %s\n", name.c_str(), status.reason.c_str());
-      ++failed;
-    }
+    const Outcome outcome = plot_one(figure_named(name), run, picture_path(request, folder, name));
+    failed += outcome == Outcome::failed || (outcome == Outcome::nothing && !request.what.empty()) ? 1 : 0;
   }
   return failed > 0 ? 1 : 0;
 }

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "gradwise/core/atomic_file.h"
+#include "gradwise/core/error.h"
 #include "gradwise/record/duration_text.h"
 #include "gradwise/record/run_folder.h"
 #include "gradwise/report/figures.h"
@@ -147,18 +148,28 @@ std::string svg_of(const Figure& figure, const RunReader& run, std::string& comp
   return svg;
 }
 
+// "" where the run holds nothing of it. What can't be read, as a damaged analysis, costs the report its picture alone.
+std::string figure_html(const Figure& figure, const RunReader& run) {
+  std::string complaint;
+  std::string svg;
+  try {
+    if (figure.panels(run).empty()) {
+      return {};
+    }
+    svg = svg_of(figure, run, complaint);
+  } catch (const Error& error) {
+    complaint = error.what();
+  }
+  return "<figure><figcaption>" + escaped(figure.about) + "</figcaption>" +
+         (svg.empty() ? "<p class=\"faint\">no picture: " + escaped(complaint) + "</p>"
+                      : "<img alt=\"" + escaped(figure.about) + "\" src=\"" + as_data_uri(svg) + "\">") +
+         "</figure>\n";
+}
+
 std::string figures_html(const RunReader& run) {
   std::string text = "<h2>Figures</h2>\n";
   for (const Figure& figure : figures()) {
-    if (figure.panels(run).empty()) {
-      continue;
-    }
-    std::string complaint;
-    const std::string svg = svg_of(figure, run, complaint);
-    text += "<figure><figcaption>" + escaped(figure.about) + "</figcaption>";
-    text += svg.empty() ? "<p class=\"faint\">no picture: " + escaped(complaint) + "</p>"
-                        : "<img alt=\"" + escaped(figure.about) + "\" src=\"" + as_data_uri(svg) + "\">";
-    text += "</figure>\n";
+    text += figure_html(figure, run);
   }
   return text;
 }

@@ -161,6 +161,16 @@ def test_the_stored_hessian_is_drawn(own_run):
     assert (own_run / "plots" / "hessian.png").read_bytes().startswith(b"\x89PNG")
 
 
+@DRAWN
+def test_a_damaged_analysis_costs_its_own_picture_alone(own_run):
+    (own_run / "gradient_analysis.json").write_text("{")
+    done = gradwise("plot", own_run, check=1)
+    assert "no picture of hessian" in done.stderr and "is not an analysis of this version" in done.stderr
+    assert (own_run / "plots" / "memory.png").exists()
+    gradwise("report", own_run, check=0)
+    assert "is not an analysis of this version" in (own_run / "report.html").read_text()
+
+
 def test_doctor_finds_and_mends_a_rate_that_is_too_high(run, tmp_path):
     config = tmp_path / "hot.toml"
     config.write_text((run / "config.toml").read_text())

@@ -293,6 +293,16 @@ TEST(HtmlReport, HoldsEverythingInOneFile) {
   EXPECT_NE(content_of(folder / "well.html").find("Nothing to report"), std::string::npos);
 }
 
+TEST(HtmlReport, OutlivesADamagedAnalysis) {
+  const TemporaryFolder folder;
+  const RunReader run = run_with(folder, synthetic_run());
+  std::ofstream(folder / "gradient_analysis.json") << "{";
+  write_html_report(run, folder / "report.html");
+  const std::string page = content_of(folder / "report.html");
+  EXPECT_NE(page.find("gradient_analysis.json is not an analysis of this version"), std::string::npos);
+  EXPECT_NE(page.find("peak memory of each step"), std::string::npos) << "a figure behind it";
+}
+
 TEST(HtmlReport, SaysThatItHasNoPictures) {
   const TemporaryFolder folder;
   const RunReader run = run_with(folder, synthetic_run());
