@@ -27,10 +27,8 @@ RunReader::RunReader(const std::filesystem::path& run)
     : folder_(run), database_(store_of(run), Database::Mode::read_only) {
   Statement version = database_.prepare("PRAGMA user_version");
   version.row();
-  if (version.integer(0) != kRunStoreVersion) {
-    fail("run store", (run / "run.sqlite").string(), " was written by version ", version.integer(0),
-         ", this one reads ", kRunStoreVersion);
-  }
+  version_ = version.integer(0);
+  check_run_store_version(run / "run.sqlite", version_);
 }
 
 std::string RunReader::info(const std::string& key) const {
@@ -40,11 +38,13 @@ std::string RunReader::info(const std::string& key) const {
 }
 
 std::vector<StepInfo> RunReader::steps(std::int64_t after) const {
+  const std::string peak_bytes = version_ < 3 ? "NULL" : "peak_bytes";
   Statement query = database_.prepare(
       "SELECT step, epoch, samples, micro_batches, loss, grad_norm, grad_norm_clipped, clipped, skipped, lr, "
       "param_norm, "
       "update_norm, update_ratio, loss_scale, data_seconds, forward_seconds, backward_seconds, clip_seconds, "
-      "update_seconds, total_seconds, skipped_in_all, peak_bytes FROM steps WHERE step > ? ORDER BY step");
+      "update_seconds, total_seconds, skipped_in_all, " +
+      peak_bytes + " FROM steps WHERE step > ? ORDER BY step");
   query.bind(0, after);
   std::vector<StepInfo> steps;
   while (query.row()) {

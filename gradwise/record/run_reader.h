@@ -31,7 +31,7 @@ struct CheckpointRow {
   CheckpointSaved checkpoint;
 };
 
-/// Reads a run's store, also while it is being written. Errors: no such file, a file of another version.
+/// Reads a run's store, also while it is being written. Errors: no such file, a file of an unknown version.
 class RunReader {
  public:
   /// `run` is the run's folder.
@@ -62,6 +62,7 @@ class RunReader {
  private:
   std::filesystem::path folder_;
   Database database_;
+  std::int64_t version_ = 0;
 };
 
 }  // namespace gradwise

@@ -42,7 +42,19 @@ std::int64_t single_integer(const Database& database, const std::string& sql) {
   return query.integer(0);
 }
 
+void bring_up_to_date(Database& database) {
+  database.execute("BEGIN IMMEDIATE;ALTER TABLE steps ADD COLUMN peak_bytes REAL;PRAGMA user_version=" +
+                   std::to_string(kRunStoreVersion) + ";COMMIT;");
+}
+
 }  // namespace
+
+void check_run_store_version(const std::filesystem::path& path, std::int64_t found) {
+  if (found < kOldestRunStoreVersion || found > kRunStoreVersion) {
+    fail("run store", path.string(), " was written by version ", found, ", this one reads ", kOldestRunStoreVersion,
+         " to ", kRunStoreVersion);
+  }
+}
 
 struct RunStoreSink::Statements {
   explicit Statements(const Database& database)
@@ -147,8 +159,8 @@ struct RunStoreSink::Statements {
 
 RunStoreSink::RunStoreSink(const std::filesystem::path& path) : database_(path, Database::Mode::read_write) {
   const std::int64_t found = single_integer(database_, "PRAGMA user_version");
-  if (found != 0 && found != kRunStoreVersion) {
-    fail("run store", path.string(), " was written by version ", found, ", this one reads ", kRunStoreVersion);
+  if (found != 0) {
+    check_run_store_version(path, found);
   }
   if (found == 0 && single_integer(database_, "SELECT count(*) FROM sqlite_master") != 0) {
     fail("run store", path.string(), " is a database of something else");
@@ -157,6 +169,8 @@ RunStoreSink::RunStoreSink(const std::filesystem::path& path) : database_(path, 
   if (found == 0) {
     database_.execute("BEGIN IMMEDIATE;" + std::string(kSchema) + reading_schema() +
                       "PRAGMA user_version=" + std::to_string(kRunStoreVersion) + ";COMMIT;");
+  } else if (found < kRunStoreVersion) {
+    bring_up_to_date(database_);
   }
   statements_ = std::make_unique<Statements>(database_);
 }

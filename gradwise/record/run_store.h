@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -10,6 +11,11 @@
 namespace gradwise {
 
 inline constexpr int kRunStoreVersion = 3;
+/// Stores of this version lack the steps' peak_bytes: read without, and brought up to date where a run goes on.
+inline constexpr int kOldestRunStoreVersion = 2;
+
+/// An error where this program doesn't read stores of the version that was found.
+void check_run_store_version(const std::filesystem::path& path, std::int64_t found);
 
 /// A run's events in SQLite (`run.sqlite`, write-ahead log), a table a kind, one transaction a write. Others may read
 /// while it is written. `RunReader` gives them back.

@@ -210,8 +210,26 @@ TEST_F(RunStore, RefusesAnotherVersion) {
     Database database(store(), Database::Mode::read_write);
     database.execute("PRAGMA user_version=99");
   }
-  EXPECT_ERROR_WITH("was written by version 99, this one reads 3", RunReader(folder()));
-  EXPECT_ERROR_WITH("was written by version 99, this one reads 3", RunStoreSink(store()));
+  EXPECT_ERROR_WITH("was written by version 99, this one reads 2 to 3", RunReader(folder()));
+  EXPECT_ERROR_WITH("was written by version 99, this one reads 2 to 3", RunStoreSink(store()));
+}
+
+// Version 2 had no peak memory.
+TEST_F(RunStore, ReadsVersion2AndBringsItUpToDateToGoOn) {
+  write_run();
+  {
+    Database database(store(), Database::Mode::read_write);
+    database.execute("ALTER TABLE steps DROP COLUMN peak_bytes; PRAGMA user_version=2");
+  }
+  StepInfo last = synthetic_step(kSyntheticSteps);
+  last.peak_bytes = kNotMeasured;
+  expect_same(RunReader(folder()).steps().back(), last);
+  RunStoreSink sink(store());
+  const Event next = event_after(20, kSyntheticSteps + 1, synthetic_step(kSyntheticSteps + 1));
+  sink.write(std::span(&next, 1));
+  const std::vector<StepInfo> steps = RunReader(folder()).steps();
+  expect_same(steps.at(steps.size() - 2), last);
+  expect_same(steps.back(), synthetic_step(kSyntheticSteps + 1));
 }
 
 TEST_F(RunStore, RefusesWhatIsNoRunStore) {
