@@ -199,7 +199,7 @@ void AutogradTrainingLoop::Impl::after_step(StepInfo& info, EpochStats& stats) {
 }
 
 void AutogradTrainingLoop::Impl::finish_window(std::optional<ClipRequest> clip, double data_seconds,
-                                               const PeakMemory* memory, EpochStats& stats) {
+                                               std::optional<PeakMemory>& memory, EpochStats& stats) {
   double norm = kNotMeasured;
   const bool drop = notify({.point = Point::backward_end,
                             .gradient_scale = optimizer.gradient_scale(),
@@ -211,7 +211,8 @@ void AutogradTrainingLoop::Impl::finish_window(std::optional<ClipRequest> clip, 
   info.epoch = epoch;
   info.seconds.data = data_seconds;
   info.seconds.total += data_seconds;
-  info.peak_bytes = memory != nullptr ? static_cast<double>(memory->peak()) : kNotMeasured;
+  info.peak_bytes = memory ? static_cast<double>(memory->peak()) : kNotMeasured;
+  memory.reset();  // before observers of the step: a profiler that one of them starts would end with it
   check_loss(info);
   after_step(info, stats);
 }
@@ -239,7 +240,7 @@ EpochStats AutogradTrainingLoop::Impl::run_epoch(BatchSource& source, const Loss
     }
     more = fill_window(source, loss, device, data_seconds);
     if (more) {
-      finish_window(clip, data_seconds, memory ? &*memory : nullptr, partial);
+      finish_window(clip, data_seconds, memory, partial);
       partial.seconds = seconds_of_others + seconds_between(start, Clock::now());
       check_budgets();
       save_checkpoint_if_due();

@@ -42,8 +42,9 @@ struct AutogradTrainingLoop::Impl {
   EpochStats run_epoch(BatchSource& source, const LossFunction& loss, at::Device device,
                        std::optional<ClipRequest> clip);
   bool fill_window(BatchSource& source, const LossFunction& loss, at::Device device, double& data_seconds);
-  /// `memory`: null where it is not counted.
-  void finish_window(std::optional<ClipRequest> clip, double data_seconds, const PeakMemory* memory, EpochStats& stats);
+  /// `memory`: of the step, empty where it is not counted; its count ends with the update.
+  void finish_window(std::optional<ClipRequest> clip, double data_seconds, std::optional<PeakMemory>& memory,
+                     EpochStats& stats);
   void after_step(StepInfo& info, EpochStats& stats);
   void check_loss(StepInfo& info) const;
   void check_budgets();

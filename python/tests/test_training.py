@@ -104,6 +104,22 @@ def test_memory_of_the_steps_is_counted_where_that_is_asked_for():
     assert not any(event.name == "aten::ones" for event in profile.events())
 
 
+def test_a_profiler_that_a_callback_steps_goes_with_the_counting_of_memory():
+    data = [(torch.randn(4, 3), torch.zeros(4, dtype=torch.long)) for _ in range(5)]
+    loop = AutogradTrainingLoop(nn.Linear(3, 2), options={"measure_memory": True})
+    told = []
+    with torch.profiler.profile(schedule=torch.profiler.schedule(wait=0, warmup=2, active=2)) as profile:
+
+        def tell(moment):
+            told.append(moment.step_stats.peak_bytes)
+            profile.step()
+
+        loop.on("step_end", tell)
+        loop.train_epoch(data, functional.cross_entropy)
+    assert len(told) == 5 and math.isnan(told[3]), "a profiler has the allocators' reports"
+    assert any(event.name == "aten::linear" for event in profile.events())
+
+
 def test_validation_gives_loss_and_metrics_and_leaves_the_mode(network, data):
     model = network()
     loop = AutogradTrainingLoop(model, options={"metrics": ["accuracy"]})
