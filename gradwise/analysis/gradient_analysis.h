@@ -153,7 +153,7 @@ struct StabilityEdge {
 struct HessianSummary {
   double sharpness = kNotMeasured;                 ///< largest eigenvalue
   std::vector<double> eigenvalues;                 ///< largest first, as far as asked for
-  std::vector<double> eigenvalue_errors;           ///< residuals: an eigenvalue is that near
+  std::vector<double> eigenvalue_errors;           ///< residuals, at least rounding: an eigenvalue is that near
   double smallest = kNotMeasured;                  ///< least Ritz value: an upper bound on the least eigenvalue
   double trace = kNotMeasured;                     ///< sampled (Hutchinson)
   double trace_error = kNotMeasured;               ///< standard error

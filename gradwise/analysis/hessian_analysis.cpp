@@ -3,6 +3,7 @@
 #include <ATen/ops/cat.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "gradwise/core/error.h"
@@ -10,6 +11,7 @@
 #include "gradwise/curvature/function_operator.h"
 #include "gradwise/curvature/hessian.h"
 #include "gradwise/curvature/lanczos.h"
+#include "gradwise/curvature/rounding.h"
 #include "gradwise/curvature/spectral_density.h"
 #include "gradwise/curvature/trace.h"
 
@@ -58,6 +60,16 @@ std::vector<LayerNames> layers_with_rows(const NamedParameters& parameters) {
   return layers;
 }
 
+// Lanczos' residuals tend to 0 in the end; what rounding leaves of products is no less.
+std::vector<double> residuals_of(const LanczosResult& run, const LinearOperator& matrix) {
+  const double magnitude = std::max(std::abs(run.values.front()), std::abs(run.values.back()));
+  std::vector<double> residuals = run.errors;
+  for (double& residual : residuals) {
+    residual = std::max(residual, rounding_share(matrix) * magnitude);
+  }
+  return residuals;
+}
+
 class HessianMeasurement {
  public:
   HessianMeasurement(const Model& model, const LossFunction& loss_function, const Batch& batch,
@@ -90,8 +102,8 @@ class HessianMeasurement {
       const Hessian block = hessian_of(names.parameters);
       const LanczosResult spectrum = lanczos(block, 1, {.steps = config_.hessian_steps, .seed = config_.seed});
       const Estimate trace = trace_of(block);
-      measured.push_back({names.layer, block.size(), spectrum.values.front(), spectrum.errors.front(), trace.value,
-                          trace.standard_error});
+      measured.push_back({names.layer, block.size(), spectrum.values.front(), residuals_of(spectrum, block).front(),
+                          trace.value, trace.standard_error});
       products_.jump_to(each * std::ssize(measured));
     }
     return measured;
@@ -122,7 +134,8 @@ class HessianMeasurement {
         *std::ranges::min_element(runs, {}, [](const LanczosResult& run) { return run.errors.front(); });
     const auto kept = std::min(std::ssize(best.values), config_.hessian_eigenvalues);
     summary.eigenvalues.assign(best.values.begin(), best.values.begin() + kept);
-    summary.eigenvalue_errors.assign(best.errors.begin(), best.errors.begin() + kept);
+    summary.eigenvalue_errors = residuals_of(best, hessian);
+    summary.eigenvalue_errors.resize(static_cast<std::size_t>(kept));
     summary.sharpness = summary.eigenvalues.front();
     summary.smallest = best.values.back();
     for (const LanczosResult& run : runs) {
@@ -151,7 +164,7 @@ class HessianMeasurement {
           hessian.options());
       const LanczosResult spectrum = lanczos(scaled, 1, {.steps = config_.hessian_steps, .seed = config_.seed});
       largest = spectrum.values.front();
-      residual = spectrum.errors.front();
+      residual = residuals_of(spectrum, scaled).front();
     }
     edge.value = rule.learning_rate * largest;
     edge.error = rule.learning_rate * residual;

@@ -33,15 +33,19 @@ at::Tensor class_loss(const at::Tensor& output, const at::Tensor& target) {
   return at::cross_entropy_loss(output, target);
 }
 
-// Two layers in float64 and a batch; `dropped`: share of hidden units that dropout takes out.
+// Two layers and a batch, of the same numbers in float64 and float32; `dropped`: share of hidden units that dropout
+// takes out.
 struct Problem {
   Problem() : Problem(0) {}
-  explicit Problem(double dropped) {
+  explicit Problem(double dropped, at::ScalarType type = at::kDouble) {
     seed_everything(11);
-    const at::Tensor w1 = at::randn({5, 4}, at::kDouble).requires_grad_();
-    const at::Tensor b1 = at::randn({5}, at::kDouble).requires_grad_();
-    const at::Tensor w2 = at::randn({3, 5}, at::kDouble).requires_grad_();
-    const at::Tensor b2 = at::randn({3}, at::kDouble).requires_grad_();
+    const auto weights = [type](at::IntArrayRef shape) {
+      return at::randn(shape, at::kDouble).to(at::kFloat).to(type).requires_grad_();
+    };
+    const at::Tensor w1 = weights({5, 4});
+    const at::Tensor b1 = weights({5});
+    const at::Tensor w2 = weights({3, 5});
+    const at::Tensor b2 = weights({3});
     model.parameters.add("first.weight", w1);
     model.parameters.add("first.bias", b1);
     model.parameters.add("second.weight", w2);
@@ -50,7 +54,7 @@ struct Problem {
       const at::Tensor hidden = at::linear(batch.input, w1, b1).tanh();
       return at::linear(at::dropout(hidden, dropped, /*train=*/true), w2, b2);
     };
-    batch = {at::randn({32, 4}, at::kDouble), at::randint(3, {32}, at::kLong), {}};
+    batch = {at::randn({32, 4}, at::kDouble).to(at::kFloat).to(type), at::randint(3, {32}, at::kLong), {}};
   }
 
   // Row by row, by the engine itself; draws what a first pass draws from the random state as it stands.
@@ -127,6 +131,12 @@ TEST(HessianAnalysis, ResidualsBoundTheDistanceToAnEigenvalue) {
   const double away =
       at::linalg_eigvalsh(block_of(dense, 0, kFirst)).sub(hessian.layers[0].largest).abs().min().item<double>();
   EXPECT_LE(away, hessian.layers[0].largest_error + 1e-12);
+}
+
+TEST(HessianAnalysis, ResidualsAreNoLessThanWhatRoundingLeaves) {
+  const HessianSummary hessian = Problem(0, at::kFloat).measure({.hessian_steps = 43}).hessian;
+  EXPECT_LE(std::abs(hessian.sharpness - largest_of(Problem().dense())), hessian.eigenvalue_errors[0]);
+  EXPECT_LT(hessian.eigenvalue_errors[0], 1e-4 * hessian.sharpness);
 }
 
 TEST(HessianAnalysis, TheDensityIsOneInSumAndHasABandFromTwoVectorsOn) {
