@@ -4,6 +4,7 @@ import gzip
 import os
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,23 @@ def gradwise(*arguments, cwd=None, check=None):
     if check is not None:
         assert done.returncode == check, done.stdout + done.stderr
     return done
+
+
+def train(config, run, *overrides, check=0):
+    sets = [part for text in (f"run.dir={run}", *overrides) for part in ("--set", text)]
+    return gradwise("train", config, *sets, check=check)
+
+
+def start(config, run, *overrides):
+    sets = [part for text in (f"run.dir={run}", *overrides) for part in ("--set", text)]
+    return subprocess.Popen([GRADWISE, "train", config, *sets], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def write_idx(path, array):

@@ -1,23 +1,14 @@
 """The command line: what it prints, how it exits, and what bad input does."""
 
 import gzip
-import json
 import signal
-import sqlite3
 import subprocess
-import time
 
 import numpy as np
 import pytest
 import torch
-from conftest import GRADWISE, gradwise, write_idx
-from safetensors import safe_open
+from conftest import GRADWISE, gradwise, start, train, wait_for, write_idx
 from safetensors.torch import load_file
-
-
-def train(config, run, *overrides, check=0):
-    sets = [part for text in (f"run.dir={run}", *overrides) for part in ("--set", text)]
-    return gradwise("train", config, *sets, check=check)
 
 
 def test_version_and_help():
@@ -203,58 +194,6 @@ def test_two_processes_on_one_run(config, tmp_path):
         first.wait()
 
 
-def start(config, run, *overrides):
-    sets = [part for text in (f"run.dir={run}", *overrides) for part in ("--set", text)]
-    return subprocess.Popen([GRADWISE, "train", config, *sets], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_saves_and_resumes(config, tmp_path, signum, status):
-    run = tmp_path / "run"
-    with start(config, run, "train.epochs=2000") as process:
-        wait_for(lambda: list(run.glob("checkpoints/checkpoint-*")))
-        process.send_signal(signum)
-        output = process.communicate()[0]
-    assert process.returncode == status, output
-    assert f"gradwise train --resume {run}" in output
-    assert "interrupted" in gradwise("runs", "--root", tmp_path, check=0).stdout
-    epochs = 1 + int(max(run.glob("checkpoints/checkpoint-*"), key=checkpoint_step).name.split("-")[1]) // 13
-    done = gradwise("train", "--resume", run, "--set", f"train.epochs={epochs + 1}", check=0)
-    assert "test accuracy" in done.stdout
-
-
-def checkpoint_step(path):
-    return int(path.name.split("-")[1])
-
-
-def test_truncated_checkpoint_falls_back(config, tmp_path):
-    run = tmp_path / "run"
-    train(config, run, "train.max_steps=12")
-    newest = max(run.glob("checkpoints/checkpoint-*"), key=checkpoint_step)
-    file = newest / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-8])
-    done = gradwise("train", "--resume", run, "--set", "train.max_steps=15", check=0)
-    assert "warning" in done.stderr and str(newest) in done.stderr
-
-
-def test_checkpoint_of_another_architecture(config, tmp_path):
-    run = tmp_path / "run"
-    train(config, run, "train.max_steps=7")
-    done = gradwise("train", "--resume", run, "--set", "model.hidden=[12]", check=1)
-    assert "layer1.weight" in done.stderr and "[12, 64]" in done.stderr and "[16, 64]" in done.stderr
-
-
-def test_resume_of_what_is_no_run(tmp_path):
-    assert "has no config.toml" in gradwise("train", "--resume", tmp_path, check=1).stderr
-
-
 def test_script_model(config, tmp_path):
     class Net(torch.nn.Module):
         def __init__(self):
@@ -294,54 +233,9 @@ def test_paths_beside_the_configuration(images, config, tmp_path):
     gradwise("train", "--resume", run, "--set", "train.max_steps=8", check=0)
 
 
-def test_longer_training_keeps_learning(config, tmp_path):
-    run = tmp_path / "run"
-    train(config, run, "train.epochs=2")
-    gradwise("train", "--resume", run, "--set", "train.epochs=4", check=0)
-    rates = [line["lr"] for line in map(json.loads, (run / "events.jsonl").open()) if line["kind"] == "step"]
-    assert len(rates) == 52 and rates[26] > 0
-
-
-def test_what_a_resumed_run_cannot_change(config, tmp_path):
-    run = tmp_path / "run"
-    train(config, run, "train.max_steps=7")
-    done = gradwise("train", "--resume", run, "--set", "optimizer.lr=0.5", check=2)
-    assert "optimizer.lr=0.5 can't be changed" in done.stderr
-
-
-def test_a_resumed_run_keeps_what_is_done(config, tmp_path):
-    run = tmp_path / "run"
-    train(config, run, "train.epochs=3")
-    before = (run / "config.toml").read_text()
-    done = gradwise("train", "--resume", run, "--set", "train.epochs=1", check=2)
-    assert "train.epochs is 1, allowed: at least the 3 that are done" in done.stderr
-    assert (run / "config.toml").read_text() == before
-
-
-def test_the_next_command_goes_on_from_where_the_run_stopped(config, tmp_path):
-    run = tmp_path / "run"
-    done = train(config, run, "train.max_steps=7")
-    assert "--set train.max_steps=14" in done.stdout
-    words = next(line for line in done.stdout.splitlines() if "--resume" in line).split()
-    gradwise(*words[words.index("train") :], check=0)
-    with sqlite3.connect(run / "run.sqlite") as store:
-        assert store.execute("select max(step) from steps").fetchone() == (14,)
-
-
 def test_a_slip_in_the_metrics_is_named(config, tmp_path):
     done = train(config, tmp_path / "run", 'train.metrics=["acuracy"]', check=2)
     assert "acuracy" in done.stderr and "accuracy" in done.stderr
-
-
-def test_second_signal_ends_at_once(config, tmp_path):
-    run = tmp_path / "run"
-    with start(config, run, "train.epochs=100000") as process:
-        wait_for(lambda: list(run.glob("checkpoints/checkpoint-*")))
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
-        process.communicate()
-    assert process.returncode == 130
-    gradwise("train", "--resume", run, "--set", "train.max_steps=8", check=0)
 
 
 def test_output_that_nobody_reads(config, tmp_path):
@@ -350,67 +244,3 @@ def test_output_that_nobody_reads(config, tmp_path):
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (run / "report.txt").exists()
-
-
-def test_full_disk_keeps_the_older_checkpoint(config, tmp_path):
-    """A file-size limit makes writes fail as a full disk does."""
-    run = tmp_path / "run"
-    train(config, run, "train.max_steps=6")
-    before = sorted(path.name for path in run.glob("checkpoints/checkpoint-*"))
-    command = f"ulimit -f 1; exec {GRADWISE} train --resume {run} --set train.max_steps=12"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "File too large" in done.stderr
-    assert sorted(path.name for path in run.glob("checkpoints/checkpoint-*")) == before
-    gradwise("train", "--resume", run, "--set", "train.max_steps=12", check=0)
-
-
-@pytest.fixture
-def table(tmp_path):
-    """y = 1000 + 300 x, in a file; a model of one layer learns it."""
-    x = np.random.default_rng(0).standard_normal(200)
-    rows = "".join(f"{a:.6f},{1000 + 300 * a:.4f}\n" for a in x)
-    (tmp_path / "line.csv").write_text("x,y\n" + rows)
-    path = tmp_path / "line.toml"
-    path.write_text("""
-[data]
-kind = "csv"
-file = "line.csv"
-validation_split = 0.2
-standardize_targets = true
-csv.label = "y"
-[loader]
-batch_size = 16
-[model]
-hidden = []
-[loss]
-name = "mse"
-[optimizer]
-lr = 0.03
-[train]
-epochs = 30
-metrics = ["mae", "r2"]
-""")
-    return path
-
-
-def test_metrics_are_in_the_units_of_the_data(table, tmp_path):
-    """A model that predicts the mean would be wrong by 240; the scaling of outputs is found in the weights' file."""
-    done = train(table, tmp_path / "run", "train.max_steps=1", "optimizer.lr=0")
-    fresh = float(done.stdout.split("test mae: ")[1].split()[0])
-    assert 50 < fresh < 1000
-    run = tmp_path / "trained"
-    done = train(table, run)
-    assert "(of standardized targets)" in done.stdout
-    assert float(done.stdout.split("test mae: ")[1].split()[0]) < 15
-    assert float(done.stdout.split("test r2: ")[1].split()[0]) > 0.99
-    with safe_open(run / "model.safetensors", "pt") as file:
-        mean, deviation = (json.loads(file.metadata()[key]) for key in ("target_mean", "target_std"))
-        slope, offset = (file.get_tensor(name).double() for name in sorted(file.keys(), key=lambda k: "bias" in k))
-    assert float(slope) * deviation[0] == pytest.approx(300, rel=0.03)
-    assert float(offset) * deviation[0] + mean[0] == pytest.approx(1000, rel=0.03)
-
-
-def test_targets_that_cannot_be_scaled(config, tmp_path):
-    done = train(config, tmp_path / "run", "data.standardize_targets=true", check=2)
-    assert 'loss.name is "cross_entropy", allowed with it: mse, mae, huber' in done.stderr

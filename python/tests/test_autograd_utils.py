@@ -1,0 +1,84 @@
+"""Functions, losses, derivatives and hooks against torch's."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+import gradwise
+from gradwise.autograd_utils import (
+    AutogradHooks,
+    CustomAutogradFunction,
+    CustomLossFunction,
+    GradientComputationUtils,
+)
+
+
+def test_functions_equal_torchs():
+    torch.manual_seed(0)
+    x, w = torch.randn(2, 4, 3, requires_grad=True), torch.randn(3, 5, requires_grad=True)
+    torch.testing.assert_close(CustomAutogradFunction.apply(x, w), x @ w)
+    assert GradientComputationUtils.gradcheck(CustomAutogradFunction.apply, (x.double(), w.double()))
+    softsign = lambda t: CustomAutogradFunction.activation(t, lambda a: a / (1 + a.abs()), lambda a: (1 + a.abs()) ** -2)  # noqa: E731
+    torch.testing.assert_close(softsign(x), functional.softsign(x))
+    g, = torch.autograd.grad(softsign(x).sum(), x)
+    h, = torch.autograd.grad(functional.softsign(x).sum(), x)
+    torch.testing.assert_close(g, h)
+
+
+def test_losses_equal_torchs():
+    torch.manual_seed(0)
+    output, target = torch.randn(6, 3), torch.randint(0, 3, (6,))
+    torch.testing.assert_close(
+        CustomLossFunction.label_smoothed_cross_entropy(0.2)(output, target),
+        functional.cross_entropy(output, target, label_smoothing=0.2),
+    )
+    a, b, c = torch.randn(3, 6, 4)
+    torch.testing.assert_close(
+        CustomLossFunction.triplet(0.5, reduction="sum")(a, b, c),
+        functional.triplet_margin_loss(a, b, c, 0.5, reduction="sum"),
+    )
+    torch.testing.assert_close(CustomLossFunction.huber(0.7)(a, b), functional.huber_loss(a, b, delta=0.7))
+    with pytest.raises(ValueError, match="allowed: none, mean, sum"):
+        CustomLossFunction.huber(reduction="median")
+
+
+def test_derivatives_equal_torch_func():
+    torch.manual_seed(0)
+    utils = GradientComputationUtils
+    x, y = torch.randn(4, dtype=torch.float64), torch.randn(3, 4, dtype=torch.float64)
+
+    def f(x, y):
+        return torch.tanh(y @ x) * x.sum()
+
+    for ours, theirs in zip(utils.jacobian(f, (x, y)), torch.func.jacrev(f, (0, 1))(x, y), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    scalar = lambda x: (x**3).sum() * x.prod()  # noqa: E731
+    torch.testing.assert_close(utils.hessian(scalar, x), torch.func.hessian(scalar)(x))
+    v = torch.randn(4, dtype=torch.float64)
+    torch.testing.assert_close(utils.hessian_vector_product(scalar, x, v)[1], torch.func.hessian(scalar)(x) @ v)
+    value, tangent = utils.jvp(f, (x, y), (v, y))
+    expected = torch.func.jvp(f, (x, y), (v, y))
+    torch.testing.assert_close((value, tangent), expected)
+    out, pulled = utils.vjp(lambda x: f(x, y), x, torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(pulled, torch.func.vjp(lambda x: f(x, y), x)[1](torch.ones(3, dtype=torch.float64))[0])
+
+
+def test_hooks_see_gradients_and_activations(network, data):
+    model = network()
+    with AutogradHooks(model, patterns=["0", "0.*"]) as hooks:
+        functional.cross_entropy(model(data[0]), data[1]).backward()
+    seen = {(r.kind, r.name): r for r in hooks.records()}
+    assert set(seen) == {
+        ("parameter_gradient", "0.weight"), ("parameter_gradient", "0.bias"), ("activation", "0"),
+        ("activation_gradient", "0"),
+    }  # fmt: skip
+    assert seen["parameter_gradient", "0.weight"].norm == pytest.approx(float(model[0].weight.grad.norm()))
+    assert seen["activation", "0"].mean == pytest.approx(float(model[0](data[0]).detach().mean()), rel=1e-4)
+
+
+def test_find_nonfinite_names_operator_and_layer(network, data):
+    model = network()
+    assert gradwise.find_nonfinite(model, functional.cross_entropy, *data) is None
+    bad = lambda output, target: torch.log(-output.abs()).mean()  # noqa: E731
+    found = gradwise.find_nonfinite(model, bad, *data)
+    assert found.phase == "forward" and found.op == "aten::log" and found.layer == "2"

@@ -1,0 +1,71 @@
+"""Targets that are standardized, and figures in the units of the data."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import gradwise, train
+from safetensors import safe_open
+
+
+@pytest.fixture
+def table(tmp_path):
+    """y = 1000 + 300 x, in a file; a model of one layer learns it."""
+    x = np.random.default_rng(0).standard_normal(200)
+    rows = "".join(f"{a:.6f},{1000 + 300 * a:.4f}\n" for a in x)
+    (tmp_path / "line.csv").write_text("x,y\n" + rows)
+    path = tmp_path / "line.toml"
+    path.write_text("""
+[data]
+kind = "csv"
+file = "line.csv"
+validation_split = 0.2
+standardize_targets = true
+csv.label = "y"
+[loader]
+batch_size = 16
+[model]
+hidden = []
+[loss]
+name = "mse"
+[optimizer]
+lr = 0.03
+[train]
+epochs = 30
+metrics = ["mae", "r2"]
+""")
+    return path
+
+
+def test_metrics_are_in_the_units_of_the_data(table, tmp_path):
+    """A model that predicts the mean would be wrong by 240; the scaling of outputs is found in the weights' file."""
+    done = train(table, tmp_path / "run", "train.max_steps=1", "optimizer.lr=0")
+    fresh = float(done.stdout.split("test mae: ")[1].split()[0])
+    assert 50 < fresh < 1000
+    run = tmp_path / "trained"
+    done = train(table, run)
+    assert "(of standardized targets)" in done.stdout
+    assert float(done.stdout.split("test mae: ")[1].split()[0]) < 15
+    assert float(done.stdout.split("test r2: ")[1].split()[0]) > 0.99
+    with safe_open(run / "model.safetensors", "pt") as file:
+        mean, deviation = (json.loads(file.metadata()[key]) for key in ("target_mean", "target_std"))
+        slope, offset = (file.get_tensor(name).double() for name in sorted(file.keys(), key=lambda k: "bias" in k))
+    assert float(slope) * deviation[0] == pytest.approx(300, rel=0.03)
+    assert float(offset) * deviation[0] + mean[0] == pytest.approx(1000, rel=0.03)
+
+
+def test_a_resumed_run_keeps_the_scaling(table, tmp_path):
+    straight, halves = tmp_path / "straight", tmp_path / "halves"
+    train(table, straight, "train.epochs=4")
+    train(table, halves, "train.epochs=2")
+    done = gradwise("train", "--resume", halves, "--set", "train.epochs=4", check=0)
+    assert "(of standardized targets)" in done.stdout
+    assert (halves / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
+
+
+def test_targets_that_cannot_be_scaled(config, tmp_path):
+    done = train(config, tmp_path / "run", "data.standardize_targets=true", check=2)
+    assert 'loss.name is "cross_entropy", allowed with it: mse, mae, huber' in done.stderr
+    text = ("data.kind=text", f"data.file={config}", "loss.name=mse")
+    done = train(config, tmp_path / "run", "data.standardize_targets=true", *text, check=2)
+    assert 'data.kind is "text", allowed with it: numbers to predict' in done.stderr
