@@ -69,6 +69,8 @@ void check_scaling(const RunConfig& config) {
   const std::string& loss = config.loss.name;
   GRADWISE_CHECK(!config.data.standardize_targets || loss == "mse" || loss == "mae" || loss == "huber", "config",
                  "data.standardize_targets is true and loss.name is \"", loss, "\", allowed with it: mse, mae, huber");
+  GRADWISE_CHECK(!config.data.standardize_targets || config.data.kind != "text", "config",
+                 "data.standardize_targets is true and data.kind is \"text\", allowed with it: numbers to predict");
 }
 
 LoaderOptions train_options(const RunConfig& config) {
