@@ -171,6 +171,9 @@ def test_the_edge_of_stability_is_not_known_of_every_optimizer(network, data):
     assert seen.hessian.edge_of_stability.value == 0
     with pytest.raises(TypeError, match="optimizer is a float, allowed: a torch.optim.Optimizer"):
         analyzer.analyze_gradients(model, functional.cross_entropy, *data, optimizer=0.1)
+    with pytest.raises(ValueError, match="optimizer has no parameter of the model"):
+        other = torch.optim.SGD(network().parameters(), lr=0.1)
+        analyzer.analyze_gradients(model, functional.cross_entropy, *data, optimizer=other)
     with pytest.raises(TypeError, match="progress is 3, allowed: a callable"):
         GradientAnalyzer(progress=3)
 
