@@ -54,7 +54,13 @@ std::vector<Panel> stored_hessian_panels(const RunReader& run) {
     return {};
   }
   try {
-    return hessian_panels(figures_from(json::parse(file).at("hessian")));
+    const json analysis = json::parse(file);
+    std::vector<Panel> panels = hessian_panels(figures_from(analysis.at("hessian")));
+    // The run may have gone on since.
+    for (Panel& panel : panels) {
+      panel.title += analysis.contains("step") ? ", at step " + analysis.at("step").dump() : "";
+    }
+    return panels;
   } catch (const json::exception& error) {
     fail("plot", path.string(), " is not an analysis of this version: ", error.what());
   }

@@ -31,7 +31,7 @@ RunReader run_with(const TemporaryFolder& folder, const std::vector<Event>& even
 
 // What `gradwise analyze --hessian` leaves in a run's folder, as far as pictures read it.
 void store_analysis(const TemporaryFolder& folder) {
-  std::ofstream(folder / "gradient_analysis.json") << R"({"norm": 1, "hessian": {
+  std::ofstream(folder / "gradient_analysis.json") << R"({"norm": 1, "step": 7, "hessian": {
     "eigenvalues": [4, 2], "eigenvalue_errors": [0.1, 0.2], "trace": 20, "trace_error": 1.5,
     "density": [[-1, 0.1], [0, 0.8], [4, 0.1]], "density_errors": [0.01, 0.1, 0.02],
     "layers": [{"name": "layer_0", "largest": 1, "largest_error": 0.01, "trace": 6, "trace_error": 0.5},
@@ -245,6 +245,7 @@ TEST(Figures, TheHessianIsThatOfTheStoredAnalysis) {
   EXPECT_NE(panels[0].commands.find("\n2 3 0.01\n"), std::string::npos) << panels[0].commands;
   EXPECT_NE(panels[2].commands.find("\n0 0.8 0.7 0.9\n"), std::string::npos) << panels[2].commands;
   EXPECT_NE(panels[3].commands.find("edge at 2"), std::string::npos) << panels[3].commands;
+  EXPECT_TRUE(panels[0].title.ends_with(", at step 7")) << panels[0].title;
   // Of an earlier version, without layers, band and edge; without a Hessian; and no analysis at all.
   std::ofstream(folder / "gradient_analysis.json")
       << R"({"hessian": {"eigenvalues": [4], "eigenvalue_errors": [0.1], "trace": 20, "density": [[0, 1], [4, 0.1]]}})";
