@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <limits>
 #include <memory>
@@ -82,6 +83,30 @@ TEST(ResumeAfterStop, EndsWithTheSameBits) {
   EXPECT_EQ(resumed.fit().status, "finished");
   expect_same_bits(resumed.everything(), whole.everything());
   EXPECT_TRUE(complaints.empty());
+}
+
+// The epoch's first steps were measured, those after the resume are not.
+TEST(ResumeAfterStop, KeepsThePeakMemoryOfTheEpochUnderWay) {
+  const TemporaryFolder folder;
+  ListSource source(toy_batch(22), 4);
+  ListSource validation(toy_batch(6, 500), 4);
+  LoopOptions options = options_of(kPlain, folder / "run");
+  options.measure_memory = true;
+  AutogradTrainingLoop stopped(restless_model(1), optimizer_of(kPlain), options);
+  stopped.on(Point::step_end, [&stopped](const Moment& moment) {
+    if (moment.step == 8) {
+      stopped.request_stop();
+    }
+    return Action::proceed;
+  });
+  (void)stopped.fit(source, &validation, squared_error);
+  options.measure_memory = false;
+  AutogradTrainingLoop resumed(restless_model(1), optimizer_of(kPlain), options);
+  resumed.resume(list_checkpoints(folder / "run").back().path);
+  const std::vector<EpochStats> history = resumed.fit(source, &validation, squared_error).history;
+  ASSERT_GE(history.size(), 2U);
+  EXPECT_GT(history[history.size() - 2].peak_bytes, 0);
+  EXPECT_TRUE(std::isnan(history.back().peak_bytes));
 }
 
 // A skipped step gives buffers back as they were: after a resume, as they were in the checkpoint.
