@@ -66,11 +66,9 @@ std::int64_t outputs_of(const Dataset& train, const RunConfig& config) {
 }
 
 void check_scaling(const RunConfig& config) {
-  const std::string& loss = config.loss.name;
-  GRADWISE_CHECK(!config.data.standardize_targets || loss == "mse" || loss == "mae" || loss == "huber", "config",
-                 "data.standardize_targets is true and loss.name is \"", loss, "\", allowed with it: mse, mae, huber");
-  GRADWISE_CHECK(!config.data.standardize_targets || config.data.kind != "text", "config",
-                 "data.standardize_targets is true and data.kind is \"text\", allowed with it: numbers to predict");
+  GRADWISE_CHECK(!config.data.standardize_targets || can_standardize_targets(config), "config",
+                 "data.standardize_targets is true, loss.name is \"", config.loss.name, "\" and data.kind is \"",
+                 config.data.kind, "\", allowed with it: the losses mse, mae, huber, and no text");
 }
 
 LoaderOptions train_options(const RunConfig& config) {
@@ -130,6 +128,11 @@ std::pair<Dataset, Dataset> read_sets(const DataOptions& data, std::int64_t seed
 }
 
 }  // namespace
+
+bool can_standardize_targets(const RunConfig& config) {
+  const std::string& loss = config.loss.name;
+  return config.data.kind != "text" && (loss == "mse" || loss == "mae" || loss == "huber");
+}
 
 RunData load_data(const RunConfig& config) {
   check_scaling(config);

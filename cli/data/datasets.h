@@ -16,6 +16,9 @@ struct RunData {
   TargetScaling target_scaling = {};  ///< what was done to the targets, see `data.standardize_targets`
 };
 
+/// Whether `data.standardize_targets` may be true: the targets are numbers, and the loss is a distance from them.
+[[nodiscard]] bool can_standardize_targets(const RunConfig& config);
+
 /// Reads the files of a configuration. Errors name file and fact.
 [[nodiscard]] RunData load_data(const RunConfig& config);
 

@@ -105,6 +105,16 @@ Remedies standardize(const RunConfig& config) {
   return {{"standardise the inputs", {"loader.mean=" + list_of(mean), "loader.std=" + list_of(usable)}}};
 }
 
+// Losses of standardized targets are compared with others on held-out data alone: see Trial::figure.
+Remedies standardize_targets(const RunConfig& config) {
+  const DataOptions& data = config.data;
+  const bool held_out = data.validation_split > 0 || !data.test_file.empty();
+  if (data.standardize_targets || !held_out || !can_standardize_targets(config)) {
+    return {};
+  }
+  return {set_word("data.standardize_targets", "false", "true")};
+}
+
 Remedies joined(std::initializer_list<Remedies> groups) {
   Remedies all;
   for (const Remedies& group : groups) {
@@ -156,6 +166,7 @@ std::vector<Remedy> remedies_for(const std::string& cause, const RunConfig& conf
          return joined({standardize(c), lower_rate(c)});
        }},
       {"input_not_scaled", standardize},
+      {"target_not_scaled", standardize_targets},
       {"unshuffled_data",
        [](const RunConfig& c) {
          return c.loader.shuffle ? Remedies() : Remedies{set_word("loader.shuffle", "false", "true")};

@@ -74,6 +74,12 @@ void name_operator(const Model& model, const LossFunction& loss, DataLoader& loa
                                                  .remedy = origin->advice});
 }
 
+LossFunction loss_in_own_units(const LossFunction& loss, const TargetScaling& scaling) {
+  return [loss, scaling](const at::Tensor& output, const at::Tensor& target) {
+    return loss(in_own_units(output, scaling), in_own_units(target, scaling));
+  };
+}
+
 }  // namespace
 
 double Trial::final_loss() const {
@@ -92,7 +98,7 @@ double Trial::final_loss() const {
 double Trial::figure() const {
   const double trained = final_loss();
   return std::isnan(held_out) || std::isinf(trained) ? trained
-         : std::isfinite(held_out)                   ? held_out
+         : std::isfinite(held_out_in_own_units)      ? held_out_in_own_units
                                                      : std::numeric_limits<double>::infinity();
 }
 
@@ -125,6 +131,10 @@ Trial run_trial(const RunConfig& asked, std::int64_t steps, const std::filesyste
       const ValidationStats seen = loop.validate(*data.test, loss);
       trial.held_out = seen.validation_loss;
       trial.metrics = seen.metrics;
+      trial.held_out_in_own_units =
+          data.target_scaling.empty()
+              ? trial.held_out
+              : loop.validate(*data.test, loss_in_own_units(loss, data.target_scaling)).validation_loss;
     }
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::usage) {

@@ -13,15 +13,17 @@ namespace gradwise {
 /// What a short training under watch showed.
 struct Trial {
   std::vector<Finding> findings;
-  std::vector<double> losses;      ///< one a step
-  double held_out = kNotMeasured;  ///< loss on the test data, where there are any
+  std::vector<double> losses;                   ///< one a step
+  double held_out = kNotMeasured;               ///< loss on the test data, where there are any
+  double held_out_in_own_units = kNotMeasured;  ///< the same of targets and outputs that are scaled back
   std::vector<std::pair<std::string, double>> metrics;
   std::string error;  ///< why it ended early; empty where it did not
   double seconds = 0;
 
   /// Mean loss of the last tenth of the steps; infinite where the training broke.
   [[nodiscard]] double final_loss() const;
-  /// What trials are compared by: the loss on held-out data, else `final_loss`; infinite where it is not finite.
+  /// What trials are compared by: the loss on held-out data in their own units, else `final_loss`; infinite where it
+  /// is not finite.
   [[nodiscard]] double figure() const;
 };
 
