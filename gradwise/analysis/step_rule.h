@@ -13,7 +13,7 @@ namespace gradwise {
 /// held still, steps settle where learning_rate x the largest eigenvalue of P^-1/2 H P^-1/2 is below `threshold`; a
 /// training whose figure hovers there is at the edge of stability (Cohen et al., "Gradient Descent on Neural Networks
 /// Typically Occurs at the Edge of Stability", 2021; "Adaptive Gradient Methods at the Edge of Stability", 2022).
-/// Gradients are taken for the whole data's, and weight decay is left out.
+/// Gradients are taken for the whole data's, and weight decay and clipping are left out.
 ///
 ///   analyzer.analyze_gradients(model, loss_function, input, target, sgd_rule(0.1, {.momentum = 0.9}));
 struct StepRule {
