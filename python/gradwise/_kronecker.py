@@ -46,6 +46,8 @@ class KFAC(LinearOperator):
             raise TypeError(f"parameters is {parameters!r}, allowed: a list of patterns")
         if progress is not None and not callable(progress):
             raise TypeError(f"progress is {progress!r}, allowed: a callable of (batches done, batches)")
+        if type not in ("exact", "monte_carlo", "empirical"):
+            raise ValueError(f"type is {type!r}, allowed: exact, monte_carlo, empirical")
         if type == "empirical" and isinstance(loss_function, str):
             raise TypeError(f"loss_function is {loss_function!r}, allowed for type 'empirical': a callable")
         loss = loss_function if type == "empirical" else _likelihood(loss_function, reduction)
