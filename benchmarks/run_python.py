@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What Gradwise costs a training loop in Python: a watch, a call into the core, the import.
+"""Gradwise in Python: what a watch costs, its training loop beside one in PyTorch, a call into the core, the import.
 
     cmake --build build --target gradwise_python
     .venv/bin/python benchmarks/run_python.py            # about two minutes on two cores
@@ -115,6 +115,35 @@ def loops(model, steps, rounds):
     return seconds
 
 
+def training_loops(model, batches, rounds):
+    """Seconds a step of AutogradTrainingLoop and of the same by hand: clipping by norm, and the losses kept."""
+    torch.manual_seed(0)
+    data = [(torch.randn(64, 1, 28, 28), torch.randint(0, 10, (64,))) for _ in range(batches)]
+    made = {name: mlp() if model == "mlp" else Cnn(fast=True) for name in ("torch", "gradwise")}
+    optimizer = torch.optim.AdamW(made["torch"].parameters(), lr=1e-3)
+    loop = gradwise.autograd_utils.AutogradTrainingLoop(made["gradwise"], torch.optim.AdamW, lr=1e-3)
+
+    def by_hand():
+        losses = []
+        for x, y in data:
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(made["torch"](x), y)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(made["torch"].parameters(), 1.0)
+            optimizer.step()
+            losses.append(loss.item())
+
+    ways = {"torch": by_hand, "gradwise": lambda: loop.train_epoch(data, functional.cross_entropy)}
+    seconds = {name: [] for name in ways}
+    for turn in range(rounds + 1):
+        for name in sorted(ways, reverse=turn % 2 == 0):
+            start = time.perf_counter()
+            ways[name]()
+            if turn > 0:
+                seconds[name].append((time.perf_counter() - start) / batches)
+    return seconds
+
+
 def call_overhead(rounds, calls=20_000):
     """Microseconds of a call into the core on one number, beside a function of PyTorch's that does the same."""
     x = torch.ones(1)
@@ -148,6 +177,9 @@ def print_table(results):
             added = [100 * (a / b - 1) for a, b in zip(found, seconds["off"], strict=True)]
             told = "" if way == "off" else spread(added, 1)
             print(f"{model:6}{way:30}{1e3 * statistics.median(found):10.3f}   {told}")
+    for model, seconds in results["training"].items():
+        ratios = [a / b for a, b in zip(seconds["gradwise"], seconds["torch"], strict=True)]
+        print(f"{model:6}AutogradTrainingLoop, time over a loop by hand in PyTorch: {spread(ratios, 2)}")
     for name, microseconds in results["call"].items():
         print(f"a call of leaky_relu on one number, {name}: {spread(microseconds, 2)} µs")
     print(f"import beyond torch: {spread([1e3 * s for s in results['import']], 0)} ms")
@@ -165,6 +197,8 @@ def main():
     results = {
         "loops": {"mlp": loops("mlp", 20 if options.quick else 200, rounds),
                   "cnn": loops("cnn", 3 if options.quick else 20, rounds)},
+        "training": {"mlp": training_loops("mlp", 20 if options.quick else 200, rounds),
+                     "cnn": training_loops("cnn", 3 if options.quick else 20, rounds)},
         "call": call_overhead(rounds),
         "import": import_seconds(3 if options.quick else 9),
     }  # fmt: skip

@@ -57,7 +57,7 @@ endfunction()
 # Tests spend their time in LibTorch and in the library: to optimise them costs more than it saves.
 add_library(gradwise_test_flags INTERFACE)
 target_link_libraries(gradwise_test_flags INTERFACE gradwise_flags)
-target_compile_options(gradwise_test_flags INTERFACE $<$<CONFIG:Release>:-O0>)
+target_compile_options(gradwise_test_flags INTERFACE -O0)
 
 # Files are compiled several at a time: LibTorch's headers cost more than our own code, even precompiled.
 set(CMAKE_UNITY_BUILD_BATCH_SIZE 10)
@@ -124,8 +124,9 @@ function(gradwise_probe)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME" "SOURCES;GROUPS;LIBRARIES")
   add_executable(${arg_NAME} ${arg_SOURCES})
   set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  target_link_libraries(${arg_NAME} PRIVATE gradwise_flags ${arg_LIBRARIES})
-  gradwise_use_groups(${arg_NAME} torch ${arg_GROUPS})
+  # GoogleTest is in the tests' precompiled header.
+  target_link_libraries(${arg_NAME} PRIVATE gradwise_test_flags ${arg_LIBRARIES} GTest::gtest)
+  gradwise_use_groups(${arg_NAME} tests ${arg_GROUPS})
 endfunction()
 
 # gradwise_pytest(NAME optim_parity FILE test_parity.py): a pytest file as one ctest entry

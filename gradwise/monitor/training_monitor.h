@@ -52,9 +52,10 @@ void describe(Fields& fields, MonitorOptions& o) {
 /// Rides on a training: reads each step (Watch, the loss's graph, the data), holds the rules against what it has seen,
 /// and joins their issues into a diagnosis. No pass of its own, and a watched training has the same bits.
 ///
-///   TrainingMonitor monitor(loop.model(), facts_of(loop.model()), {}, [&](Event e) { recorder.record(std::move(e));
-///   }); loop.add_observer(monitor); loop.fit(...); for (const Finding& finding : monitor.diagnosis().findings())
-///   std::puts(line_of(finding).c_str());
+///   TrainingMonitor monitor(loop.model(), facts);
+///   loop.add_observer(monitor);
+///   loop.fit(training, &validation, loss);
+///   std::puts(text_of(monitor.diagnosis().findings()).c_str());
 class TrainingMonitor : public Observer {
  public:
   using Emit = std::function<void(Event)>;
