@@ -6,6 +6,7 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <map>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "cli/config/run_facts.h"
 #include "cli/config/toml_writer.h"
 #include "cli/models/model_factory.h"
+#include "cli/next_commands.h"
 #include "cli/stop_signals.h"
 #include "gradwise/core/atomic_file.h"
 #include "gradwise/core/error.h"
@@ -232,6 +234,10 @@ int RunSession::run(std::int64_t resumed_at) {
     if (result.status == "interrupted") {
       return interrupted(StopSignals::received());
     }
+    if (resumed_at > 0 && result.steps == resumed_at) {
+      recorder_->drain();
+      std::printf("the run has nothing left to do: %s\n", result.reason.c_str());
+    }
     finish(result);
   } catch (const std::exception& error) {
     diagnose();
@@ -323,12 +329,10 @@ void RunSession::finish(const FitResult& result) {
       std::printf(share ? "test %s: %.2f %%\n" : "test %s: %.4f\n", name.c_str(), share ? 100 * value : value);
     }
   }
-  const bool by_steps = config_.train.max_steps > 0 && result.steps >= config_.train.max_steps;
-  const auto longer = static_cast<long long>(2 * (by_steps ? config_.train.max_steps : config_.train.epochs));
-  std::printf(
-      "next     gradwise report %s\n         gradwise train --resume %s --set train.%s=%lld\n"
-      "         gradwise plot %s\n         tensorboard --logdir %s\n",
-      run.c_str(), run.c_str(), by_steps ? "max_steps" : "epochs", longer, run.c_str(), run.c_str());
+  const bool broke = (!result.history.empty() && !result.history.back().losses.empty() &&
+                      !std::isfinite(result.history.back().losses.back())) ||
+                     (test && !std::isfinite(test->validation_loss));
+  std::printf("%s", next_commands(run, config_.train, result, broke).c_str());
 }
 
 }  // namespace gradwise

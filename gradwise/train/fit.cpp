@@ -40,11 +40,16 @@ bool AutogradTrainingLoop::Impl::validate_epoch(BatchSource& validation, const L
   seen.best = best;
   tell(Point::validation_end, std::move(seen));
   step_schedule("epoch", figure);
+  stop_without_improvement();
+  return best;
+}
+
+void AutogradTrainingLoop::Impl::stop_without_improvement() {
   if (early_stopping.should_stop() && stop.status.empty()) {
     stop = {"stopped",
-            options.monitor + " did not improve in " + std::to_string(early_stopping.waited()) + " validations"};
+            options.monitor + " did not improve in " + std::to_string(early_stopping.waited()) + " validations",
+            "early_stopping.patience"};
   }
-  return best;
 }
 
 void AutogradTrainingLoop::Impl::fit_epochs(BatchSource& training, BatchSource* validation, const LossFunction& loss,
@@ -81,6 +86,9 @@ FitResult AutogradTrainingLoop::Impl::fit(BatchSource& training, BatchSource* va
   started = std::chrono::steady_clock::now();
   notify({.point = Point::train_start});
   try {
+    if (epoch < options.epochs && validation != nullptr) {
+      stop_without_improvement();  // a resumed training that had stopped so has nothing left to do
+    }
     fit_epochs(training, validation, loss, device, result);
     if (writer) {
       writer->wait();
@@ -97,6 +105,7 @@ FitResult AutogradTrainingLoop::Impl::fit(BatchSource& training, BatchSource* va
   }
   result.status = stop.status.empty() ? "finished" : stop.status;
   result.reason = stop.reason.empty() ? "all epochs are done" : stop.reason;
+  result.limit = stop.limit;
   result.steps = optimizer.steps();
   result.epochs = epoch;
   result.best = early_stopping.best();

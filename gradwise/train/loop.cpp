@@ -173,9 +173,9 @@ void AutogradTrainingLoop::Impl::check_budgets() {
   } else if (!stop.status.empty()) {
     return;
   } else if (options.max_steps > 0 && optimizer.steps() >= options.max_steps) {
-    stop = {"stopped", "max_steps = " + std::to_string(options.max_steps) + " is reached"};
+    stop = {"stopped", "max_steps = " + std::to_string(options.max_steps) + " is reached", "max_steps"};
   } else if (options.max_seconds > 0 && elapsed() >= options.max_seconds) {
-    stop = {"stopped", "max_seconds is reached"};
+    stop = {"stopped", "max_seconds is reached", "max_seconds"};
   }
 }
 

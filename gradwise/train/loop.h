@@ -40,6 +40,7 @@ struct ValidationStats {
 struct FitResult {
   std::string status;  ///< "finished", "stopped" (budget, early stopping, observer) or "interrupted" (request_stop)
   std::string reason;
+  std::string limit = {};  ///< the option that stopped it, as "max_steps"; empty where none did
   std::int64_t steps = 0;
   std::int64_t epochs = 0;
   std::vector<EpochStats> history;

@@ -26,6 +26,7 @@ namespace gradwise {
 struct StopReason {
   std::string status;  ///< as in FitResult; empty: go on
   std::string reason;
+  std::string limit = {};  ///< as in FitResult
 };
 
 /// Moves a batch's tensors; a target that is not there stays so.
@@ -60,6 +61,7 @@ struct AutogradTrainingLoop::Impl {
   void step_schedule(const char* unit, std::optional<double> metric = std::nullopt);
 
   // fit.cpp
+  void stop_without_improvement();
   FitResult fit(BatchSource& training, BatchSource* validation, const LossFunction& loss, at::Device device);
   void fit_epochs(BatchSource& training, BatchSource* validation, const LossFunction& loss, at::Device device,
                   FitResult& result);

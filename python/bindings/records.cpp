@@ -60,7 +60,7 @@ py::dict dict_of(const FitResult& result) {
   for (const EpochStats& epoch : result.history) {
     history.append(dict_of(epoch));
   }
-  return py::dict("status"_a = result.status, "reason"_a = result.reason, "steps"_a = result.steps,
+  return py::dict("status"_a = result.status, "reason"_a = result.reason, "limit"_a = result.limit, "steps"_a = result.steps,
                   "epochs"_a = result.epochs, "history"_a = history, "best"_a = result.best,
                   "best_step"_a = result.best_step);
 }

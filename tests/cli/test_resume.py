@@ -83,6 +83,43 @@ def test_the_next_command_goes_on_from_where_the_run_stopped(config, tmp_path):
         assert store.execute("select max(step) from steps").fetchone() == (14,)
 
 
+def steps_of(run):
+    with sqlite3.connect(run / "run.sqlite") as store:
+        return store.execute("select max(step) from steps").fetchone()[0]
+
+
+def test_a_run_that_stopped_early_stays_so_until_its_patience_is_raised(config, tmp_path):
+    run = tmp_path / "run"
+    stopping = ("train.early_stopping.patience=2", "train.early_stopping.min_delta=1000", "train.epochs=9")
+    done = train(config, run, *stopping)
+    assert "stopped: loss did not improve in 2 validations" in done.stdout
+    assert "--set train.early_stopping.patience=4" in done.stdout
+    steps, weights = steps_of(run), (run / "model.safetensors").read_bytes()
+    again = gradwise("train", "--resume", run, check=0)
+    assert "nothing left to do: loss did not improve in 2 validations" in again.stdout
+    assert "--set train.early_stopping.patience=4" in again.stdout
+    assert steps_of(run) == steps and (run / "model.safetensors").read_bytes() == weights
+    words = next(line for line in done.stdout.splitlines() if "--resume" in line).split()
+    gradwise(*words[words.index("train") :], check=0)
+    assert steps_of(run) == steps + 2 * 13
+
+
+def test_a_budget_of_seconds_is_named_as_what_to_raise(config, tmp_path):
+    run = tmp_path / "run"
+    done = train(config, run, "train.max_seconds=0.001", "train.epochs=9")
+    assert "--set train.max_seconds=0.002" in done.stdout
+    steps = steps_of(run)
+    again = gradwise("train", "--resume", run, check=0)
+    assert "nothing left to do: max_seconds is reached" in again.stdout and steps_of(run) == steps
+
+
+def test_a_run_whose_loss_is_lost_is_sent_to_the_doctor(config, tmp_path):
+    done = train(config, tmp_path / "run", "optimizer.name=sgd", "optimizer.lr=1e30", "train.step.on_nonfinite=ignore",
+                 "train.step.clip.method=none")
+    assert f"gradwise doctor {tmp_path}/run/config.toml --fix" in done.stdout
+    assert "--resume" not in done.stdout and "-nan" not in done.stdout
+
+
 def test_second_signal_ends_at_once(config, tmp_path):
     run = tmp_path / "run"
     with start(config, run, "train.epochs=100000") as process:
