@@ -20,6 +20,7 @@
 #include "cli/stop_signals.h"
 #include "gradwise/core/atomic_file.h"
 #include "gradwise/core/error.h"
+#include "gradwise/core/plain_nan.h"
 #include "gradwise/core/random_state.h"
 #include "gradwise/data/safetensors.h"
 #include "gradwise/optim/guarded_forward.h"
@@ -223,6 +224,7 @@ int RunSession::run(std::int64_t resumed_at) {
   started.threads = at::get_num_threads();
   started.epochs = config_.train.epochs;
   started.steps_per_epoch = steps_per_epoch(config_, *data_.train);
+  started.monitor = config_.train.monitor;
   started.resumed_at = resumed_at;
   tell(std::move(started));
   const LossFunction loss = make_loss(config_.loss.name, config_.loss.label_smoothing);
@@ -302,6 +304,9 @@ void RunSession::finish(const FitResult& result) {
   std::optional<ValidationStats> test;
   if (data_.test) {
     test = loop_->validate(*data_.test, loss, device_);
+  }
+  const bool split = config_.data.test_images.empty() && config_.data.test_file.empty();
+  if (test && !split) {  // a split's figures are on record as the last validation
     tell(Validated{.epoch = result.epochs - 1,
                    .data = "test",
                    .loss = test->validation_loss,
@@ -322,11 +327,13 @@ void RunSession::finish(const FitResult& result) {
   std::printf(plot.drawn ? "picture  %s/training.png\n" : "picture  none: %s\n",
               plot.drawn ? run.c_str() : plot.reason.c_str());
   if (test) {
-    std::printf("test loss: %.4f%s\n", test->validation_loss,
+    const char* data = split ? "validation" : "test";
+    std::printf("%s loss: %.4f%s\n", data, plain_nan(test->validation_loss),
                 data_.target_scaling.empty() ? "" : " (of standardized targets)");
     for (const auto& [name, value] : test->metrics) {
       const bool share = name == "accuracy" || name.starts_with("top_");
-      std::printf(share ? "test %s: %.2f %%\n" : "test %s: %.4f\n", name.c_str(), share ? 100 * value : value);
+      std::printf(share ? "%s %s: %.2f %%\n" : "%s %s: %.4f\n", data, name.c_str(),
+                  plain_nan(share ? 100 * value : value));
     }
   }
   const bool broke = (!result.history.empty() && !result.history.back().losses.empty() &&

@@ -93,6 +93,9 @@ void put(Json& json, const RunStarted& started) {
   json["threads"] = started.threads;
   json["epochs"] = started.epochs;
   json["steps_per_epoch"] = started.steps_per_epoch;
+  if (!started.monitor.empty()) {
+    json["monitor"] = started.monitor;
+  }
   json["resumed_at"] = started.resumed_at;
 }
 

@@ -56,13 +56,16 @@ int take_lock(const fs::path& run) {
   return descriptor;
 }
 
-// Of the last validation that was the best so far: its first metric, or its loss where it has none.
+// Of the last validation that was the best so far: what the run monitors, or where that is not known its first metric,
+// or its loss where it has none.
 std::string best_figure(const RunReader& reader) {
   const ValidationRow* best = nullptr;
   const std::vector<ValidationRow> rows = reader.validations();
+  const std::string monitor = reader.info("monitor");
   for (const ValidationRow& row : rows) {
     const bool newer = best == nullptr || row.step != best->step || best->metric == "loss";
-    if (row.best && row.data == "validation" && newer) {
+    const bool wanted = monitor.empty() ? newer : row.metric == monitor;
+    if (row.best && row.data == "validation" && wanted) {
       best = &row;
     }
   }

@@ -128,6 +128,9 @@ struct RunStoreSink::Statements {
     set("threads", std::to_string(run_started.threads));
     set("epochs", std::to_string(run_started.epochs));
     set("steps_per_epoch", std::to_string(run_started.steps_per_epoch));
+    if (!run_started.monitor.empty()) {
+      set("monitor", run_started.monitor);
+    }
     set("status", "running");
     if (run_started.resumed_at >= 0) {
       pause.bind(0, event.time).run();

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstdlib>
 
+#include "gradwise/core/plain_nan.h"
 #include "gradwise/record/duration_text.h"
 
 namespace gradwise {
@@ -16,10 +18,10 @@ constexpr const char* kGreen = "\033[32m";
 constexpr const char* kYellow = "\033[33m";
 constexpr const char* kPlain = "\033[0m";
 
-template <class... Values>
+template <std::same_as<double>... Values>
 std::string format(const char* pattern, Values... values) {
   char text[256];
-  std::snprintf(text, sizeof(text), pattern, values...);
+  std::snprintf(text, sizeof(text), pattern, plain_nan(values)...);
   return text;
 }
 

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "gradwise/core/nearest_name.h"
+#include "gradwise/core/plain_nan.h"
 
 namespace gradwise {
 
@@ -51,7 +52,7 @@ void Rule::set_parameter(const std::string& key, double value) {
 
 std::string figure(double value) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.3g", value);
+  std::snprintf(text, sizeof text, "%.3g", plain_nan(value));
   return text;
 }
 

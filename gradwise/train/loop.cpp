@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "gradwise/core/error.h"
+#include "gradwise/core/plain_nan.h"
 #include "gradwise/optim/torch_optimizers.h"
 #include "gradwise/train/loop_impl.h"
 #include "gradwise/train/metrics.h"
@@ -154,7 +155,7 @@ void AutogradTrainingLoop::Impl::check_loss(StepInfo& info) const {
     return;
   }
   if (info.step == 1) {
-    fail("train", "the loss of the first step is ", info.loss,
+    fail("train", "the loss of the first step is ", plain_nan(info.loss),
          ": look for inf or NaN in the data, the initial weights or the loss");
   }
   Issue issue;

@@ -40,18 +40,25 @@ metrics = ["mae", "r2"]
 def test_metrics_are_in_the_units_of_the_data(table, tmp_path):
     """A model that predicts the mean would be wrong by 240; the scaling of outputs is found in the weights' file."""
     done = train(table, tmp_path / "run", "train.max_steps=1", "optimizer.lr=0")
-    fresh = float(done.stdout.split("test mae: ")[1].split()[0])
+    fresh = float(done.stdout.split("validation mae: ")[1].split()[0])
     assert 50 < fresh < 1000
     run = tmp_path / "trained"
     done = train(table, run)
-    assert "(of standardized targets)" in done.stdout
-    assert float(done.stdout.split("test mae: ")[1].split()[0]) < 15
-    assert float(done.stdout.split("test r2: ")[1].split()[0]) > 0.99
+    assert "(of standardized targets)" in done.stdout and "test loss" not in done.stdout
+    assert float(done.stdout.split("validation mae: ")[1].split()[0]) < 15
+    assert float(done.stdout.split("validation r2: ")[1].split()[0]) > 0.99
     with safe_open(run / "model.safetensors", "pt") as file:
         mean, deviation = (json.loads(file.metadata()[key]) for key in ("target_mean", "target_std"))
         slope, offset = (file.get_tensor(name).double() for name in sorted(file.keys(), key=lambda k: "bias" in k))
     assert float(slope) * deviation[0] == pytest.approx(300, rel=0.03)
     assert float(offset) * deviation[0] + mean[0] == pytest.approx(1000, rel=0.03)
+
+
+def test_the_best_is_told_by_what_is_monitored(table, tmp_path):
+    train(table, tmp_path / "runs" / "run", "train.monitor=r2")
+    report = (tmp_path / "runs" / "run" / "report.txt").read_text()
+    assert "best validation" in report and "r2 0.99" in report.split("best validation")[1].splitlines()[0]
+    assert "r2 0.99" in gradwise("runs", tmp_path / "runs", check=0).stdout
 
 
 def test_a_resumed_run_keeps_the_scaling(table, tmp_path):

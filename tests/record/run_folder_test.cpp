@@ -8,6 +8,7 @@
 #include <fstream>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "gradwise/record/run_store.h"
 #include "tests/data/error_of.h"
@@ -244,6 +245,21 @@ TEST(Runs, BestIsTheLossWhereThereIsNoMetric) {
     }
   }
   EXPECT_EQ(summarize_run(folder / ".").best, "loss 0.3750");
+}
+
+TEST(Runs, BestIsWhatTheRunMonitors) {
+  const TemporaryFolder folder;
+  {
+    RunStoreSink sink(folder / "run.sqlite");
+    RunStarted started = synthetic_start();
+    started.monitor = "r2";
+    Validated seen = synthetic_validation(0);
+    seen.metrics = {{"mae", 12.5}, {"r2", 0.75}};
+    seen.best = true;
+    const std::vector<Event> events = {event_after(0, 0, started), event_after(0, 1, seen)};
+    sink.write(events);
+  }
+  EXPECT_EQ(summarize_run(folder / ".").best, "r2 0.7500");
 }
 
 TEST(Runs, NoFolderMeansNoRuns) { EXPECT_TRUE(list_runs(TemporaryFolder() / "missing").empty()); }
