@@ -16,7 +16,7 @@ void add_doctor_command(CLI::App& program, CommandResult& result) {
   command->add_option("subject", request->subject, "A configuration (TOML), or a run: its folder or name")->required();
   command->add_option("--set", request->overrides, "key=value over the configuration, as optimizer.lr=0.1")
       ->allow_extra_args(false);
-  command->add_option("--steps", request->steps, "Optimizer steps of each training (default: 200)")
+  command->add_option("--steps", request->steps, "Optimizer steps of each training (default: 200 beyond the warm-up)")
       ->check(CLI::Range(20, 1000000));
   command->add_flag("--fix", request->fix,
                     "Try remedies from the same start and write a configuration with what helps");

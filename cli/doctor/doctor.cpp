@@ -11,7 +11,7 @@
 #include "cli/doctor/remedies.h"
 #include "cli/doctor/trial.h"
 #include "gradwise/core/atomic_file.h"
-#include "gradwise/core/error.h"
+#include "gradwise/core/plain_nan.h"
 #include "gradwise/monitor/diagnosis.h"
 
 namespace gradwise {
@@ -19,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::int64_t kSteps = 200;   // of a trial, beyond the warm-up
 constexpr int kRounds = 3;             // remedies that may be laid one over the other
 constexpr double kImprovement = 0.02;  // what a remedy has to gain to be kept
 
@@ -46,7 +47,7 @@ std::string figures_of(const Trial& trial) {
   if (!trial.error.empty()) {
     return "broke after " + std::to_string(trial.losses.size()) + " steps";
   }
-  std::snprintf(text, sizeof text, "loss %.4g -> %.4g", trial.losses.empty() ? kNotMeasured : trial.losses.front(),
+  std::snprintf(text, sizeof text, "loss %.4g -> %.4g", plain_nan(trial.losses.empty() ? kNotMeasured : trial.losses.front()),
                 trial.final_loss());
   std::string all = text;
   if (!std::isnan(trial.held_out)) {
@@ -54,14 +55,20 @@ std::string figures_of(const Trial& trial) {
     all += text;
   }
   for (const auto& [name, value] : trial.metrics) {
-    std::snprintf(text, sizeof text, ", %s %.4g", name.c_str(), value);
+    std::snprintf(text, sizeof text, ", %s %.4g", name.c_str(), plain_nan(value));
     all += text;
   }
   return all;
 }
 
-void print_findings(const Trial& trial) {
-  if (trial.findings.empty()) {
+void print_findings(const Trial& trial, std::int64_t warmup) {
+  const auto seen = static_cast<std::int64_t>(trial.losses.size());
+  if (trial.findings.empty() && seen <= warmup) {
+    std::printf(
+        "no finding, but only the warm-up was seen, %lld of its %lld steps: with more --steps, and epochs for them, the "
+        "full learning rate is seen too\n",
+        static_cast<long long>(seen), static_cast<long long>(warmup));
+  } else if (trial.findings.empty()) {
     std::printf("healthy: no rule has anything to say that would need a remedy\n");
   } else {
     std::printf("%s", text_of(trial.findings).c_str());
@@ -146,7 +153,7 @@ void mend(const Patient& patient, Cure now, std::int64_t steps) {
   for (const std::string& step : now.steps) {
     std::printf("by      %s\n", step.c_str());
   }
-  print_findings(now.trial);
+  print_findings(now.trial, warmup_left(config_with(patient, now.overrides), patient.subject.checkpoint));
   write_mended(patient, now);
 }
 
@@ -155,16 +162,18 @@ void mend(const Patient& patient, Cure now, std::int64_t steps) {
 int run_doctor(const DoctorRequest& request) {
   const Patient patient = patient_of(request);
   const RunConfig config = config_with(patient, request.overrides);
-  std::printf("%s: %lld steps under watch\n", request.subject.c_str(), static_cast<long long>(request.steps));
+  const std::int64_t warmup = warmup_left(config, patient.subject.checkpoint);
+  const std::int64_t steps = request.steps > 0 ? request.steps : warmup + kSteps;
+  std::printf("%s: %lld steps under watch\n", request.subject.c_str(), static_cast<long long>(steps));
   std::fflush(stdout);
-  Cure now{request.overrides, {}, run_trial(config, request.steps, patient.subject.checkpoint)};
+  Cure now{request.overrides, {}, run_trial(config, steps, patient.subject.checkpoint)};
   std::printf("%s, %.1f s\n", figures_of(now.trial).c_str(), now.trial.seconds);
   if (!now.trial.error.empty()) {
     std::printf("it broke: %s\n", now.trial.error.c_str());
   }
-  print_findings(now.trial);
+  print_findings(now.trial, warmup);
   if (request.fix && !now.trial.findings.empty()) {
-    mend(patient, std::move(now), request.steps);
+    mend(patient, std::move(now), steps);
   }
   return 0;
 }

@@ -9,7 +9,7 @@ namespace gradwise {
 struct DoctorRequest {
   std::string subject;  ///< a configuration's file, or a run
   std::vector<std::string> overrides;
-  std::int64_t steps = 200;
+  std::int64_t steps = 0;  ///< of each training; 0: 200 beyond the warm-up of the learning rate
   bool fix = false;
   std::string output;  ///< where the mended configuration goes; empty: beside the old one, or in the run
 };

@@ -40,15 +40,20 @@ RunConfig for_trial(RunConfig config) {
   return config;
 }
 
+std::int64_t steps_done(const std::filesystem::path& checkpoint) {
+  for (const CheckpointPlace& place : list_checkpoints(checkpoint.parent_path())) {
+    if (place.path == checkpoint) {
+      return place.step;
+    }
+  }
+  return 0;
+}
+
 // A run that is at its end goes on for as many epochs as the trial takes.
 void make_room(RunConfig& config, const DataLoader& train, std::int64_t steps,
                const std::filesystem::path& checkpoint) {
-  std::int64_t done = 0;
-  for (const CheckpointPlace& place : list_checkpoints(checkpoint.parent_path())) {
-    done = place.path == checkpoint ? place.step : done;
-  }
   const std::int64_t per_epoch = std::max<std::int64_t>(1, train.batches_per_epoch() / config.train.accumulate);
-  config.train.epochs = std::max(config.train.epochs, (done + steps) / per_epoch + 1);
+  config.train.epochs = std::max(config.train.epochs, (steps_done(checkpoint) + steps) / per_epoch + 1);
 }
 
 // The operator that made the first inf or NaN, as one more finding.
@@ -100,6 +105,16 @@ double Trial::figure() const {
   return std::isnan(held_out) || std::isinf(trained) ? trained
          : std::isfinite(held_out_in_own_units)      ? held_out_in_own_units
                                                      : std::numeric_limits<double>::infinity();
+}
+
+std::int64_t warmup_left(const RunConfig& config, const std::filesystem::path& checkpoint) {
+  const ScheduleOptions& schedule = config.train.schedule;
+  if (schedule.warmup_steps == 0 || schedule.name == "plateau") {  // that one has none
+    return 0;
+  }
+  const std::int64_t unit = schedule.per == "step" ? 1 : steps_per_epoch(config, *load_data(config).train);
+  const std::int64_t done = checkpoint.empty() ? 0 : steps_done(checkpoint);
+  return std::max<std::int64_t>(0, schedule.warmup_steps * unit - done);
 }
 
 Trial run_trial(const RunConfig& asked, std::int64_t steps, const std::filesystem::path& checkpoint) {

@@ -27,6 +27,9 @@ struct Trial {
   [[nodiscard]] double figure() const;
 };
 
+/// Optimizer steps until the learning rate's warm-up is over, from the start or from a checkpoint.
+[[nodiscard]] std::int64_t warmup_left(const RunConfig& config, const std::filesystem::path& checkpoint);
+
 /// Trains for `steps` steps of the configuration's whole schedule, writes no file. With a checkpoint it goes on from
 /// there. Errors of the configuration are thrown; those of the training are part of the result.
 [[nodiscard]] Trial run_trial(const RunConfig& config, std::int64_t steps,

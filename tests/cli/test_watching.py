@@ -198,6 +198,20 @@ def test_doctor_says_nothing_of_a_healthy_configuration(run):
     assert "healthy" in gradwise("doctor", run / "config.toml", "--steps", 60, check=0).stdout
 
 
+def test_doctor_looks_beyond_the_warm_up(run):
+    config = run / "config.toml"
+    warm = ("--set", "train.schedule.warmup_steps=40")
+    text = gradwise("doctor", config, *warm, "--set", "train.epochs=20", check=0).stdout
+    assert "240 steps under watch" in text and "healthy" in text
+    text = gradwise("doctor", config, *warm, "--steps", 40, check=0).stdout
+    assert "only the warm-up was seen, 40 of its 40 steps" in text and "healthy" not in text
+    text = gradwise("doctor", config, *warm, "--steps", 41, check=0).stdout
+    assert "only the warm-up" not in text
+    by_epoch = ("--set", "train.schedule.warmup_steps=2", "--set", "train.schedule.per=epoch")
+    text = gradwise("doctor", config, *by_epoch, "--steps", 50, check=0).stdout
+    assert "only the warm-up was seen, 50 of its 50 steps" in text
+
+
 def test_doctor_looks_at_a_run_that_has_ended(run):
     text = gradwise("doctor", run, "--steps", 60, check=0).stdout
     assert "60 steps under watch" in text and "nan" not in text and "inf" not in text
