@@ -1,8 +1,11 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <memory>
+#include <thread>
 
 #include "cli/commands/commands.h"
 #include "cli/commands/run_path.h"
@@ -45,9 +48,24 @@ void check_resumed(const std::vector<std::string>& overrides) {
   }
 }
 
+// Threads of OpenMP wait for each other by spinning, which takes the cores from the threads waited for where others
+// work on the machine too. The policy is read when the program is loaded, so it is too late to set it here.
+void hint_at_waiting() {
+  double load = 0;
+  const unsigned cores = std::thread::hardware_concurrency();
+  const bool busy = ::getloadavg(&load, 1) == 1 && cores > 0 && load >= cores;
+  if (busy && std::getenv("OMP_WAIT_POLICY") == nullptr) {
+    std::printf(
+        "the machine is busy (load %.1f on %u cores): OMP_WAIT_POLICY=passive before the command shares it "
+        "better\n",
+        load, cores);
+  }
+}
+
 int train(const TrainArguments& arguments) {
   GRADWISE_CHECK(arguments.config.empty() != arguments.run.empty(), "train",
                  "give either a configuration or --resume RUN");
+  hint_at_waiting();
   if (!arguments.run.empty()) {
     check_resumed(arguments.overrides);
     return RunSession::resume(run_path(arguments.run), arguments.overrides);

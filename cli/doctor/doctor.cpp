@@ -47,8 +47,8 @@ std::string figures_of(const Trial& trial) {
   if (!trial.error.empty()) {
     return "broke after " + std::to_string(trial.losses.size()) + " steps";
   }
-  std::snprintf(text, sizeof text, "loss %.4g -> %.4g", plain_nan(trial.losses.empty() ? kNotMeasured : trial.losses.front()),
-                trial.final_loss());
+  std::snprintf(text, sizeof text, "loss %.4g -> %.4g",
+                plain_nan(trial.losses.empty() ? kNotMeasured : trial.losses.front()), trial.final_loss());
   std::string all = text;
   if (!std::isnan(trial.held_out)) {
     std::snprintf(text, sizeof text, ", on held-out data %.4g", trial.held_out);
@@ -65,7 +65,8 @@ void print_findings(const Trial& trial, std::int64_t warmup) {
   const auto seen = static_cast<std::int64_t>(trial.losses.size());
   if (trial.findings.empty() && seen <= warmup) {
     std::printf(
-        "no finding, but only the warm-up was seen, %lld of its %lld steps: with more --steps, and epochs for them, the "
+        "no finding, but only the warm-up was seen, %lld of its %lld steps: with more --steps, and epochs for them, "
+        "the "
         "full learning rate is seen too\n",
         static_cast<long long>(seen), static_cast<long long>(warmup));
   } else if (trial.findings.empty()) {

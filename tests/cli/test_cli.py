@@ -1,6 +1,7 @@
 """The command line: what it prints, how it exits, and what bad input does."""
 
 import gzip
+import os
 import signal
 import subprocess
 
@@ -207,6 +208,17 @@ def test_script_model(config, tmp_path):
     done = train(config, tmp_path / "run", "model.name=script", f"model.file={tmp_path}/net.pt")
     assert "test accuracy" in done.stdout
     assert set(load_file(tmp_path / "run" / "model.safetensors")) == {"layer.weight", "layer.bias"}
+
+
+def test_a_busy_machine_is_told_of_once_and_not_where_the_policy_is_set(config, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    cores, before = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    told = train(config, tmp_path / "run", "train.max_steps=2").stdout.count("the machine is busy (load ")
+    after = os.getloadavg()[0]
+    if (before >= cores) == (after >= cores):  # not on the edge
+        assert told == int(before >= cores)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    assert "the machine is busy" not in train(config, tmp_path / "again", "train.max_steps=2").stdout
 
 
 def test_nonfinite_first_loss(config, tmp_path):
