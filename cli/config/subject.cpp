@@ -2,12 +2,16 @@
 
 #include "cli/commands/run_path.h"
 #include "cli/config/load_config.h"
+#include "gradwise/core/error.h"
 #include "gradwise/train/checkpoint.h"
 
 namespace gradwise {
 
 Subject subject_named(const std::string& name) {
   const std::filesystem::path path = run_path(name);
+  if (!std::filesystem::exists(path)) {
+    fail_usage("run", "there is no run ", name, ", and no configuration of that name");
+  }
   if (!std::filesystem::is_directory(path)) {
     return {path, {}, {}};
   }

@@ -66,8 +66,7 @@ void print_findings(const Trial& trial, std::int64_t warmup) {
   if (trial.findings.empty() && seen <= warmup) {
     std::printf(
         "no finding, but only the warm-up was seen, %lld of its %lld steps: with more --steps, and epochs for them, "
-        "the "
-        "full learning rate is seen too\n",
+        "the full learning rate is seen too\n",
         static_cast<long long>(seen), static_cast<long long>(warmup));
   } else if (trial.findings.empty()) {
     std::printf("healthy: no rule has anything to say that would need a remedy\n");

@@ -221,6 +221,13 @@ def test_a_busy_machine_is_told_of_once_and_not_where_the_policy_is_set(config, 
     assert "the machine is busy" not in train(config, tmp_path / "again", "train.max_steps=2").stdout
 
 
+def test_a_subject_or_a_folder_that_is_not_there(tmp_path):
+    for command in ("analyze", "doctor"):
+        assert "there is no run nope" in gradwise(command, "nope", cwd=tmp_path, check=2).stderr
+    assert "there is no folder nope" in gradwise("runs", "nope", cwd=tmp_path, check=2).stderr
+    assert gradwise("runs", cwd=tmp_path, check=0).stdout == "no runs in runs\n"
+
+
 def test_nonfinite_first_loss(config, tmp_path):
     done = train(config, tmp_path / "run", "loader.scale=1e37", check=1)
     assert "the loss of the first step is" in done.stderr
