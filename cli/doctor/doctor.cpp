@@ -11,7 +11,7 @@
 #include "cli/doctor/remedies.h"
 #include "cli/doctor/trial.h"
 #include "gradwise/core/atomic_file.h"
-#include "gradwise/core/plain_nan.h"
+#include "gradwise/core/step_info.h"
 #include "gradwise/monitor/diagnosis.h"
 
 namespace gradwise {

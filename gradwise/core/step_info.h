@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -10,6 +11,9 @@
 namespace gradwise {
 
 inline constexpr double kNotMeasured = std::numeric_limits<double>::quiet_NaN();
+
+/// The value, for printf and streams: NaN without a sign, which they would write as "-nan".
+[[nodiscard]] inline double plain_nan(double value) { return std::isnan(value) ? kNotMeasured : value; }
 
 /// Something that deserves a person's attention: what, where, how much, and what to do about it.
 struct Issue {

@@ -5,7 +5,7 @@
 #include <concepts>
 #include <cstdlib>
 
-#include "gradwise/core/plain_nan.h"
+#include "gradwise/core/step_info.h"
 #include "gradwise/record/duration_text.h"
 
 namespace gradwise {

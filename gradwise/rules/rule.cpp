@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "gradwise/core/nearest_name.h"
-#include "gradwise/core/plain_nan.h"
+#include "gradwise/core/step_info.h"
 
 namespace gradwise {
 

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "gradwise/core/error.h"
-#include "gradwise/core/plain_nan.h"
+#include "gradwise/core/step_info.h"
 #include "gradwise/optim/torch_optimizers.h"
 #include "gradwise/train/loop_impl.h"
 #include "gradwise/train/metrics.h"
