@@ -74,6 +74,7 @@ TEST(EarlyStoppingInFit, EndsTheTraining) {
   const FitResult result = loop.fit(training, &validation, scripted_loss);
   EXPECT_EQ(result.status, "stopped");
   EXPECT_EQ(result.reason, "loss did not improve in 2 validations");
+  EXPECT_EQ(result.limit, "early_stopping.patience");
   EXPECT_EQ(result.epochs, 4);
   EXPECT_EQ(result.best, 2);
   EXPECT_EQ(result.best_step, 4);  // two epochs of two steps
