@@ -12,6 +12,7 @@
 #include "gradwise/autograd/find_nonfinite.h"
 #include "gradwise/core/error.h"
 #include "gradwise/core/random_state.h"
+#include "gradwise/monitor/causes.h"
 #include "gradwise/monitor/training_monitor.h"
 #include "gradwise/train/checkpoint.h"
 #include "gradwise/train/loop.h"
@@ -56,8 +57,31 @@ void make_room(RunConfig& config, const DataLoader& train, std::int64_t steps,
   config.train.epochs = std::max(config.train.epochs, (steps_done(checkpoint) + steps) / per_epoch + 1);
 }
 
-// The operator that made the first inf or NaN, as one more finding.
-void name_operator(const Model& model, const LossFunction& loss, DataLoader& loader, Trial& trial) {
+// Whether a finding, which was there no later, explains numbers that are none from this step on.
+bool explains_nonfinite(const Finding& finding, std::int64_t step) {
+  const auto& all = causes();
+  const auto cause =
+      std::find_if(all.begin(), all.end(), [&finding](const Cause& c) { return c.name == finding.cause; });
+  return cause != all.end() && finding.step <= step &&
+         std::find(cause->brings.begin(), cause->brings.end(), "nonfinite_operator") != cause->brings.end();
+}
+
+// The step at which the training's numbers broke.
+std::int64_t first_broken_step(const Trial& trial, std::int64_t start) {
+  const auto broken =
+      std::find_if(trial.losses.begin(), trial.losses.end(), [](double x) { return !std::isfinite(x); });
+  std::int64_t step = start + std::min<std::int64_t>(broken - trial.losses.begin() + 1, std::ssize(trial.losses));
+  for (const Finding& finding : trial.findings) {
+    if (finding.cause == "nonfinite_operator") {
+      step = std::min(step, finding.step);
+    }
+  }
+  return std::max<std::int64_t>(step, start + 1);
+}
+
+// The operator that made the first inf or NaN: a symptom of what explains it and came before, else a finding of its
+// own.
+void name_operator(const Model& model, const LossFunction& loss, DataLoader& loader, std::int64_t start, Trial& trial) {
   Batch batch;
   loader.start(0, 0);
   if (!loader.next(batch)) {
@@ -67,16 +91,37 @@ void name_operator(const Model& model, const LossFunction& loss, DataLoader& loa
   if (!origin) {
     return;
   }
-  Issue issue{.severity = Severity::error, .rule = "find_nonfinite", .layer = origin->layer, .step = 1};
-  issue.message = origin->message;
-  issue.advice = origin->advice;
-  trial.findings.insert(trial.findings.begin(), {.cause = "nonfinite_operator",
-                                                 .title = "an operator makes inf or NaN",
-                                                 .layer = origin->layer,
-                                                 .step = 1,
-                                                 .confidence = 0.95,
-                                                 .evidence = {issue},
-                                                 .remedy = origin->advice});
+  const std::int64_t step = first_broken_step(trial, start);
+  const Issue issue{.severity = Severity::error,
+                    .rule = "find_nonfinite",
+                    .layer = origin->layer,
+                    .step = step,
+                    .message = origin->message,
+                    .advice = origin->advice};
+  const auto root = std::find_if(trial.findings.begin(), trial.findings.end(),
+                                 [step](const Finding& finding) { return explains_nonfinite(finding, step); });
+  if (root != trial.findings.end()) {
+    root->symptoms.insert(root->symptoms.begin(), issue);
+    return;
+  }
+  Finding found{.cause = "nonfinite_operator",
+                .title = "an operator makes inf or NaN",
+                .layer = origin->layer,
+                .step = step,
+                .confidence = 0.95,
+                .evidence = {issue},
+                .remedy = origin->advice};
+  const auto guess = std::find_if(trial.findings.begin(), trial.findings.end(),
+                                  [](const Finding& finding) { return finding.cause == "nonfinite_operator"; });
+  if (guess != trial.findings.end()) {
+    found.confidence = std::max(found.confidence, guess->confidence);
+    found.evidence.insert(found.evidence.end(), guess->evidence.begin(), guess->evidence.end());
+    found.symptoms = guess->symptoms;
+    trial.findings.erase(guess);
+  }
+  trial.findings.insert(trial.findings.begin(), std::move(found));
+  std::stable_sort(trial.findings.begin(), trial.findings.end(),
+                   [](const Finding& a, const Finding& b) { return a.confidence > b.confidence; });
 }
 
 LossFunction loss_in_own_units(const LossFunction& loss, const TargetScaling& scaling) {
@@ -134,7 +179,8 @@ Trial run_trial(const RunConfig& asked, std::int64_t steps, const std::filesyste
   monitor.probe_with(loss);
   loop.add_observer(monitor);
   Trial trial;
-  const std::int64_t end = loop.steps() + steps;
+  const std::int64_t start = loop.steps();
+  const std::int64_t end = start + steps;
   loop.on(Point::step_end, [&trial, end](const Moment& moment) {
     trial.losses.push_back(std::get<StepInfo>(moment.event->payload).loss);
     return moment.step >= end ? Action::stop : Action::proceed;
@@ -160,7 +206,7 @@ Trial run_trial(const RunConfig& asked, std::int64_t steps, const std::filesyste
   trial.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   trial.findings = monitor.diagnosis().findings();
   if (!std::isfinite(trial.final_loss())) {
-    name_operator(loop.model(), loss, *data.train, trial);
+    name_operator(loop.model(), loss, *data.train, start, trial);
   }
   return trial;
 }

@@ -187,6 +187,16 @@ def test_doctor_finds_and_mends_a_rate_that_is_too_high(run, tmp_path):
     assert mended.exists()
 
 
+def test_a_nan_that_the_rate_brings_is_no_cause_of_its_own(run):
+    sick = ("--set", "optimizer.name=sgd", "--set", "optimizer.lr=1e12", "--set", "train.schedule.warmup_steps=0")
+    text = gradwise("doctor", run / "config.toml", *sick, "--steps", 60, check=0).stdout
+    findings = [line for line in text.splitlines() if line.startswith(" ") and "seen from step" in line]
+    assert "the learning rate is too high" in findings[0]
+    assert not any("makes inf or NaN" in line for line in findings)
+    told = [float(line.split(" %)")[0].split("(")[1]) for line in findings]
+    assert told == sorted(told, reverse=True)
+
+
 def test_rules_are_listed_with_what_can_be_set():
     everything = gradwise("rules", check=0).stdout
     assert everything.count("\n-> ") + everything.count("    -> ") >= 67
