@@ -61,6 +61,20 @@ std::string figures_of(const Trial& trial) {
   return all;
 }
 
+// What `Trial::figure` compares, for a reader.
+std::string compared_figure_of(const Trial& trial) {
+  char text[96];
+  const char* what = std::isnan(trial.held_out) ? "training loss at the end" : "held-out loss";
+  std::snprintf(text, sizeof text, "%s %.4g", what, trial.figure());
+  return std::isinf(trial.figure()) ? "not finite" : text;
+}
+
+void print_trial(const Remedy& remedy, const Trial& trial, bool better) {
+  std::printf("  %-44s %s; compared: %s%s\n", remedy.text.c_str(), figures_of(trial).c_str(),
+              compared_figure_of(trial).c_str(), better ? "  <- best so far" : "");
+  std::fflush(stdout);
+}
+
 void print_findings(const Trial& trial, std::int64_t warmup) {
   const auto seen = static_cast<std::int64_t>(trial.losses.size());
   if (trial.findings.empty() && seen <= warmup) {
@@ -97,13 +111,14 @@ std::optional<Cure> best_remedy(const Patient& patient, const Cure& now, std::in
       const double bar = best ? best->trial.figure() : now.trial.figure();
       const double gain = best ? 0 : kImprovement * std::abs(bar);
       const bool better = std::isinf(bar) ? std::isfinite(cure.trial.figure()) : cure.trial.figure() < bar - gain;
-      std::printf("  %-44s %s%s\n", remedy.text.c_str(), figures_of(cure.trial).c_str(), better ? "  <- better" : "");
-      std::fflush(stdout);
+      print_trial(remedy, cure.trial, better);
       if (better) {
         best = std::move(cure);
       }
     }
     if (best) {
+      std::printf("  kept: %s (%s, before %s)\n", best->steps.back().c_str(), compared_figure_of(best->trial).c_str(),
+                  compared_figure_of(now.trial).c_str());
       break;  // the next round looks at what is left
     }
   }

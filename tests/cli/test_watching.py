@@ -178,6 +178,15 @@ def test_doctor_finds_and_mends_a_rate_that_is_too_high(run, tmp_path):
     assert "the learning rate is too high" in gradwise("doctor", config, *sick, check=0).stdout
     mended = tmp_path / "mended.toml"
     text = gradwise("doctor", config, *sick, "--fix", "-o", mended, check=0).stdout
+    rounds = text.split("trying remedies")[1:]
+    for trials in (r for r in rounds if "  kept: " in r):
+        best = [line for line in trials.splitlines() if line.endswith("<- best so far")]
+        figures = [float(line.split("compared: held-out loss ")[1].split()[0]) for line in best]
+        assert figures == sorted(figures, reverse=True)
+        kept = trials.split("  kept: ")[1].splitlines()[0]
+        assert best[-1].strip().startswith(kept.split(" (held-out loss")[0])
+        assert f"(held-out loss {figures[-1]:.4g}," in kept
+    assert "  kept: " in rounds[0]
     command = text.split("\nor ")[1].splitlines()[0]
     assert command.count("optimizer.lr=") == 1, "a key that was set twice is given once"
     assert "\ndir = ''\n" in mended.read_text()
