@@ -115,7 +115,10 @@ std::string diagnosis_html(const RunReader& run) {
   const std::vector<Finding> findings = run.findings();
   std::string text = "<h2>Diagnosis</h2>\n";
   if (findings.empty()) {
-    return text + "<p class=\"well\">Nothing to report: no cause has enough evidence.</p>\n";
+    return text + "<p class=\"well\">" +
+           (run.issues().empty() ? "Nothing to report."
+                                 : "No cause has enough evidence; single issues of rules are listed below.") +
+           "</p>\n";
   }
   for (const Finding& finding : findings) {
     text += "<div class=\"finding\"><h3>" + escaped(finding.title) +

@@ -292,6 +292,12 @@ TEST(HtmlReport, HoldsEverythingInOneFile) {
   }
   write_html_report(run_with(TemporaryFolder(), run_of(3, true)), folder / "well.html");
   EXPECT_NE(content_of(folder / "well.html").find("Nothing to report"), std::string::npos);
+  std::vector<Event> hinted = run_of(3, true);
+  hinted.push_back(event_after(3, 3, synthetic_issue(2)));
+  write_html_report(run_with(TemporaryFolder(), hinted), folder / "hinted.html");
+  const std::string hints = content_of(folder / "hinted.html");
+  EXPECT_EQ(hints.find("Nothing to report"), std::string::npos) << "an issue is listed";
+  EXPECT_LT(hints.find("single issues of rules are listed below"), hints.find("<h2>Issues"));
 }
 
 TEST(HtmlReport, OutlivesADamagedAnalysis) {

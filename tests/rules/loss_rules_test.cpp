@@ -50,6 +50,28 @@ INSTANTIATE_TEST_SUITE_P(
                              [](double t) { return (2.303 - t / 2000) * noisy(t); }}),
     [](const auto& info) { return info.param.name; });
 
+TEST(LossPlateau, LeavesAScheduleAtWorkAndEpochsThatImproveAlone) {
+  const auto flat = [](DraftStep& step) { step.info.loss = 2 * noisy(static_cast<double>(step.info.step)); };
+  const auto rate = [](double last) {
+    return [last](DraftStep& step) { step.info.lr = step.info.step < 350 ? 1e-3 : last; };
+  };
+  EXPECT_TRUE(fires(loss_plateau(), training(400, flat)));
+  EXPECT_FALSE(fires(loss_plateau(), training(400, both_of(flat, rate(9e-4))))) << "the rate is being lowered";
+  EXPECT_TRUE(fires(loss_plateau(), training(400, both_of(flat, rate(9.999e-4))))) << "as good as not";
+  EXPECT_TRUE(fires(loss_plateau(), training(400, both_of(flat, rate(1e-3))))) << "a rate that stays";
+  // Flat in the last thirds that are compared, lower than the epoch before by 3.75 % of it, and by 0.75 %.
+  const auto epochs_of_200 = [](double before) {
+    return with_facts(training(400,
+                               [before](DraftStep& step) {
+                                 step.info.loss =
+                                     (step.info.step < 100 ? 2.0 + before : 2.0) * noisy(double(step.info.step));
+                               }),
+                      [](RunFacts& facts) { facts.steps_per_epoch = 200; });
+  };
+  EXPECT_FALSE(fires(loss_plateau(), epochs_of_200(0.15)));
+  EXPECT_TRUE(fires(loss_plateau(), epochs_of_200(0.03)));
+}
+
 TEST(LossNotLearning, WantsClassesAndWeightsThatMove) {
   const auto stuck = [](double ratio) {
     return training(200, [ratio](DraftStep& step) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "gradwise/rules/all_rules.h"
@@ -8,12 +9,34 @@ namespace {
 struct LossPlateau {
   std::int64_t steps = 200;
   double of_first = 0.5;
+  double fall = 0.01;
 };
 
 template <class Fields>
 void describe(Fields& fields, LossPlateau& o) {
   fields.add("steps", o.steps, "kept losses that are needed", at_least(60));
   fields.add("of_first", o.of_first, "share of the first loss that it still has to be", between(0, 1));
+  fields.add("fall", o.fall, "share by which an epoch's mean loss may be below that of the epoch before without a word",
+             from_below(0, 1));
+}
+
+// A schedule is at work: the rate is lower than the highest of the steps that are kept.
+bool rate_falls(const History& history) {
+  const auto highest = std::max_element(history.steps.begin(), history.steps.end(),
+                                        [](const auto& a, const auto& b) { return a.info.lr < b.info.lr; });
+  return history.now().info.lr < 0.999 * highest->info.lr;
+}
+
+// By which share the mean loss of the last epoch is below that of the one before; of half the training where it has not
+// lasted two epochs, and of at most as many steps as a history keeps as they were.
+double fall_by_epoch(const History& history) {
+  constexpr std::int64_t kMostSteps = 1000;
+  const std::int64_t epoch = history.facts.steps_per_epoch > 0 ? history.facts.steps_per_epoch : kMostSteps;
+  const std::int64_t span = std::min({epoch, kMostSteps, std::ssize(history.losses) / 2});
+  const std::vector<double> losses = history.recent_losses(static_cast<std::size_t>(2 * span));
+  const auto half = static_cast<std::ptrdiff_t>(losses.size() / 2);
+  const double before = mean_of({losses.begin(), losses.begin() + half});
+  return (before - mean_of({losses.begin() + half, losses.end()})) / std::abs(before);
 }
 
 void check(const History& history, const LossPlateau& o, Sightings& seen) {
@@ -28,6 +51,9 @@ void check(const History& history, const LossPlateau& o, Sightings& seen) {
   const double fall = median_of(before) - median_of(last);
   const std::vector<double> all = history.recent_losses(history.losses.size());
   const double first = median_of({all.begin(), all.begin() + 5});
+  if (rate_falls(history) || fall_by_epoch(history) > o.fall) {
+    return;
+  }
   if (fall < 2 * error && median_of(last) > o.of_first * first) {
     seen.push_back({"", fall, 2 * error,
                     "the loss stands at " + figure(median_of(last)) +
@@ -41,7 +67,8 @@ void check(const History& history, const LossPlateau& o, Sightings& seen) {
 Rule loss_plateau() {
   return make_rule<LossPlateau>(
       {.name = "loss_plateau",
-       .about = "the loss no longer falls, and is still high",
+       .about = "the loss no longer falls, neither within nor between epochs, at a learning rate that stays; and it is "
+                "still high",
        .severity = Severity::info,
        .advice = "try a higher learning rate or a schedule; look at the flow of the gradient"},
       check);
