@@ -27,16 +27,24 @@ double NoiseScale::add(std::span<const ParameterReading> parameters, std::int64_
     norms_[i] = norm;
   }
   if (!compared || samples <= 0) {
-    return kNotMeasured;
+    return estimate();
   }
   dot_ = kDecay * dot_ + (1 - kDecay) * dot;
   square_ = kDecay * square_ + (1 - kDecay) * square;
   samples_ = kDecay * samples_ + (1 - kDecay) * static_cast<double>(samples);
   weight_ = kDecay * weight_ + (1 - kDecay);
-  if (++steps_ < kLeastSteps || !(dot_ > kLeastAgreement * square_)) {
-    return kNotMeasured;
-  }
-  return samples_ / weight_ * (square_ - dot_) / dot_;
+  ++steps_;
+  return estimate();
+}
+
+double NoiseScale::pass_over() {
+  norms_.clear();
+  return estimate();
+}
+
+double NoiseScale::estimate() const {
+  const bool told = steps_ >= kLeastSteps && dot_ > kLeastAgreement * square_;
+  return told ? samples_ / weight_ * (square_ - dot_) / dot_ : kNotMeasured;
 }
 
 }  // namespace gradwise

@@ -17,11 +17,18 @@ namespace gradwise {
 /// point.
 class NoiseScale {
  public:
-  /// Takes a step's gradients, of `samples` samples; answers the estimate in samples, NaN before twenty steps were
+  /// Takes a step's gradients, of `samples` samples; answers the estimate in samples (where
+  /// there is no step to compare with, the one so far), NaN before twenty steps were
   /// seen, and where successive gradients agree by less than 1 % (there is no signal to compare with).
   double add(std::span<const ParameterReading> parameters, std::int64_t samples);
 
+  /// Leaves a step out, as one of a ragged batch, whose gradient is of another noise: neither it nor the pair that it
+  /// makes with the step after it counts. Answers the estimate so far.
+  double pass_over();
+
  private:
+  [[nodiscard]] double estimate() const;
+
   double dot_ = 0;     // of successive gradients, averaged
   double square_ = 0;  // squared norm, averaged
   double samples_ = 0;

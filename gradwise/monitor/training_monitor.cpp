@@ -104,14 +104,14 @@ struct TrainingMonitor::Impl {
       now = blank();
     }
     // Where the step before broke, its activations tell where.
-    if ((due(options.activations_every, step) || broke) && now->activations.empty()) {
+    if ((due(options.activations_every, step) || broke || owes_activations) && now->activations.empty()) {
       GraphWalk walk = walk_graph(*moment.loss, parameters);
       now->activations = std::move(walk.activations);
       now->batch_norms = std::move(walk.batch_norms);
       now->unread_activations = walk.hidden + walk.unreadable;
       now->loss_path = std::move(walk.loss_path);
     }
-    if (due(options.batches_every, step)) {
+    if (due(options.batches_every, step) || owes_batch) {
       now->batch = std::make_shared<const BatchReading>(read_batch(*moment.batch, *moment.output, facts->classes));
     }
     take_probe(moment);
@@ -201,13 +201,34 @@ struct TrainingMonitor::Impl {
       }
     }
     if (watch.was_read() && !info.skipped) {
-      now->noise_scale = noise.add(now->parameters, info.samples);
+      now->noise_scale = is_ragged(info) ? noise.pass_over() : noise.add(now->parameters, info.samples);
     }
     read_average();
     finish_probe(info);
   }
 
+  // The last batch of an epoch, where it is smaller than half of the usual one.
+  [[nodiscard]] bool is_ragged(const StepInfo& info) const { return 2 * info.samples < most_samples; }
+
+  // Puts the reading on record where that is due. What a ragged batch shows is noise of its own: the next full step
+  // stands for it, read as closely.
+  void record(const Event& event, const StepInfo& info, bool bad, std::shared_ptr<const StepReading> reading) {
+    if (!emit || options.record_every == 0 || !(due(options.record_every, info.step) || owes_record || bad)) {
+      return;
+    }
+    const bool waits = is_ragged(info) && !bad;
+    owes_activations = waits && (owes_activations || due(options.activations_every, info.step));
+    owes_batch = waits && (owes_batch || due(options.batches_every, info.step));
+    owes_record = waits;
+    if (waits) {
+      watch.read_next();
+    } else {
+      emit({event.time, event.step, WatchedStep{facts, std::move(reading)}});
+    }
+  }
+
   Action end_step(const Event& event, const StepInfo& info, std::span<const WeightMoments> measured) {
+    most_samples = std::max(most_samples, info.samples);
     finish_reading(info, measured);
     std::shared_ptr<const StepReading> reading = std::exchange(now, nullptr);
     history.add({info, reading});
@@ -215,9 +236,7 @@ struct TrainingMonitor::Impl {
     epoch_steps += std::isfinite(info.loss) ? 1 : 0;
     const bool bad = info.skipped || !std::isfinite(info.loss);
     broke = bad && options.activations_every > 0;
-    if (emit && options.record_every > 0 && (due(options.record_every, info.step) || bad)) {
-      emit({event.time, event.step, WatchedStep{facts, std::move(reading)}});
-    }
+    record(event, info, bad, std::move(reading));
     return due(options.rules.every, info.step) || bad ? judge(event) : Action::proceed;
   }
 
@@ -269,7 +288,11 @@ struct TrainingMonitor::Impl {
   NoiseScale noise;
   double epoch_loss = 0;
   std::int64_t epoch_steps = 0;
+  std::int64_t most_samples = 0;  // of a step so far
   bool gradients_read = false;
+  bool owes_record = false;  // a ragged step was due: the next full one goes on record, with what was due
+  bool owes_activations = false;
+  bool owes_batch = false;
   bool skip_next = false;
   bool broke = false;  // the step before had numbers that are none
 };

@@ -35,7 +35,8 @@ void describe(Fields& fields, MonitorOptions& o) {
   fields.add("activations_every", o.activations_every,
              "optimizer steps between readings of activations, from the graph; 0: never", at_least(0));
   fields.add("batches_every", o.batches_every, "optimizer steps between readings of the data; 0: never", at_least(0));
-  fields.add("record_every", o.record_every, "optimizer steps between readings that are put on record; 0: never",
+  fields.add("record_every", o.record_every,
+             "optimizer steps between readings that are put on record, in place of a ragged batch the next; 0: never",
              at_least(0));
   fields.add(
       "probe_every", o.probe_every,

@@ -293,6 +293,11 @@ void Watch::count_from(std::int64_t steps) {
   impl_->plan_step();
 }
 
+void Watch::read_next() {
+  impl_->shared->due = true;
+  impl_->shared->histogram_due = impl_->options.histograms_every > 0;
+}
+
 bool Watch::arrived() const {
   return std::ranges::any_of(impl_->shared->slots, [](const Slot& slot) { return slot.arrivals > 0; });
 }
@@ -331,20 +336,14 @@ std::span<const ParameterReading> Watch::after_update(std::span<const WeightMome
 double Watch::gradient_norm() const { return impl_->read ? impl_->norm : kNotMeasured; }
 
 void Watch::rebase() { impl_->before_is_current = false; }
-
 void Watch::detach() { impl_->detach(); }
-
 const std::vector<std::string>& Watch::names() const { return impl_->watched.names; }
-
 std::span<const ParameterReading> Watch::readings() const { return impl_->readings; }
-
 std::span<const MagnitudeHistogram> Watch::histograms() const {
   return impl_->histograms_read ? std::span<const MagnitudeHistogram>(impl_->shared->histograms)
                                 : std::span<const MagnitudeHistogram>();
 }
-
 std::int64_t Watch::steps() const { return impl_->steps; }
-
 bool Watch::was_read() const { return impl_->read; }
 
 }  // namespace gradwise

@@ -61,8 +61,11 @@ class Watch {
   /// Says that the steps from now on have so many backward passes, so that each gradient is read after the last of them
   /// alone. Where a step has another number in the end, its readings are right all the same, and cost more.
   void expect_backwards(std::int64_t count);
-  /// Takes the next step for the one after `steps`, so that intervals go on where they stood when a training is resumed.
+  /// Takes the next step for the one after `steps`, so that intervals go on where they stood when a training is
+  /// resumed.
   void count_from(std::int64_t steps);
+  /// Has the next step read, and its histograms where they are asked for, whether it is due or not.
+  void read_next();
   /// Whether a gradient has arrived since the last `step`.
   [[nodiscard]] bool arrived() const;
 

@@ -44,6 +44,24 @@ TEST(NoiseScale, IsTheTraceOverTheSquareOfTheGradient) {
   EXPECT_NEAR(estimate, exact, 0.1 * exact);
 }
 
+TEST(NoiseScale, PassesOverRaggedSteps) {
+  seed_everything(1);
+  NoiseScale scale;
+  NoiseScale misled;
+  at::Tensor before;
+  double estimate = kNotMeasured;
+  double wrong = kNotMeasured;
+  for (int step = 0; step < 300; ++step) {
+    const std::int64_t samples = step % 10 == 9 ? 1 : 16;
+    const std::vector<ParameterReading> seen = noisy_step(before, samples, 0.1);
+    estimate = samples == 1 ? scale.pass_over() : scale.add(seen, samples);
+    wrong = misled.add(seen, samples);
+  }
+  const double exact = 4000 * 0.1 * 0.1;
+  EXPECT_NEAR(estimate, exact, 0.1 * exact);
+  EXPECT_GT(std::abs(wrong - exact), 0.2 * exact);
+}
+
 TEST(NoiseScale, IsNotToldWhereGradientsDoNotAgree) {
   NoiseScale scale;
   for (int step = 0; step < 60; ++step) {

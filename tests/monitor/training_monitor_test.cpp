@@ -92,6 +92,47 @@ TEST(TrainingMonitor, SeesEverythingOfAStep) {
   EXPECT_EQ(watched, 6);
 }
 
+// Steps of 8, 8 and 3 samples in turn, as ListSource moves its first batch from epoch to epoch; all of 8 where they are
+// 24.
+std::vector<std::shared_ptr<const StepReading>> recorded(std::int64_t samples, std::int64_t every) {
+  AutogradTrainingLoop loop(classifier(), plain_sgd(), epochs(4));
+  std::vector<std::shared_ptr<const StepReading>> readings;
+  MonitorOptions options = every_step();
+  options.record_every = options.activations_every = options.batches_every = every;
+  options.gradients.histograms_every = every;
+  TrainingMonitor monitor(loop.model(), class_facts(), options, [&readings](const Event& event) {
+    if (const auto* watched = std::get_if<WatchedStep>(&event.payload)) {
+      readings.push_back(watched->reading);
+    }
+  });
+  loop.add_observer(monitor);
+  ListSource source(class_batch(samples), 8);
+  (void)loop.fit(source, nullptr, make_loss("cross_entropy"));
+  EXPECT_EQ(monitor.history().steps.size(), 12U) << "rules see every step";
+  return readings;
+}
+
+TEST(TrainingMonitor, RecordsTheNextFullStepInPlaceOfARaggedOne) {
+  const auto steps_of = [](const std::vector<std::shared_ptr<const StepReading>>& readings) {
+    std::vector<std::int64_t> steps;
+    for (const auto& reading : readings) {
+      steps.push_back(reading->step);
+    }
+    return steps;
+  };
+  EXPECT_EQ(steps_of(recorded(24, 5)), (std::vector<std::int64_t>{1, 5, 10}));
+  EXPECT_EQ(steps_of(recorded(20, 5)), (std::vector<std::int64_t>{1, 5, 10})) << "4 of 8 are half";
+  // Epoch e begins with batch e: the ragged ones are steps 3, 5, 7 and 12.
+  const auto readings = recorded(19, 5);
+  EXPECT_EQ(steps_of(readings), (std::vector<std::int64_t>{1, 6, 10}));
+  for (const auto& reading : readings) {
+    EXPECT_EQ(reading->activations.size(), 1U) << reading->step;
+    ASSERT_TRUE(reading->batch) << reading->step;
+    EXPECT_EQ(reading->batch->samples, 8) << reading->step;
+    EXPECT_EQ(reading->histograms.size(), 3U) << reading->step;
+  }
+}
+
 TEST(TrainingMonitor, LeavesTheTrainingsBitsAsTheyAre) {
   const auto train = [](bool watched) {
     const Model model = classifier();
