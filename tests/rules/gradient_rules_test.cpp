@@ -29,6 +29,8 @@ TEST(NonfiniteGradient, NamesTheFirstInBackwardOrder) {
     step.reading.parameters[2].grad_infs = 1;
   });
   EXPECT_EQ(layers_found(nonfinite_gradient(), training(30, hit)), Layers{"2.weight"});
+  const std::string one = nonfinite_gradient().issues(training(30, hit)).at(0).message;
+  EXPECT_TRUE(one.starts_with("1 element of the gradient of 2.weight is ")) << one;
   EXPECT_FALSE(fires(nonfinite_gradient(), training(30)));
   EXPECT_FALSE(fires(nonfinite_gradient(), training(29, hit)));
   EXPECT_FALSE(fires(nonfinite_gradient(), History{}));

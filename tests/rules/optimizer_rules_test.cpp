@@ -229,6 +229,9 @@ TEST(WeightJump, InTwentySteps) {
   };
   EXPECT_TRUE(fires(weight_jump(), growing(2.7)));
   EXPECT_FALSE(fires(weight_jump(), growing(2.4)));
+  EXPECT_NE(weight_jump().issues(growing(2.7)).at(0).message.find("times as large"), std::string::npos);
+  const std::string overflowed = weight_jump().issues(growing(1e308)).at(0).message;
+  EXPECT_EQ(overflowed.find("inf"), std::string::npos) << overflowed;
   EXPECT_FALSE(fires(weight_jump(), training(20)));
   History learnt = growing(2.7);
   learnt.losses.front() = 10;

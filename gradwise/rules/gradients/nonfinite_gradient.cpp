@@ -55,7 +55,9 @@ void check(const History& history, const NonfiniteGradient& o, Sightings& seen) 
   const ParameterReading& reading = history.now().reading->parameters[at];
   const auto count = static_cast<double>(reading.grad_nans + reading.grad_infs);
   const std::string& name = history.facts.parameters[at].name;
-  seen.push_back({name, count, 0, figure(count) + " elements of the gradient of " + name + " are NaN or infinite"});
+  seen.push_back({name, count, 0,
+                  figure(count) + (count == 1 ? " element" : " elements") + " of the gradient of " + name +
+                      (count == 1 ? " is" : " are") + " NaN or infinite"});
 }
 
 }  // namespace

@@ -40,8 +40,10 @@ void check(const History& history, const WeightJump& o, Sightings& seen) {
   }
   const double growth = median_of(growths);
   if (growth > o.factor) {
+    const std::string what = std::isfinite(growth) ? "have become " + figure(growth) + " times as large"
+                                                   : std::string("have grown beyond all numbers");
     seen.push_back({"", growth, o.factor,
-                    "the weights have become " + figure(growth) + " times as large in " +
+                    "the weights " + what + " in " +
                         figure(static_cast<double>(readings.back()->step - readings.front()->step + 1)) + " steps"});
   }
 }
