@@ -5,7 +5,7 @@ import os
 import shutil
 
 import pytest
-from conftest import gradwise
+from conftest import ROOT, gradwise
 
 DRAWN = pytest.mark.skipif(shutil.which("gnuplot") is None, reason="gnuplot is not installed")
 
@@ -196,14 +196,14 @@ def test_doctor_finds_and_mends_a_rate_that_is_too_high(run, tmp_path):
     assert mended.exists()
 
 
-def test_a_nan_that_the_rate_brings_is_no_cause_of_its_own(run):
-    sick = ("--set", "optimizer.name=sgd", "--set", "optimizer.lr=1e12", "--set", "train.schedule.warmup_steps=0")
-    text = gradwise("doctor", run / "config.toml", *sick, "--steps", 60, check=0).stdout
-    findings = [line for line in text.splitlines() if line.startswith(" ") and "seen from step" in line]
+@pytest.mark.parametrize("rate", [10, 1e6, 1e12])
+def test_a_nan_that_the_rate_brings_is_no_cause_of_its_own(rate):
+    config = ROOT / "examples/configs/csv_regression.toml"
+    text = gradwise("doctor", config, "--set", f"optimizer.lr={rate}", "--steps", 60, check=0).stdout
+    findings = [line for line in text.splitlines() if "seen from step" in line]
     assert "the learning rate is too high" in findings[0]
     assert not any("makes inf or NaN" in line for line in findings)
-    told = [float(line.split(" %)")[0].split("(")[1]) for line in findings]
-    assert told == sorted(told, reverse=True)
+    assert "symptom   aten::" in text, "the operator is told all the same"
 
 
 def test_rules_are_listed_with_what_can_be_set():
