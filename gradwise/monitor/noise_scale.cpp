@@ -1,6 +1,7 @@
 #include "gradwise/monitor/noise_scale.h"
 
 #include <cmath>
+#include <utility>
 
 namespace gradwise {
 namespace {
@@ -12,6 +13,7 @@ constexpr double kLeastAgreement = 0.01;
 }  // namespace
 
 double NoiseScale::add(std::span<const ParameterReading> parameters, std::int64_t samples) {
+  const bool after_gap = std::exchange(passed_over_, false);
   norms_.resize(parameters.size(), kNotMeasured);
   double dot = 0;
   double square = 0;
@@ -27,7 +29,7 @@ double NoiseScale::add(std::span<const ParameterReading> parameters, std::int64_
     norms_[i] = norm;
   }
   if (!compared || samples <= 0) {
-    return estimate();
+    return after_gap ? estimate() : kNotMeasured;
   }
   dot_ = kDecay * dot_ + (1 - kDecay) * dot;
   square_ = kDecay * square_ + (1 - kDecay) * square;
@@ -39,6 +41,7 @@ double NoiseScale::add(std::span<const ParameterReading> parameters, std::int64_
 
 double NoiseScale::pass_over() {
   norms_.clear();
+  passed_over_ = true;
   return estimate();
 }
 

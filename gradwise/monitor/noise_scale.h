@@ -17,9 +17,9 @@ namespace gradwise {
 /// point.
 class NoiseScale {
  public:
-  /// Takes a step's gradients, of `samples` samples; answers the estimate in samples (where
-  /// there is no step to compare with, the one so far), NaN before twenty steps were
-  /// seen, and where successive gradients agree by less than 1 % (there is no signal to compare with).
+  /// Takes a step's gradients, of `samples` samples; answers the estimate in samples, NaN before twenty steps were
+  /// seen, where successive gradients agree by less than 1 % (there is no signal to compare with), and where none can
+  /// be compared, but after a step that was passed over, where it is the estimate so far.
   double add(std::span<const ParameterReading> parameters, std::int64_t samples);
 
   /// Leaves a step out, as one of a ragged batch, whose gradient is of another noise: neither it nor the pair that it
@@ -34,6 +34,7 @@ class NoiseScale {
   double samples_ = 0;
   double weight_ = 0;
   std::int64_t steps_ = 0;
+  bool passed_over_ = false;   // the step before
   std::vector<double> norms_;  // of the gradients of the step before
 };
 

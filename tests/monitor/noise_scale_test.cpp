@@ -62,6 +62,23 @@ TEST(NoiseScale, PassesOverRaggedSteps) {
   EXPECT_GT(std::abs(wrong - exact), 0.2 * exact);
 }
 
+TEST(NoiseScale, HasNoFigureForGradientsWithoutADirection) {
+  NoiseScale scale;
+  ParameterReading reading;
+  reading.grad_norm = 1;
+  reading.grad_cosine = 0.5;
+  for (int step = 0; step < 40; ++step) {
+    (void)scale.add(std::vector{reading}, 8);
+  }
+  const double so_far = scale.add(std::vector{reading}, 8);
+  EXPECT_NEAR(so_far, 8, 1e-9) << "(1 - 0.5) / 0.5 of 8 samples";
+  EXPECT_EQ(scale.pass_over(), so_far);
+  EXPECT_EQ(scale.add(std::vector{reading}, 8), so_far) << "the pair with the step passed over does not count";
+  reading.grad_norm = 0;
+  reading.grad_cosine = kNotMeasured;
+  EXPECT_TRUE(std::isnan(scale.add(std::vector{reading}, 8)));
+}
+
 TEST(NoiseScale, IsNotToldWhereGradientsDoNotAgree) {
   NoiseScale scale;
   for (int step = 0; step < 60; ++step) {
