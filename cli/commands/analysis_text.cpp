@@ -40,10 +40,9 @@ std::string edge_text(const StabilityEdge& edge) {
   if (!edge.unknown.empty()) {
     return "not known" + (edge.optimizer.empty() ? "" : " for " + edge.optimizer) + ": " + edge.unknown;
   }
-  const std::string figure = with_error(edge.value, edge.error) + ", steps grow beyond " + number_text(edge.threshold) +
-                             " (learning rate " + number_text(edge.learning_rate) + " x largest eigenvalue; " +
-                             edge.optimizer + ")";
-  return edge.learning_rate == 0 ? figure + ": the weights stand still" : figure;
+  return with_error(edge.value, edge.error) + ", steps grow beyond " + number_text(edge.threshold) +
+         " (learning rate " + number_text(edge.learning_rate) + " x largest eigenvalue" +
+         (edge.preconditioned ? " of the preconditioned Hessian; " : "; ") + edge.optimizer + ")";
 }
 
 std::string curvature_table(const std::vector<LayerCurvature>& layers) {

@@ -2,24 +2,46 @@
 
 #include <torch/optim/optimizer.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "gradwise/optim/parameter_groups.h"
 
 namespace gradwise {
 namespace {
+
+void set_rate_of(const std::vector<at::Tensor>& members, double rate, const NamedParameters& trainable,
+                 std::vector<double>& rates) {
+  for (const at::Tensor& member : members) {
+    for (std::size_t i = 0; i < trainable.size(); ++i) {
+      rates[i] = trainable.tensors[i].is_same(member) ? rate : rates[i];
+    }
+  }
+}
 
 std::vector<double> learning_rates(const NamedParameters& trainable, AutogradOptimizer& optimizer) {
   const std::vector<Rate> rates = optimizer.rates();
   std::vector<double> found(trainable.size(), 0.0);
   for (std::size_t g = 0; g < rates.size(); ++g) {
-    for (const at::Tensor& member : optimizer.torch_optimizer().param_groups()[g].params()) {
-      for (std::size_t i = 0; i < trainable.size(); ++i) {
-        found[i] = trainable.tensors[i].is_same(member) ? rates[g].lr : found[i];
-      }
-    }
+    set_rate_of(optimizer.torch_optimizer().param_groups()[g].params(), rates[g].lr, trainable, found);
   }
   return found;
+}
+
+// Before any schedule.
+std::vector<double> base_rates(const NamedParameters& trainable, const OptimizerOptions& options) {
+  std::vector<double> found(trainable.size(), 0.0);
+  for (const GroupedParameters& group : group_parameters(options, trainable)) {
+    set_rate_of(group.tensors, group.setting.lr, trainable, found);
+  }
+  return found;
+}
+
+bool all_zero(const std::vector<double>& rates) {
+  return std::ranges::all_of(rates, [](double rate) { return rate == 0; });
 }
 
 std::vector<AdamMoments> adam_moments(const NamedParameters& trainable, const AutogradOptimizer& optimizer,
@@ -49,17 +71,26 @@ StepRule step_rule_of(const OptimizerOptions& options, AutogradOptimizer& optimi
     return unknown_rule(name, "the optimizer climbs the gradient");
   }
   const NamedParameters trainable = optimizer.model().parameters.trainable();
-  const std::vector<double> rates = learning_rates(trainable, optimizer);
+  std::vector<double> rates = learning_rates(trainable, optimizer);
+  const bool at_rest = all_zero(rates);
+  if (at_rest) {  // a schedule begins or ends at 0, where the figure would be 0 whatever the curvature is
+    rates = base_rates(trainable, options);
+    if (all_zero(rates)) {
+      return unknown_rule(name, "its learning rate is 0");
+    }
+  }
+  StepRule rule;
   const double momentum = optimizer.rates().front().momentum;  // as a schedule has left it
   if (adam) {
-    return with_rates(adam_rule(name, rates.front(), {momentum, options.beta2, options.eps},
-                                adam_moments(trainable, optimizer, options.amsgrad)),
-                      rates);
-  }
-  if (momentum >= 1 || options.dampening >= 1) {
+    rule = adam_rule(name, rates.front(), {momentum, options.beta2, options.eps},
+                     adam_moments(trainable, optimizer, options.amsgrad));
+  } else if (momentum >= 1 || options.dampening >= 1) {
     return unknown_rule(name, "steps with a momentum or a dampening of 1 and more do not settle");
+  } else {
+    rule = sgd_rule(rates.front(), {momentum, options.dampening, options.nesterov});
   }
-  return with_rates(sgd_rule(rates.front(), {momentum, options.dampening, options.nesterov}), rates);
+  rule.optimizer += at_rest && rule.unknown.empty() ? " at its base rate" : "";
+  return with_rates(std::move(rule), rates);
 }
 
 }  // namespace gradwise

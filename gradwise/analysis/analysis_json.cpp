@@ -105,6 +105,7 @@ Json hessian_json(const HessianSummary& h) {
             {"value", figure_json(h.edge.value)},
             {"error", figure_json(h.edge.error)},
             {"threshold", figure_json(h.edge.threshold)},
+            {"preconditioned", h.edge.preconditioned},
             {"unknown", h.edge.unknown}}}};
 }
 

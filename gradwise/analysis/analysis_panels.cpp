@@ -38,6 +38,7 @@ HessianFigures figures_of(const HessianSummary& hessian) {
   figures.density_errors = hessian.density_errors;
   figures.edge = {hessian.edge.optimizer, hessian.edge.value, hessian.edge.error};
   figures.edge_threshold = hessian.edge.threshold;
+  figures.edge_preconditioned = hessian.edge.preconditioned;
   return figures;
 }
 

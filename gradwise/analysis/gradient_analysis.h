@@ -143,10 +143,11 @@ struct LayerCurvature {
 struct StabilityEdge {
   std::string optimizer;
   double learning_rate = kNotMeasured;
-  double value = kNotMeasured;  ///< learning rate x the largest eigenvalue, of the preconditioned Hessian with Adam
+  double value = kNotMeasured;  ///< learning rate x the largest eigenvalue
   double error = kNotMeasured;  ///< learning rate x the residual
   double threshold = kNotMeasured;
-  std::string unknown;  ///< why `value` is not measured; empty where it is
+  std::string unknown;          ///< why `value` is not measured; empty where it is
+  bool preconditioned = false;  ///< the eigenvalue is the preconditioned Hessian's: Adam's, or rates by group
 };
 
 /// Eigenvalues and traces are in units of the loss over squared units of the weights.

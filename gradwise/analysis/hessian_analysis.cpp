@@ -150,7 +150,11 @@ class HessianMeasurement {
   }
 
   StabilityEdge edge_of(const Hessian& hessian, const StepRule& rule, const HessianSummary& summary) {
-    StabilityEdge edge{rule.optimizer, rule.learning_rate, kNotMeasured, kNotMeasured, rule.threshold, rule.unknown};
+    StabilityEdge edge{.optimizer = rule.optimizer,
+                       .learning_rate = rule.learning_rate,
+                       .threshold = rule.threshold,
+                       .unknown = rule.unknown,
+                       .preconditioned = !rule.scales.empty()};
     if (!rule.unknown.empty()) {
       return edge;
     }

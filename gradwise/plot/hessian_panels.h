@@ -25,8 +25,9 @@ struct HessianFigures {
   std::vector<NamedFigure> traces;                 ///< in the same order
   std::vector<std::pair<double, double>> density;  ///< eigenvalue and density
   std::vector<double> density_errors;
-  NamedFigure edge;  ///< learning rate x largest eigenvalue, by the optimizer's name
+  NamedFigure edge;  ///< learning rate x largest eigenvalue, by the optimizer's name; not drawn where it is 0
   double edge_threshold = std::nan("");
+  bool edge_preconditioned = false;  ///< the eigenvalue is not the Hessian's own
 };
 
 /// Bars of the largest eigenvalues and of the traces, the density, and how near the edge of stability is.

@@ -42,6 +42,7 @@ HessianFigures figures_from(const json& hessian) {
   const json edge = part_of(hessian, "edge_of_stability", json::object());
   figures.edge = {edge.value("optimizer", std::string()), figure_from(edge, "value"), figure_from(edge, "error")};
   figures.edge_threshold = figure_from(edge, "threshold");
+  figures.edge_preconditioned = edge.value("preconditioned", false);
   return figures;
 }
 

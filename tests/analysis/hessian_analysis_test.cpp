@@ -178,6 +178,8 @@ TEST(HessianAnalysis, TheEdgeOfStabilityIsTheRateTimesTheLargestEigenvalue) {
   EXPECT_NEAR(preconditioned.value, wanted, 1e-3 * wanted);
   EXPECT_NEAR(preconditioned.threshold, 38, 1e-9);
   EXPECT_EQ(preconditioned.learning_rate, 0.1);
+  EXPECT_TRUE(preconditioned.preconditioned);
+  EXPECT_FALSE(plain.preconditioned);
 }
 
 TEST(HessianAnalysis, ARateOfZeroAndNoRateAtAll) {

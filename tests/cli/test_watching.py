@@ -115,7 +115,8 @@ def test_analyze_shows_the_hessian(own_run):
     quick = ("--hessian", "--set", "analysis.hessian_steps=6")
     text = gradwise("analyze", own_run, *quick, check=0).stdout
     assert text.startswith("hessian, graph of the gradient  product 0/1\n"), "progress in plain lines"
-    assert "steps grow beyond 38 (learning rate" in text and "; adamw)" in " ".join(text.split())
+    assert "steps grow beyond 38 (learning rate" in text
+    assert "x largest eigenvalue of the preconditioned Hessian; adamw)" in " ".join(text.split())
     rows = [line.split() for line in text.splitlines()]
     assert ["layer", "parameters", "largest", "eigenvalue", "residual", "trace", "standard", "error"] in rows
     figures = json.loads((own_run / "gradient_analysis.json").read_text())
@@ -136,11 +137,24 @@ def test_analyze_knows_the_edge_of_stability_where_there_is_one(run, tmp_path):
     sgd = ("--set", "optimizer.name=sgd", "--set", "optimizer.momentum=0.5")
     still = gradwise("analyze", run / "config.toml", *quick, *sgd, "--set", "optimizer.lr=0", check=0).stdout
     still = " ".join(still.split())
-    assert "0 +- 0, steps grow beyond 3 (learning rate 0" in still and "the weights stand still" in still
+    assert "not known for sgd: its learning rate is 0" in still
     moving = gradwise("analyze", run / "config.toml", *quick, *sgd, "--set", "optimizer.lr=0.1", check=0)
     hessian = json.loads((tmp_path / "gradient_analysis.json").read_text())["hessian"]
     assert hessian["edge_of_stability"]["value"] == pytest.approx(0.1 * hessian["sharpness"])
     assert hessian["layers"] == [] and "residual   trace" not in moving.stdout
+
+
+def test_analyze_takes_the_base_rate_where_a_schedule_has_ended_at_zero(run, tmp_path):
+    ended = tmp_path / "ended"
+    settings = (f"run.dir={ended}", "train.schedule.name=cosine", "optimizer.name=sgd", "optimizer.lr=0.02")
+    gradwise("train", run / "config.toml", *(word for text in settings for word in ("--set", text)), check=0)
+    quick = ("--hessian", "--set", "analysis.hessian_steps=4", "--set", "analysis.hessian_layers=false")
+    text = gradwise("analyze", ended, *quick, check=0).stdout
+    assert "x largest eigenvalue; sgd at its base rate)" in " ".join(text.split())
+    hessian = json.loads((ended / "gradient_analysis.json").read_text())["hessian"]
+    edge = hessian["edge_of_stability"]
+    assert edge["learning_rate"] == 0.02 and not edge["preconditioned"]
+    assert edge["value"] == pytest.approx(0.02 * hessian["sharpness"])
 
 
 def test_analyze_says_why_the_noise_scale_has_no_error(run, tmp_path):

@@ -36,7 +36,7 @@ void store_analysis(const TemporaryFolder& folder) {
     "density": [[-1, 0.1], [0, 0.8], [4, 0.1]], "density_errors": [0.01, 0.1, 0.02],
     "layers": [{"name": "layer_0", "largest": 1, "largest_error": 0.01, "trace": 6, "trace_error": 0.5},
                {"name": "layer_1", "largest": 3, "largest_error": 0.01, "trace": 14, "trace_error": null}],
-    "edge_of_stability": {"optimizer": "sgd", "value": 0.4, "error": 0.01, "threshold": 2}}})";
+    "edge_of_stability": {"optimizer": "sgd", "value": 0.4, "error": 0.01, "threshold": 2, "preconditioned": true}}})";
 }
 
 std::vector<Event> run_of(std::int64_t steps, bool with_norms) {
@@ -245,11 +245,17 @@ TEST(Figures, TheHessianIsThatOfTheStoredAnalysis) {
   EXPECT_NE(panels[0].commands.find("\n2 3 0.01\n"), std::string::npos) << panels[0].commands;
   EXPECT_NE(panels[2].commands.find("\n0 0.8 0.7 0.9\n"), std::string::npos) << panels[2].commands;
   EXPECT_NE(panels[3].commands.find("edge at 2"), std::string::npos) << panels[3].commands;
+  EXPECT_NE(panels[3].commands.find("largest eigenvalue of the preconditioned Hessian"), std::string::npos);
   EXPECT_TRUE(panels[0].title.ends_with(", at step 7")) << panels[0].title;
   // Of an earlier version, without layers, band and edge; without a Hessian; and no analysis at all.
   std::ofstream(folder / "gradient_analysis.json")
       << R"({"hessian": {"eigenvalues": [4], "eigenvalue_errors": [0.1], "trace": 20, "density": [[0, 1], [4, 0.1]]}})";
   EXPECT_EQ(hessian.panels(run).size(), 3U);
+  // A learning rate of 0 has no edge to draw.
+  std::ofstream(folder / "gradient_analysis.json")
+      << R"({"hessian": {"eigenvalues": [4], "eigenvalue_errors": [0.1], "trace": 20, "density": [],
+             "edge_of_stability": {"optimizer": "sgd", "value": 0, "error": 0, "threshold": 2}}})";
+  EXPECT_EQ(hessian.panels(run).size(), 2U);
   std::ofstream(folder / "gradient_analysis.json") << R"({"hessian": {"eigenvalues": []}})";
   EXPECT_TRUE(hessian.panels(run).empty());
   std::ofstream(folder / "gradient_analysis.json") << "[1]";
