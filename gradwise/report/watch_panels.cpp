@@ -21,8 +21,12 @@ std::string over_steps(const std::vector<double>& steps) {
   return "set xlabel 'optimizer step'\nset xrange [0:" + gnuplot_number(steps.back()) + "]\n";
 }
 
+// Between ranks on a straight line, as NumPy does (Hyndman and Fan, 1996, type 7).
 double quantile_of(const std::vector<double>& sorted, double share) {
-  return sorted[static_cast<std::size_t>(std::lround(share * static_cast<double>(sorted.size() - 1)))];
+  const double place = share * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<std::size_t>(place);
+  const double next = sorted[std::min(below + 1, sorted.size() - 1)];
+  return sorted[below] + (place - static_cast<double>(below)) * (next - sorted[below]);
 }
 
 // Magnitudes of both signs together, as shares of all elements.
@@ -109,7 +113,7 @@ Panel share_panel(const std::string& title, const std::string& axis,
 }
 
 std::map<std::string, std::vector<double>> share_lines(const std::vector<std::shared_ptr<const StepReading>>& readings,
-                                                       double ActivationReading::*member) {
+                                                       double ActivationReading::* member) {
   constexpr std::size_t kMostShareLines = 14;
   std::map<std::string, std::vector<double>> lines;
   for (std::size_t s = 0; s < readings.size(); ++s) {
@@ -154,8 +158,9 @@ std::vector<Panel> angle_panels(const RunReader& reader) {
                "plot $angles using 1:2:4 with filledcurves fs transparent solid 0.35 fc rgb '" +
                colour::kSky + "' title 'middle half of the weights', " +
                plotted_line("angles", "1:3", colour::kBlue, "median weight") +
-               ", $angles using 1:5 with lines dt 3 lc rgb '" + colour::kVermilion +
-               "' title 'least', $angles using 1:6 with lines dt 3 lc rgb '" + colour::kGreen + "' title 'greatest'",
+               ", $angles using 1:5 with lines lw 1.5 dt 2 lc rgb '" + colour::kVermilion +
+               "' title 'least', $angles using 1:6 with lines lw 1.5 dt 2 lc rgb '" + colour::kGreen +
+               "' title 'greatest'",
            1.2}};
 }
 
