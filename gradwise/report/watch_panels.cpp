@@ -72,7 +72,7 @@ Panel ridge_panel(const ParameterFacts& facts, const std::vector<const StepReadi
           ")\nset ylabel 'optimizer step'\n"
           "set xlabel 'log2 |gradient element|; height: share of the elements'\nset rmargin 4\n";
   text += "set xrange [" + std::to_string(first + kLeastPower - 1) + ":" + std::to_string(last + kLeastPower + 2) +
-          "]\nset yrange [0:*]\nplot ";
+          "]\nset yrange [0:" + gnuplot_number(static_cast<double>(chosen.size() - 1) + 1.2 * kOverlap) + "]\nplot ";
   for (std::size_t i = chosen.size(); i > 0; --i) {  // from the back to the front
     const std::string column = std::to_string(i + 1);
     const double age = chosen.size() > 1 ? static_cast<double>(i - 1) / static_cast<double>(chosen.size() - 1) : 0;
