@@ -145,7 +145,13 @@ Panel norm_panel(const std::vector<CurvePoint>& points) {
 }
 
 Panel rate_panel(const std::vector<CurvePoint>& points) {
-  return {"Schedule", step_block(points) + "set ylabel 'learning rate'\nset format y '%.1e'\nplot " +
+  double most = 0;
+  for (const CurvePoint& point : points) {
+    most = std::fmax(most, point.lr);
+  }
+  // From 0: ticks around a rate that stays would all read the same.
+  const std::string range = most > 0 ? "set yrange [0:" + gnuplot_number(1.1 * most) + "]\n" : "";
+  return {"Schedule", step_block(points) + range + "set ylabel 'learning rate'\nset format y '%.1e'\nplot " +
                           plotted_line("steps", "1:5", colour::kGreen, "first group")};
 }
 
