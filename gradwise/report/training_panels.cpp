@@ -53,13 +53,15 @@ std::vector<CurvePoint> thinned(const std::vector<StepInfo>& steps) {
   return points;
 }
 
-// A centred moving mean of the loss.
+// A centred moving mean of the loss. It begins with the first loss: over a whole half window a fast start would be
+// hidden.
 void smooth_losses(std::vector<CurvePoint>& points) {
   const std::size_t reach = points.size() / kSmoothings / 2;
   for (std::size_t i = 0; i < points.size(); ++i) {
-    const std::size_t end = std::min(points.size(), i + reach + 1);
+    const std::size_t near_start = std::min(i, reach);
+    const std::size_t end = std::min(points.size(), i + near_start + 1);
     std::vector<double> near;
-    for (std::size_t j = i - std::min(i, reach); j < end; ++j) {
+    for (std::size_t j = i - near_start; j < end; ++j) {
       near.push_back(points[j].loss);
     }
     points[i].smooth_loss = mean_of_finite(near);
