@@ -49,11 +49,11 @@ std::vector<Panel> hessian_panels(const HessianFigures& figures) {
   std::vector<Panel> panels;
   if (!figures.largest.empty()) {
     panels.push_back(bars_with_errors("Sharpness: largest eigenvalue of the Hessian, and of each layer's block",
-                                      "eigenvalue, residual", figures.largest));
+                                      "largest eigenvalue (bar: residual)", figures.largest));
   }
   if (!figures.traces.empty()) {
-    panels.push_back(
-        bars_with_errors("Trace of the Hessian, and of each layer's block", "trace, standard error", figures.traces));
+    panels.push_back(bars_with_errors("Trace of the Hessian, and of each layer's block",
+                                      "trace (bar: one standard error)", figures.traces));
   }
   if (!figures.density.empty()) {
     panels.push_back(spectrum_panel("Spectral density of the Hessian", figures.density, figures.density_errors));

@@ -73,8 +73,11 @@ Panel bar_panel(const std::string& title, const std::string& axis, const std::ve
     }
   }
   const bool negative = std::ranges::any_of(values, [](double value) { return value < 0; });
-  const char* range = ranges_widely(values) ? "set logscale y\n" : negative ? "" : "set yrange [0:*]\n";
-  const std::string bars = "plot $bars using 1:2 with boxes lc rgb '" + std::string(colour::kBlue) + "' notitle";
+  // Bars have to begin at 0, which a logarithmic axis does not have.
+  const bool points = !whiskers && ranges_widely(values);
+  const char* range = points ? "set logscale y\nset format y '10^{%T}'\n" : negative ? "" : "set yrange [0:*]\n";
+  const std::string bars = std::string("plot $bars using 1:2 with ") + (points ? "points pt 7 ps 1.5" : "boxes") +
+                           " lc rgb '" + colour::kBlue + "' notitle";
   return {title, data_block("bars", rows) + x_names(names) + range + "set ylabel " + gnuplot_word(axis) +
                      "\nset boxwidth 0.7\nset style fill solid 0.9\nset rmargin 4\nset xrange [-0.7:" +
                      std::to_string(values.size()) + "-0.3]\n" + bars +

@@ -17,8 +17,8 @@ namespace gradwise {
 [[nodiscard]] Panel spectrum_panel(const std::string& title, const std::vector<std::pair<double, double>>& density,
                                    const std::vector<double>& errors = {});
 
-/// A bar for each name, on a logarithmic axis where the figures range over more than two powers of ten; with whiskers
-/// of `errors` where there are as many.
+/// A bar for each name, with whiskers of `errors` where there are as many. Without whiskers, figures that range over
+/// more than two powers of ten are points on a logarithmic axis.
 [[nodiscard]] Panel bar_panel(const std::string& title, const std::string& axis, const std::vector<std::string>& names,
                               const std::vector<double>& values, const std::vector<double>& errors = {});
 

@@ -243,6 +243,8 @@ TEST(Figures, TheHessianIsThatOfTheStoredAnalysis) {
   ASSERT_EQ(panels.size(), 4U);
   EXPECT_NE(panels[0].commands.find("'layer_1' 2"), std::string::npos) << panels[0].commands;
   EXPECT_NE(panels[0].commands.find("\n2 3 0.01\n"), std::string::npos) << panels[0].commands;
+  EXPECT_NE(panels[0].commands.find("largest eigenvalue (bar: residual)"), std::string::npos) << panels[0].commands;
+  EXPECT_NE(panels[1].commands.find("trace (bar: one standard error)"), std::string::npos) << panels[1].commands;
   EXPECT_NE(panels[2].commands.find("\n0 0.8 0.7 0.9\n"), std::string::npos) << panels[2].commands;
   EXPECT_NE(panels[3].commands.find("edge at 2"), std::string::npos) << panels[3].commands;
   EXPECT_NE(panels[3].commands.find("largest eigenvalue of the preconditioned Hessian"), std::string::npos);
