@@ -94,10 +94,10 @@ void analyze(const AnalyzeRequest& request) {
                                  step_rule_of(config.optimizer, loop.optimizer()));
   progress.clear();
   const std::vector<Issue> issues = analyzer.detect_gradient_issues(seen);
-  std::printf(
-      "%s%s\n\n%s", request.subject.c_str(),
-      subject.checkpoint.empty() ? ", with fresh weights" : (" at step " + std::to_string(loop.steps())).c_str(),
-      analysis_text(seen, issues).c_str());
+  const std::string analysed =
+      request.subject +
+      (subject.checkpoint.empty() ? ", with fresh weights" : " at step " + std::to_string(loop.steps()));
+  std::printf("%s\n\n%s", analysed.c_str(), analysis_text(seen, issues).c_str());
   std::filesystem::path folder = request.output.empty() ? subject.run : std::filesystem::path(request.output);
   if (folder.empty()) {
     folder = ".";
@@ -110,7 +110,8 @@ void analyze(const AnalyzeRequest& request) {
     json["issues"].push_back(issue_json(issue));
   }
   write_file_atomically(folder / kAnalysisFile, json.dump(2) + "\n");
-  const PlotStatus plot = analyzer.plot_gradient_analysis(folder / "gradient_analysis.png");
+  const PlotStatus plot =
+      analyzer.plot_gradient_analysis(folder / "gradient_analysis.png", "Gradient analysis of " + analysed);
   std::printf("\nfigures  %s\n", (folder / kAnalysisFile).c_str());
   std::printf("picture  %s\n",
               plot.drawn ? (folder / "gradient_analysis.png").c_str() : ("none: " + plot.reason).c_str());

@@ -310,9 +310,10 @@ std::vector<Issue> GradientAnalyzer::detect_gradient_issues(const GradientAnalys
   return issues_of(results, impl_->config, std::ssize(impl_->norms));
 }
 
-PlotStatus GradientAnalyzer::plot_gradient_analysis(const std::filesystem::path& save_path) const {
+PlotStatus GradientAnalyzer::plot_gradient_analysis(const std::filesystem::path& save_path,
+                                                    const std::string& title) const {
   GRADWISE_CHECK(!impl_->norms.empty(), "analysis", "there is no analysis to plot yet: call analyze_gradients first");
-  return draw(analysis_panels(impl_->last), "Gradient analysis", save_path);
+  return draw(analysis_panels(impl_->last), title, save_path);
 }
 
 }  // namespace gradwise

@@ -45,8 +45,8 @@ class GradientAnalyzer {
   /// What the rules and the thresholds of the configuration have to say about an analysis.
   [[nodiscard]] std::vector<Issue> detect_gradient_issues(const GradientAnalysis& results) const;
   /// Draws the last analysis: PNG, SVG or PDF by the extension. An Error where nothing was analysed yet.
-  [[nodiscard]] PlotStatus plot_gradient_analysis(
-      const std::filesystem::path& save_path = "gradient_analysis.png") const;
+  [[nodiscard]] PlotStatus plot_gradient_analysis(const std::filesystem::path& save_path = "gradient_analysis.png",
+                                                  const std::string& title = "Gradient analysis") const;
 
   [[nodiscard]] const GradientAnalysisConfig& config() const;
 

@@ -35,8 +35,9 @@ Panel correlation_panel(const std::string& title, const std::vector<double>& mat
                      "-0.5]\nunset grid\nset rmargin 16\nset lmargin 24\nset size ratio -1\n"
                      "plot $cells using 1:2:3 with image notitle";
   if (n <= kMostPrinted) {
+    // White where the palette's relative luminance is below 0.18, at which black and white stand out alike.
     text +=
-        ", $cells using 1:2:(sprintf('%.2f', abs($3) < 0.005 ? 0 : $3)):(abs($3) > 0.6 ? 0xffffff : 0) "
+        ", $cells using 1:2:(sprintf('%.2f', abs($3) < 0.005 ? 0 : $3)):($3 > 0.82 || $3 < -0.9 ? 0xffffff : 0) "
         "with labels font 'sans,9' textcolor rgb variable notitle";
   }
   return {title, text, std::clamp(0.5 + 0.16 * static_cast<double>(n), 1.2, 3.0)};
