@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "gradwise/plot/script_text.h"
+#include "gradwise/plot/vector_panels.h"
 #include "gradwise/report/watched_run.h"
 
 namespace gradwise {
@@ -92,8 +93,8 @@ std::vector<std::size_t> largest_first(const WatchedRun& run) {
 }
 
 // Shares over the steps, a line for each activation that has them.
-Panel share_panel(const std::string& title, const std::string& axis,
-                  const std::map<std::string, std::vector<double>>& lines, const std::vector<double>& steps) {
+Panel share_panel(const std::string& title, const std::string& axis, const std::vector<NamedLine>& lines,
+                  const std::vector<double>& steps) {
   std::vector<std::vector<double>> table(steps.size());
   for (std::size_t s = 0; s < steps.size(); ++s) {
     table[s].push_back(steps[s]);
@@ -112,20 +113,22 @@ Panel share_panel(const std::string& title, const std::string& axis,
   return {title, text, 1.1};
 }
 
-std::map<std::string, std::vector<double>> share_lines(const std::vector<std::shared_ptr<const StepReading>>& readings,
-                                                       double ActivationReading::* member) {
+// In the order of the forward pass.
+std::vector<NamedLine> share_lines(const std::vector<std::shared_ptr<const StepReading>>& readings,
+                                   double ActivationReading::* member) {
   constexpr std::size_t kMostShareLines = 14;
-  std::map<std::string, std::vector<double>> lines;
+  std::vector<NamedLine> lines;
   for (std::size_t s = 0; s < readings.size(); ++s) {
     for (const ActivationReading& activation : readings[s]->activations) {
       const std::string name = activation.op + " after " + (activation.layer.empty() ? "?" : activation.layer);
-      const bool known = lines.contains(name);
-      if (std::isnan(activation.*member) || (!known && lines.size() >= kMostShareLines)) {
+      auto line = std::ranges::find(lines, name, &NamedLine::name);
+      if (std::isnan(activation.*member) || (line == lines.end() && lines.size() >= kMostShareLines)) {
         continue;
       }
-      std::vector<double>& values = lines[name];
-      values.resize(readings.size(), kNotMeasured);
-      values[s] = std::fmax(values[s], activation.*member);
+      if (line == lines.end()) {
+        line = lines.insert(line, {name, std::vector<double>(readings.size(), kNotMeasured)});
+      }
+      line->values[s] = std::fmax(line->values[s], activation.*member);
     }
   }
   return lines;
@@ -200,7 +203,7 @@ std::vector<Panel> activation_panels(const RunReader& reader) {
   }
   std::vector<Panel> panels;
   if (const auto dead = share_lines(readings, &ActivationReading::dead); !dead.empty()) {
-    panels.push_back(share_panel("Dead units", "units that no sample activates (%)", dead, steps));
+    panels.push_back(share_panel("Dead units: no sample activates them", "dead units (%)", dead, steps));
   }
   if (const auto saturated = share_lines(readings, &ActivationReading::saturated); !saturated.empty()) {
     panels.push_back(share_panel("Saturation", "saturated outputs (%)", saturated, steps));
