@@ -134,6 +134,29 @@ std::vector<NamedLine> share_lines(const std::vector<std::shared_ptr<const StepR
   return lines;
 }
 
+// Ticks of a logarithmic axis at 1, 2 and 5 of each decade where those are few; gnuplot labels decades alone.
+std::string narrow_decades(const std::vector<double>& values) {
+  double least = INFINITY;
+  double most = 0;
+  for (const double value : values) {
+    if (value > 0 && std::isfinite(value)) {
+      least = std::min(least, value);
+      most = std::max(most, value);
+    }
+  }
+  if (most == 0 || most >= 1000 * least) {
+    return "";
+  }
+  std::string ticks;
+  const auto last = static_cast<int>(std::ceil(std::log10(most)));
+  for (auto decade = static_cast<int>(std::floor(std::log10(least))); decade <= last; ++decade) {
+    for (const char* digit : {"1", "2", "5"}) {
+      ticks += (ticks.empty() ? "" : ", ") + std::string(digit) + "e" + std::to_string(decade);
+    }
+  }
+  return "set ytics (" + ticks + ")\n";
+}
+
 }  // namespace
 
 std::vector<Panel> angle_panels(const RunReader& reader) {
@@ -217,17 +240,19 @@ std::vector<Panel> noise_panels(const RunReader& reader) {
     samples[step.step] = static_cast<double>(step.samples);
   }
   std::vector<std::vector<double>> table;
+  std::vector<double> drawn;
   for (const auto& reading : watched_run(reader).readings) {
     if (reading->noise_scale > 0) {
       table.push_back({static_cast<double>(reading->step), reading->noise_scale, samples[reading->step]});
+      drawn.insert(drawn.end(), table.back().begin() + 1, table.back().end());
     }
   }
   if (table.empty()) {
     return {};
   }
   return {{"Gradient noise scale: the batch size beyond which more samples help little",
-           data_block("noise", table) + "set xlabel 'optimizer step'\nset logscale y\nset ylabel 'samples'\nplot " +
-               plotted_line("noise", "1:2", colour::kBlue, "noise scale") + ", " +
+           data_block("noise", table) + "set xlabel 'optimizer step'\nset logscale y\n" + narrow_decades(drawn) +
+               "set ylabel 'samples'\nplot " + plotted_line("noise", "1:2", colour::kBlue, "noise scale") + ", " +
                plotted_line("noise", "1:3", colour::kVermilion, "batch size")}};
 }
 
