@@ -147,14 +147,23 @@ std::string narrow_decades(const std::vector<double>& values) {
   if (most == 0 || most >= 1000 * least) {
     return "";
   }
-  std::string ticks;
-  const auto last = static_cast<int>(std::ceil(std::log10(most)));
-  for (auto decade = static_cast<int>(std::floor(std::log10(least))); decade <= last; ++decade) {
-    for (const char* digit : {"1", "2", "5"}) {
-      ticks += (ticks.empty() ? "" : ", ") + std::string(digit) + "e" + std::to_string(decade);
+  std::vector<double> ticks;  // from the last one below to the first one above
+  for (double decade = std::floor(std::log10(least)); ticks.empty() || ticks.back() <= most; ++decade) {
+    for (const double digit : {1, 2, 5}) {
+      const double tick = digit * std::pow(10, decade);
+      if (tick < least) {
+        ticks = {tick};
+      } else if (ticks.empty() || ticks.back() <= most) {
+        ticks.push_back(tick);
+      }
     }
   }
-  return "set ytics (" + ticks + ")\n";
+  std::string text;
+  for (const double tick : ticks) {
+    text += (text.empty() ? "" : ", ") + gnuplot_number(tick);
+  }
+  return "set ytics (" + text + ")\nset yrange [" + gnuplot_number(ticks.front()) + ":" + gnuplot_number(ticks.back()) +
+         "]\n";
 }
 
 }  // namespace
