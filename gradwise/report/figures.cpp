@@ -13,16 +13,19 @@ namespace gradwise {
 const std::vector<Figure>& figures() {
   static const std::vector<Figure> kAll = {
       {"training", "loss with the issues marked, gradient norm, learning rate", training_panels},
-      {"norms", "gradient norms of the layers over the steps, as a heat map and as lines", norm_panels},
-      {"flow", "gradients by depth, from the start of the run to its end", flow_panels},
-      {"updates", "update-to-weight ratios of the layers, with the band to be in", update_panels},
-      {"angles", "cosine of each gradient with the one before", angle_panels},
-      {"histograms", "magnitudes of gradients over time", histogram_panels},
-      {"activations", "dead and saturated shares of the activations", activation_panels},
-      {"noise", "gradient noise scale beside the batch size", noise_panels},
+      {"norms", "gradient norms of the layers over the steps, as a heat map and as lines", norm_panels,
+       "watch.gradients.every"},
+      {"flow", "gradients by depth, from the start of the run to its end", flow_panels, "watch.gradients.every"},
+      {"updates", "update-to-weight ratios of the layers, with the band to be in", update_panels,
+       "watch.gradients.every"},
+      {"angles", "cosine of each gradient with the one before", angle_panels, "watch.gradients.every"},
+      {"histograms", "magnitudes of gradients over time", histogram_panels, "watch.gradients.histograms_every"},
+      {"activations", "dead and saturated shares of the activations", activation_panels,
+       "watch.activations_every and ReLU, sigmoid or tanh"},
+      {"noise", "gradient noise scale beside the batch size", noise_panels, "watch.batches_every"},
       {"hessian", "curvature by layer, spectral density and edge of stability, of gradwise analyze --hessian",
-       stored_hessian_panels},
-      {"memory", "peak memory of each step", memory_panels}};
+       stored_hessian_panels, "gradwise analyze RUN --hessian"},
+      {"memory", "peak memory of each step", memory_panels, "train.measure_memory"}};
   return kAll;
 }
 
@@ -37,11 +40,15 @@ const Figure& figure_named(const std::string& name) {
   fail_usage("plot", "there is no figure \"", name, "\"", did_you_mean(name, known), "; allowed: ", one_of(known).text);
 }
 
+std::string nothing_of(const Figure& figure) {
+  return "the run holds nothing of this kind" + (figure.needs.empty() ? "" : "; it takes " + figure.needs);
+}
+
 PlotStatus plot_figure(const Figure& figure, const RunReader& run, const std::filesystem::path& path) {
   check_picture_path(path);
   const std::vector<Panel> panels = figure.panels(run);
   if (panels.empty()) {
-    return {false, run.steps().empty() ? "the run has no step to draw yet" : "the run holds nothing of this kind"};
+    return {false, run.steps().empty() ? "the run has no step to draw yet" : nothing_of(figure)};
   }
   return draw(panels, run.info("name"), path);
 }

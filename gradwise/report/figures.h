@@ -15,6 +15,7 @@ struct Figure {
   std::string about;  ///< one line
   /// Its diagrams; none where the run holds nothing of the kind.
   std::vector<Panel> (*panels)(const RunReader&);
+  std::string needs = "";  ///< the key or command that makes the run hold them; "" for what runs hold anyway
 };
 
 /// All of them: training, norms, flow, updates, angles, histograms, activations, noise, hessian,
@@ -22,6 +23,9 @@ struct Figure {
 [[nodiscard]] const std::vector<Figure>& figures();
 /// One by its name; an Error with the nearest known name where there is none.
 [[nodiscard]] const Figure& figure_named(const std::string& name);
+
+/// Says that a run holds nothing to make the figure of, and what it takes.
+[[nodiscard]] std::string nothing_of(const Figure& figure);
 
 /// Draws one figure with the run's name as title. Where the run holds nothing of the kind, the status says so.
 [[nodiscard]] PlotStatus plot_figure(const Figure& figure, const RunReader& run, const std::filesystem::path& path);

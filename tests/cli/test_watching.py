@@ -56,7 +56,7 @@ def test_plots_are_made_and_what_is_missing_is_said(run, tmp_path):
     drawn = {path.stem for path in (tmp_path / "pictures").iterdir()}
     assert {"training", "norms", "flow", "updates", "angles", "histograms", "activations", "memory"} <= drawn
     assert len(done.stdout.splitlines()) == 10
-    assert "hessian      -  the run holds nothing of this kind" in done.stdout
+    assert "hessian      -  the run holds nothing of this kind; it takes gradwise analyze RUN --hessian" in done.stdout
     gradwise("plot", run, "--what", "flow", "-o", tmp_path / "flow.pdf", check=0)
     assert (tmp_path / "flow.pdf").read_bytes().startswith(b"%PDF")
 

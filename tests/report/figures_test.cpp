@@ -197,7 +197,8 @@ TEST(Figures, AllHavePanelsOfAWatchedRunAndNoneOfAnother) {
     }
     EXPECT_TRUE(status.drawn) << figure.name << ": " << status.reason;
   }
-  EXPECT_EQ(plot_figure(figure_named("norms"), plain, folder / "a.png").reason, "the run holds nothing of this kind");
+  EXPECT_EQ(plot_figure(figure_named("memory"), plain, folder / "a.png").reason,
+            "the run holds nothing of this kind; it takes train.measure_memory");
   const std::string norms = content_of(folder / "norms.svg");
   EXPECT_NE(norms.find("layer_5.weight"), std::string::npos) << "underscores are not taken for subscripts";
   EXPECT_NE(content_of(folder / "training.svg").find("nonfinite_gradient"), std::string::npos);
