@@ -19,7 +19,7 @@ bool any_positive(const std::vector<std::vector<double>>& rows) {
   });
 }
 
-std::vector<std::vector<double>> weight_rows(const WatchedRun& run, double ParameterReading::*member) {
+std::vector<std::vector<double>> weight_rows(const WatchedRun& run, double ParameterReading::* member) {
   std::vector<std::vector<double>> rows;
   for (const std::size_t i : run.weights) {
     rows.push_back(run.figure(i, member));
@@ -28,6 +28,10 @@ std::vector<std::vector<double>> weight_rows(const WatchedRun& run, double Param
 }
 
 double heat_height(std::size_t rows) { return std::clamp(0.5 + 0.06 * static_cast<double>(rows), 0.9, 2.6); }
+
+std::string lines_of_all(const WatchedRun& run) {
+  return run.shown_of_all(std::min(run.weights.size(), kMostLayerLines));
+}
 
 // Some of the rows as lines over the steps, on a logarithmic axis.
 std::string layer_lines(const WatchedRun& run, const std::vector<std::vector<double>>& rows) {
@@ -40,7 +44,7 @@ std::string layer_lines(const WatchedRun& run, const std::vector<std::vector<dou
       table[s].push_back(rows[row][s] > 0 ? rows[row][s] : kNotMeasured);
     }
   }
-  std::string text = data_block("lines", table) + "set logscale y\nset format y '10^{%T}'\n" +
+  std::string text = data_block("lines", table) + kStepMargins + "set logscale y\nset format y '10^{%T}'\n" +
                      "set xlabel 'optimizer step'\nset xrange [0:" + gnuplot_number(steps.back()) + "]\nplot ";
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     const double depth = chosen.size() > 1 ? static_cast<double>(i) / static_cast<double>(chosen.size() - 1) : 0.3;
@@ -58,9 +62,9 @@ std::vector<Panel> norm_panels(const RunReader& reader) {
   if (run.empty() || !any_positive(rows)) {
     return {};
   }
-  return {{"Gradient norm by layer, first layer on top",
+  return {{"Gradient norm by layer, first layer on top" + run.shown_of_all(rows.size()),
            heat_map(run.weight_names(), run.steps(), rows, "gradient norm (L2)", true), heat_height(rows.size())},
-          {"Gradient norm by layer, dark to bright from the first to the last",
+          {"Gradient norm by layer, dark to bright from the first to the last" + lines_of_all(run),
            "set ylabel 'gradient norm (L2)'\n" + layer_lines(run, rows), 1.2}};
 }
 
@@ -91,10 +95,12 @@ std::vector<Panel> update_panels(const RunReader& reader) {
   const std::string band =
       "set object 1 rectangle from graph 0, first 1e-4 to graph 1, first 1e-2 fc rgb '#dff0e6' fs solid noborder "
       "behind\nset arrow 1 from graph 0, first 1e-3 to graph 1, first 1e-3 nohead dt 2 lc rgb '#009E73' back\n"
-      "set ylabel 'update norm / weight norm'\n";
+      "set ylabel 'update norm / weight norm'\n"
+      "set yrange [*<5e-5:2e-2<*]\n";  // the band is to be seen whole
   return {
-      {"Update-to-weight ratio by layer; green: the usual band around 1e-3", band + layer_lines(run, rows), 1.3},
-      {"Update-to-weight ratio by layer, first layer on top",
+      {"Update-to-weight ratio by layer" + lines_of_all(run) + "; green: the usual band around 1e-3",
+       band + layer_lines(run, rows), 1.3},
+      {"Update-to-weight ratio by layer, first layer on top" + run.shown_of_all(rows.size()),
        heat_map(run.weight_names(), run.steps(), rows, "update norm / weight norm", true), heat_height(rows.size())}};
 }
 

@@ -36,6 +36,10 @@ std::vector<std::string> WatchedRun::weight_names() const {
   return names;
 }
 
+std::string WatchedRun::shown_of_all(std::size_t shown) const {
+  return shown < all_weights ? ", " + std::to_string(shown) + " of " + std::to_string(all_weights) : "";
+}
+
 std::vector<double> WatchedRun::figure(std::size_t parameter, double ParameterReading::* member) const {
   std::vector<double> values;
   for (const auto& reading : readings) {
@@ -66,6 +70,7 @@ WatchedRun watched_run(const RunReader& run) {
     }
   }
   const std::vector<std::size_t>& shown = matrices.empty() ? trainable : matrices;
+  watched.all_weights = shown.size();
   for (const std::size_t i : evenly_chosen(shown.size(), kMostWeights)) {
     watched.weights.push_back(shown[i]);
   }
@@ -106,9 +111,8 @@ std::string heat_map(const std::vector<std::string>& names, const std::vector<do
   }
   const std::string count = std::to_string(names.size());
   return data_block("cells", cells) + heat_palette() + name_ticks("y", names) + "set yrange [" + count +
-         "-0.5:-0.5]\nset xlabel 'optimizer step'\nset lmargin 26\nset rmargin 16\nunset grid\nset cblabel " +
-         gnuplot_word(unit) + "\n" + colours +
-         (steps.empty() ? "" : "set xrange [0:" + gnuplot_number(steps.back()) + "]\n") +
+         "-0.5:-0.5]\nset xlabel 'optimizer step'\nunset grid\n" + kStepMargins + "set cblabel " + gnuplot_word(unit) +
+         "\n" + colours + (steps.empty() ? "" : "set xrange [0:" + gnuplot_number(steps.back()) + "]\n") +
          "plot $cells using 1:2:3:4:5:6:7 with boxxyerror fs solid noborder lc palette notitle";
 }
 

@@ -13,17 +13,23 @@ namespace gradwise {
 struct WatchedRun {
   std::vector<ParameterFacts> parameters;
   std::vector<std::size_t>
-      weights;  ///< positions of the matrices and kernels, at most 40; all parameters where none is
+      weights;                  ///< positions of the matrices and kernels, at most 40; all parameters where none is
+  std::size_t all_weights = 0;  ///< of which `weights` are some
   std::vector<std::shared_ptr<const StepReading>> readings;  ///< at most 300, evenly chosen
 
   [[nodiscard]] bool empty() const { return weights.empty() || readings.empty(); }
   [[nodiscard]] std::vector<std::string> weight_names() const;
+  /// ", 8 of 11" where `shown` are not all weights, else "": for titles.
+  [[nodiscard]] std::string shown_of_all(std::size_t shown) const;
   /// A figure of a parameter over the readings, as (step, value) rows.
-  [[nodiscard]] std::vector<double> figure(std::size_t parameter, double ParameterReading::*member) const;
+  [[nodiscard]] std::vector<double> figure(std::size_t parameter, double ParameterReading::* member) const;
   [[nodiscard]] std::vector<double> steps() const;
 };
 
 [[nodiscard]] WatchedRun watched_run(const RunReader& run);
+
+/// Margins of panels that stand below one another with the steps on their x axis.
+inline constexpr const char* kStepMargins = "set lmargin 26\nset rmargin 30\n";
 
 /// A heat map of values, a row for each name and a column for each step.
 [[nodiscard]] std::string heat_map(const std::vector<std::string>& names, const std::vector<double>& steps,
