@@ -33,6 +33,19 @@ std::string lines_of_all(const WatchedRun& run) {
   return run.shown_of_all(std::min(run.weights.size(), kMostLayerLines));
 }
 
+// A y axis for the rows that holds `low` to `high` as well.
+std::string range_with(const std::vector<std::vector<double>>& rows, double low, double high) {
+  for (const std::vector<double>& row : rows) {
+    for (const double value : row) {
+      if (value > 0 && std::isfinite(value)) {
+        low = std::min(low, value);
+        high = std::max(high, value);
+      }
+    }
+  }
+  return "set yrange [" + gnuplot_number(low) + ":" + gnuplot_number(high) + "]\n";
+}
+
 // Some of the rows as lines over the steps, on a logarithmic axis.
 std::string layer_lines(const WatchedRun& run, const std::vector<std::vector<double>>& rows) {
   const std::vector<double> steps = run.steps();
@@ -95,8 +108,8 @@ std::vector<Panel> update_panels(const RunReader& reader) {
   const std::string band =
       "set object 1 rectangle from graph 0, first 1e-4 to graph 1, first 1e-2 fc rgb '#dff0e6' fs solid noborder "
       "behind\nset arrow 1 from graph 0, first 1e-3 to graph 1, first 1e-3 nohead dt 2 lc rgb '#009E73' back\n"
-      "set ylabel 'update norm / weight norm'\n"
-      "set yrange [*<5e-5:2e-2<*]\n";  // the band is to be seen whole
+      "set ylabel 'update norm / weight norm'\n" +
+      range_with(rows, 5e-5, 2e-2);
   return {
       {"Update-to-weight ratio by layer" + lines_of_all(run) + "; green: the usual band around 1e-3",
        band + layer_lines(run, rows), 1.3},

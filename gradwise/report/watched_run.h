@@ -28,8 +28,9 @@ struct WatchedRun {
 
 [[nodiscard]] WatchedRun watched_run(const RunReader& run);
 
-/// Margins of panels that stand below one another with the steps on their x axis.
-inline constexpr const char* kStepMargins = "set lmargin 26\nset rmargin 30\n";
+/// Margins of panels that stand below one another with the steps on their x axis; in shares of the picture, as a
+/// palette beside a panel would widen others.
+inline constexpr const char* kStepMargins = "set lmargin at screen 0.21\nset rmargin at screen 0.75\n";
 
 /// A heat map of values, a row for each name and a column for each step.
 [[nodiscard]] std::string heat_map(const std::vector<std::string>& names, const std::vector<double>& steps,
