@@ -61,7 +61,8 @@ class Analysis(Record):
 
     `hessian`: `sharpness`, `eigenvalues` with `eigenvalue_errors` (residuals), `trace` with `trace_error`, `density`
     with `density_errors`, `layers` (`largest`, `trace` and their errors), and `edge_of_stability`: `value` (learning
-    rate x largest eigenvalue, of the preconditioned Hessian for Adam) beside its `threshold`, or why it is `unknown`.
+    rate x largest eigenvalue, of the preconditioned Hessian where `preconditioned`) beside its `threshold`, or why it
+    is `unknown`.
     """
 
     def __init__(self, native: Any) -> None:

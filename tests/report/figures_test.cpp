@@ -254,11 +254,6 @@ TEST(Figures, TheHessianIsThatOfTheStoredAnalysis) {
   std::ofstream(folder / "gradient_analysis.json")
       << R"({"hessian": {"eigenvalues": [4], "eigenvalue_errors": [0.1], "trace": 20, "density": [[0, 1], [4, 0.1]]}})";
   EXPECT_EQ(hessian.panels(run).size(), 3U);
-  // A learning rate of 0 has no edge to draw.
-  std::ofstream(folder / "gradient_analysis.json")
-      << R"({"hessian": {"eigenvalues": [4], "eigenvalue_errors": [0.1], "trace": 20, "density": [],
-             "edge_of_stability": {"optimizer": "sgd", "value": 0, "error": 0, "threshold": 2}}})";
-  EXPECT_EQ(hessian.panels(run).size(), 2U);
   std::ofstream(folder / "gradient_analysis.json") << R"({"hessian": {"eigenvalues": []}})";
   EXPECT_TRUE(hessian.panels(run).empty());
   std::ofstream(folder / "gradient_analysis.json") << "[1]";
