@@ -213,12 +213,12 @@ def test_script_model(config, tmp_path):
 def test_a_busy_machine_is_told_of_once_and_not_where_the_policy_is_set(config, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     cores, before = len(os.sched_getaffinity(0)), os.getloadavg()[0]
-    told = train(config, tmp_path / "run", "train.max_steps=2").stdout.count("the machine is busy (load ")
+    told = train(config, tmp_path / "run", "train.max_steps=8").stdout.count("the machine is busy (load ")
     after = os.getloadavg()[0]
     if (before >= cores) == (after >= cores):  # not on the edge
         assert told == int(before >= cores)
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
-    assert "the machine is busy" not in train(config, tmp_path / "again", "train.max_steps=2").stdout
+    assert "the machine is busy" not in train(config, tmp_path / "again", "train.max_steps=8").stdout
 
 
 def test_a_subject_or_a_folder_that_is_not_there(tmp_path):

@@ -57,8 +57,8 @@ def test_metrics_are_in_the_units_of_the_data(table, tmp_path):
 def test_the_best_is_told_by_what_is_monitored(table, tmp_path):
     train(table, tmp_path / "runs" / "run", "train.monitor=r2")
     report = (tmp_path / "runs" / "run" / "report.txt").read_text()
-    assert "best validation" in report and "r2 0.99" in report.split("best validation")[1].splitlines()[0]
-    assert "r2 0.99" in gradwise("runs", tmp_path / "runs", check=0).stdout
+    assert "best validation" in report and "r2 1.00" in report.split("best validation")[1].splitlines()[0]
+    assert "r2 1.00" in gradwise("runs", tmp_path / "runs", check=0).stdout
 
 
 def test_a_resumed_run_keeps_the_scaling(table, tmp_path):
