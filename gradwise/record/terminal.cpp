@@ -7,11 +7,10 @@
 
 #include "gradwise/core/step_info.h"
 #include "gradwise/record/duration_text.h"
+#include "gradwise/record/mebibyte.h"
 
 namespace gradwise {
 namespace {
-
-constexpr double kMebibyte = 1024.0 * 1024.0;
 
 constexpr const char* kRed = "\033[31m";
 constexpr const char* kGreen = "\033[32m";

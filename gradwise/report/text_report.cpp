@@ -9,13 +9,12 @@
 
 #include "gradwise/core/atomic_file.h"
 #include "gradwise/record/duration_text.h"
+#include "gradwise/record/mebibyte.h"
 #include "gradwise/record/run_folder.h"
 #include "gradwise/report/text_table.h"
 
 namespace gradwise {
 namespace {
-
-constexpr double kMiB = 1024.0 * 1024.0;
 
 std::string counted(std::size_t count, const std::string& thing) {
   return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
@@ -136,7 +135,7 @@ StepSummary summarize_steps(const std::vector<StepInfo>& steps) {
     all.norms.push_back(step.grad_norm);
     all.ratios.push_back(step.update_ratio);
     all.milliseconds.push_back(step.seconds.total * 1e3);
-    all.peaks.push_back(step.peak_bytes / kMiB);
+    all.peaks.push_back(step.peak_bytes / kMebibyte);
     all.clipped += step.clipped ? 1 : 0;
     all.skipped += step.skipped ? 1 : 0;
     all.samples += step.samples;
@@ -229,7 +228,7 @@ std::string checkpoints_section(const RunReader& run) {
   for (const CheckpointRow& row : run.checkpoints()) {
     if (std::filesystem::exists(run.folder() / row.checkpoint.path)) {
       rows.push_back({row.checkpoint.path, std::to_string(row.step),
-                      number_text(static_cast<double>(row.checkpoint.bytes) / kMiB, 3),
+                      number_text(static_cast<double>(row.checkpoint.bytes) / kMebibyte, 3),
                       number_text(row.checkpoint.blocked_seconds * 1e3, 3), number_text(row.checkpoint.seconds, 3)});
     }
   }

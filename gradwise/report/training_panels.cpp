@@ -6,6 +6,7 @@
 #include <set>
 
 #include "gradwise/plot/script_text.h"
+#include "gradwise/record/mebibyte.h"
 
 namespace gradwise {
 namespace {
@@ -13,7 +14,6 @@ namespace {
 constexpr std::size_t kMostPoints = 2000;
 constexpr std::size_t kSmoothings = 50;  // the smoothed loss is a mean over a fiftieth of the points
 constexpr std::size_t kMostMarks = 12;
-constexpr double kBytesInMiB = 1024.0 * 1024.0;
 
 double mean_of_finite(const std::vector<double>& values) {
   double sum = 0;
@@ -190,7 +190,7 @@ std::vector<Panel> memory_panels(const RunReader& run) {
     for (std::size_t i = begin; i < end; ++i) {
       most = std::fmax(most, steps[i].peak_bytes);  // NaN gives way
     }
-    rows.push_back({static_cast<double>(steps[end - 1].step), most / kBytesInMiB});
+    rows.push_back({static_cast<double>(steps[end - 1].step), most / kMebibyte});
   }
   if (std::ranges::none_of(rows, [](const std::vector<double>& row) { return std::isfinite(row[1]); })) {
     return {};

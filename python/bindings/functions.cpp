@@ -4,6 +4,14 @@
 
 namespace gradwise::python {
 
+py::tuple arguments_of(const Tensors& inputs) {
+  py::tuple arguments(inputs.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    arguments[i] = py::cast(inputs[i]);
+  }
+  return arguments;
+}
+
 TensorFunction adapt_function(const py::object& function) {
   if (PyCallable_Check(function.ptr()) == 0) {
     throw py::type_error("function is a " + py::repr(py::type::handle_of(function)).cast<std::string>() +
@@ -11,11 +19,7 @@ TensorFunction adapt_function(const py::object& function) {
   }
   return [held = hold(function)](const Tensors& inputs) {
     return with_python([&] {
-      py::tuple arguments(inputs.size());
-      for (std::size_t i = 0; i < inputs.size(); ++i) {
-        arguments[i] = py::cast(inputs[i]);
-      }
-      const py::object result = (*held)(*arguments);
+      const py::object result = (*held)(*arguments_of(inputs));
       if (THPVariable_Check(result.ptr())) {
         return Tensors{THPVariable_Unpack(result.ptr())};
       }

@@ -11,6 +11,7 @@
 #include "gradwise/autograd/transforms/jvp.h"
 #include "gradwise/autograd/transforms/vjp.h"
 #include "gradwise/core/error.h"
+#include "python/bindings/functions.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
 
@@ -28,11 +29,7 @@ void append_tensors(Tensors& to, const py::handle& tuple) {
 TensorFunction adapt_marked(const py::object& function) {
   return [held = hold(function)](const Tensors& inputs) {
     return with_python([&] {
-      py::tuple arguments(inputs.size());
-      for (std::size_t i = 0; i < inputs.size(); ++i) {
-        arguments[i] = py::cast(inputs[i]);
-      }
-      const py::tuple results = (*held)(*arguments);
+      const py::tuple results = (*held)(*arguments_of(inputs));
       Tensors marked;
       append_tensors(marked, results[0]);
       marked.emplace_back();

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from . import _core
+from ._operator_inputs import batches_of, check_progress, patterns_of
 from ._records import Record, record
-from .curvature import LinearOperator, Loss, _batches, _likelihood
+from .curvature import LinearOperator, Loss, _likelihood
 
 
 class KFAC(LinearOperator):
@@ -42,10 +43,8 @@ class KFAC(LinearOperator):
         check_deterministic: bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        if isinstance(parameters, str):
-            raise TypeError(f"parameters is {parameters!r}, allowed: a list of patterns")
-        if progress is not None and not callable(progress):
-            raise TypeError(f"progress is {progress!r}, allowed: a callable of (batches done, batches)")
+        patterns = patterns_of(parameters)
+        check_progress(progress)
         if type not in ("exact", "monte_carlo", "empirical"):
             raise ValueError(f"type is {type!r}, allowed: exact, monte_carlo, empirical")
         if type == "empirical" and isinstance(loss_function, str):
@@ -53,10 +52,10 @@ class KFAC(LinearOperator):
         loss = loss_function if type == "empirical" else _likelihood(loss_function, reduction)
         fisher = {} if type == "empirical" else {"type": type, "draws": draws, "seed": seed}
         options = {
-            "corrected": self._corrected, "parameters": list(parameters or []), "unsupported": unsupported,
+            "corrected": self._corrected, "parameters": patterns, "unsupported": unsupported,
             "reduction": reduction, "check_deterministic": check_deterministic,
         }  # fmt: skip
-        self._factors = _core.KroneckerFactors(model, loss, _batches(data), fisher, options, progress)
+        self._factors = _core.KroneckerFactors(model, loss, batches_of(data), fisher, options, progress)
         super().__init__(self._factors)
 
     @property

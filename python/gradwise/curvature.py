@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 import torch
@@ -15,6 +15,7 @@ from typing_extensions import Unpack
 from . import _core
 from ._checks import check_tensors
 from ._documented import documented_by
+from ._operator_inputs import batches_of, check_progress, patterns_of
 from ._records import Record, record
 
 __all__ = [
@@ -195,14 +196,6 @@ class Options(TypedDict, total=False):
     progress: Callable[[int, int], None] | None
 
 
-def _batches(data: Any) -> Iterable[Any]:
-    if isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[1], torch.Tensor):
-        return [tuple(data)]
-    if isinstance(data, (torch.Tensor, str)) or not isinstance(data, Iterable):
-        raise TypeError(f"data is a {type(data).__name__}, allowed: a batch (x, y), or an iterable of batches")
-    return data
-
-
 class _DataOperator(LinearOperator):
     """An operator over a model's parameters and a data set."""
 
@@ -210,12 +203,9 @@ class _DataOperator(LinearOperator):
                  options: Mapping[str, object]) -> None:  # fmt: skip
         keywords: dict[str, Any] = dict(options)
         block, damping, progress = (keywords.pop(key, None) for key in ("block", "damping", "progress"))
-        parameters = keywords.pop("parameters", None)
-        if isinstance(parameters, str):
-            raise TypeError(f"parameters is {parameters!r}, allowed: a list of patterns")
-        if progress is not None and not callable(progress):
-            raise TypeError(f"progress is {progress!r}, allowed: a callable of (batches done, batches)")
-        self._over_data = make(_batches(data), keywords | {"parameters": list(parameters or [])}, progress)
+        keywords["parameters"] = patterns_of(keywords.pop("parameters", None))
+        check_progress(progress)
+        self._over_data = make(batches_of(data), keywords, progress)
         native: _core.LinearOperator = self._over_data
         if block is not None:
             native = _core.BlockDiagonal(self._over_data, block)

@@ -179,11 +179,7 @@ TEST_F(DataOperators, RegressionsHaveClosedForms) {
 TEST_F(DataOperators, ColumnsGoThroughOneVisitAndProgressIsTold) {
   const SmallNet net;
   std::int64_t passes = 0;
-  Model model = net.model();
-  model.forward = [&passes, forward = model.forward](const Batch& batch) {
-    ++passes;
-    return forward(batch);
-  };
+  const Model model = net.model_that_counts(passes);
   std::vector<std::pair<std::int64_t, std::int64_t>> told;
   const GaussNewton matrix(model, kClassLoss, net.cut(net.classes, {4, 4, 3}),
                            {.memory_bound = 1,

@@ -62,11 +62,7 @@ TEST_F(Determinism, RefusesWhatIsStochastic) {
 TEST_F(Determinism, LooksTwiceAtTheFirstMiniBatch) {
   const SmallNet net;
   std::int64_t passes = 0;
-  Model model = net.model();
-  model.forward = [&passes, forward = model.forward](const Batch& batch) {
-    ++passes;
-    return forward(batch);
-  };
+  const Model model = net.model_that_counts(passes);
   const Hessian over_three(model, kClassLoss, net.cut(net.classes, {4, 4, 3}));
   EXPECT_EQ(passes, 4);
   passes = 0;

@@ -40,6 +40,15 @@ struct SmallNet {
     made.forward = [*this](const Batch& batch) { return outputs({first, bias, second}, batch.input); };
     return made;
   }
+  /// The same, which adds 1 to `passes` at each forward pass.
+  [[nodiscard]] Model model_that_counts(std::int64_t& passes) const {
+    Model made = model();
+    made.forward = [&passes, forward = made.forward](const Batch& batch) {
+      ++passes;
+      return forward(batch);
+    };
+    return made;
+  }
   /// The samples in mini-batches of these sizes.
   [[nodiscard]] std::vector<Batch> cut(const at::Tensor& targets, const std::vector<std::int64_t>& sizes) const {
     std::vector<Batch> batches;
