@@ -30,8 +30,8 @@ Figures read_in_pieces(std::int64_t count, const Read& read) {
   if (count <= kPiece) {
     return read(0, count);
   }
-  Figures all;
-  std::array<Figures, kPiecesAtOnce> found;
+  Figures all{};
+  std::array<Figures, kPiecesAtOnce> found;  // what they hold is written before it is read
   for (std::int64_t done = 0; done < count; done += kPiecesAtOnce * kPiece) {
     const std::int64_t left = std::min(kPiecesAtOnce * kPiece, count - done);
     const std::int64_t pieces = (left + kPiece - 1) / kPiece;
@@ -51,6 +51,17 @@ Figures read_in_pieces(std::int64_t count, const Read& read) {
   }
   return all;
 }
+
+static_assert(kPiece % kernels::kSketchSize == 0);
+struct GradientPart {
+  kernels::Moments moments;
+  kernels::Sketch sketch;
+
+  void merge(const GradientPart& other) {
+    moments.merge(other.moments);
+    std::transform(sketch.begin(), sketch.end(), other.sketch.begin(), sketch.begin(), std::plus<>());
+  }
+};
 
 kernels::Moments zeros_only(std::int64_t count) {
   kernels::Moments zeros;
@@ -93,10 +104,26 @@ void add_to_histogram(const at::Tensor& gradient, kernels::Histogram& histogram)
   });
 }
 
-void make_sketch_of(const at::Tensor& gradient, kernels::Sketch& sketch) {
+kernels::Moments read_gradient(const at::Tensor& gradient, kernels::Sketch& sketch) {
   const at::NoGradGuard no_grad;
-  const at::Tensor values = in_one_piece(gradient.is_sparse() ? gradient.to_dense() : gradient);
-  kernels::make_sketch(values.const_data_ptr(), static_cast<std::size_t>(values.numel()), element_of(values), sketch);
+  if (gradient.is_sparse()) {
+    (void)read_gradient(gradient.to_dense(), sketch);
+    return moments_of(gradient);
+  }
+  const at::Tensor values = in_one_piece(gradient);
+  const auto* bytes = static_cast<const std::byte*>(values.const_data_ptr());
+  const auto size = static_cast<std::int64_t>(values.element_size());
+  const Element element = element_of(values);
+  const auto found = read_in_pieces<GradientPart>(values.numel(), [&](std::int64_t first, std::int64_t count) {
+    GradientPart part;
+    const auto elements = static_cast<std::size_t>(count);
+    part.moments = kernels::read_moments(bytes + first * size, elements, element);
+    kernels::make_sketch(bytes + first * size, elements, element, part.sketch,
+                         static_cast<std::size_t>(first) / kernels::kSketchSize);
+    return part;
+  });
+  sketch = found.sketch;
+  return found.moments;
 }
 
 kernels::WeightMoments read_weights(const at::Tensor& weights, const at::Tensor& before) {

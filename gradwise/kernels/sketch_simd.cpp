@@ -16,12 +16,12 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // Adds one block, which may be shorter than the sketch.
 template <class Read>
-void add_block(const void* data, std::size_t begin, std::size_t length, Sketch& sketch) {
+void add_block(const void* data, std::size_t begin, std::size_t length, std::size_t first_block, Sketch& sketch) {
   const hn::ScalableTag<float> d;
   const hn::RebindToUnsigned<decltype(d)> bits;
   const std::size_t lanes = hn::Lanes(d);
   const auto* elements = static_cast<const typename Read::Stored*>(data);
-  const BlockSigns block = signs_of_block(begin / kSketchSize);
+  const BlockSigns block = signs_of_block(first_block + begin / kSketchSize);
   const auto whole = hn::Set(bits, block.whole);
   std::size_t i = 0;
   for (; i + lanes <= length; i += lanes) {
@@ -37,12 +37,13 @@ void add_block(const void* data, std::size_t begin, std::size_t length, Sketch& 
 
 // Adds four whole blocks with one look at the sketch.
 template <class Read>
-void add_four_blocks(const typename Read::Stored* elements, std::size_t begin, Sketch& sketch) {
+void add_four_blocks(const typename Read::Stored* elements, std::size_t begin, std::size_t first_block,
+                     Sketch& sketch) {
   const hn::ScalableTag<float> d;
   const hn::RebindToUnsigned<decltype(d)> bits;
   BlockSigns blocks[4];
   for (std::size_t k = 0; k < 4; ++k) {
-    blocks[k] = signs_of_block(begin / kSketchSize + k);
+    blocks[k] = signs_of_block(first_block + begin / kSketchSize + k);
   }
   for (std::size_t i = 0; i < kSketchSize; i += hn::Lanes(d)) {
     auto sum = hn::LoadU(d, sketch.data() + i);
@@ -56,27 +57,27 @@ void add_four_blocks(const typename Read::Stored* elements, std::size_t begin, S
 }
 
 template <class Read>
-void sketch_of(const void* data, std::size_t count, Sketch& sketch) {
+void sketch_of(const void* data, std::size_t count, std::size_t first_block, Sketch& sketch) {
   sketch.fill(0);
   std::size_t begin = 0;
   for (; begin + 4 * kSketchSize <= count; begin += 4 * kSketchSize) {
-    add_four_blocks<Read>(static_cast<const typename Read::Stored*>(data), begin, sketch);
+    add_four_blocks<Read>(static_cast<const typename Read::Stored*>(data), begin, first_block, sketch);
   }
   for (; begin < count; begin += kSketchSize) {
-    add_block<Read>(data, begin, HWY_MIN(kSketchSize, count - begin), sketch);
+    add_block<Read>(data, begin, HWY_MIN(kSketchSize, count - begin), first_block, sketch);
   }
 }
 
-void sketch(const void* data, std::size_t count, Element type, Sketch& sketch) {
+void sketch(const void* data, std::size_t count, Element type, std::size_t first_block, Sketch& sketch) {
   switch (type) {
     case Element::float32:
-      return sketch_of<ReadFloat32>(data, count, sketch);
+      return sketch_of<ReadFloat32>(data, count, first_block, sketch);
     case Element::float16:
-      return sketch_of<ReadFloat16>(data, count, sketch);
+      return sketch_of<ReadFloat16>(data, count, first_block, sketch);
     case Element::bfloat16:
-      return sketch_of<ReadBFloat16>(data, count, sketch);
+      return sketch_of<ReadBFloat16>(data, count, first_block, sketch);
     case Element::float64:
-      return make_sketch_portable(data, count, type, sketch);
+      return make_sketch_portable(data, count, type, sketch, first_block);
   }
 }
 
@@ -88,8 +89,8 @@ namespace gradwise::kernels {
 
 HWY_EXPORT(sketch);
 
-void make_sketch(const void* data, std::size_t count, Element type, Sketch& sketch_out) {
-  HWY_DYNAMIC_DISPATCH(sketch)(data, count, type, sketch_out);
+void make_sketch(const void* data, std::size_t count, Element type, Sketch& sketch_out, std::size_t first_block) {
+  HWY_DYNAMIC_DISPATCH(sketch)(data, count, type, first_block, sketch_out);
 }
 
 }  // namespace gradwise::kernels

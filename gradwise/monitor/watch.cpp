@@ -43,10 +43,7 @@ struct Shared {
 
   void read(std::size_t index, const at::Tensor& gradient) {
     Slot& slot = slots[index];
-    slot.moments = moments_of(gradient);
-    if (cosine) {
-      make_sketch_of(gradient, slot.sketches[turn]);
-    }
+    slot.moments = cosine ? read_gradient(gradient, slot.sketches[turn]) : moments_of(gradient);
     if (histogram_due) {
       histograms[index].fill(0);
       add_to_histogram(gradient, histograms[index]);

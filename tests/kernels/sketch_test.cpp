@@ -24,8 +24,8 @@ TEST_P(SketchOf, MatchesThePortableFormOnEveryTarget) {
       const std::vector<std::byte> data = stored_as(numbers(count, kOrdinary, 3), GetParam());
       Sketch fast;
       Sketch reference;
-      make_sketch(data.data(), count, GetParam(), fast);
-      make_sketch_portable(data.data(), count, GetParam(), reference);
+      make_sketch(data.data(), count, GetParam(), fast, count % 3);
+      make_sketch_portable(data.data(), count, GetParam(), reference, count % 3);
       EXPECT_EQ(fast, reference);
     }
   }
@@ -78,6 +78,19 @@ TEST(Sketch, EstimatesTheCosineWithinItsError) {
     squared_errors += error * error;
   }
   EXPECT_LT(std::sqrt(squared_errors / kTrials), 2.0 / 32);
+}
+
+TEST(Sketch, OfPartsAddsUpToTheWhole) {
+  const std::vector<double> x = numbers(5003, kOrdinary, 1);
+  Sketch whole;
+  Sketch first;
+  Sketch rest;
+  make_sketch(x.data(), x.size(), Element::float64, whole);
+  make_sketch(x.data(), 2048, Element::float64, first);
+  make_sketch(x.data() + 2048, x.size() - 2048, Element::float64, rest, 2);
+  for (std::size_t i = 0; i < kSketchSize; ++i) {
+    EXPECT_NEAR(first[i] + rest[i], whole[i], 1e-5);
+  }
 }
 
 TEST(Sketch, HasNoCosineWithNothing) {
