@@ -39,6 +39,7 @@ PYBIND11_MODULE(_core, module) {
   gp::bind_curvature_operators(module);
   gp::bind_kronecker(module);
   gp::bind_per_sample(module);
+  gp::bind_step_clock(module);
   gp::bind_monitor(module);
   gp::bind_record(module);
 }

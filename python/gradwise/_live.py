@@ -40,9 +40,13 @@ class _Parents:
     def __init__(self, native: Any) -> None:
         self.steps = native.steps
         self._readings: dict[str, Any] = native.readings()
+        self._last_step: dict[str, Any] = native.last_step()
 
     def readings(self) -> dict[str, Any]:
         return self._readings
+
+    def last_step(self) -> dict[str, Any]:
+        return self._last_step
 
 
 def _leave_to_parent() -> None:

@@ -20,6 +20,10 @@ class LossScale:
         self._late = late
         self.last = self.now()
 
+    @property
+    def scales(self) -> bool:
+        return self._scaler is not None
+
     def now(self) -> float:
         return 1.0 if self._scaler is None else self._scaler.get_scale()
 

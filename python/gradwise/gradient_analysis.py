@@ -11,7 +11,7 @@ import torch
 from . import _core, _plots
 from ._checks import check_tensors
 from ._documented import documented_by
-from ._phases import aside
+from ._forward_hook import aside
 from ._records import Issue, Record, Table, issues, record
 from ._step_rule import step_rule
 from .errors import GradwiseUsageError

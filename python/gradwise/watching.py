@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import pathlib
 import warnings
@@ -19,7 +18,7 @@ from . import _core, _plots
 from ._documented import documented_by
 from ._live import add_live, watching
 from ._loss_scale import LossScale
-from ._phases import ForwardHook, Phases, remove_all, samples_of
+from ._forward_hook import ForwardHook, remove_all
 from ._records import Findings, Issue, Readings, Record, Table, findings, issues, record
 from ._unwrap import bare_model, bare_optimizers
 from .errors import GradwiseUsageError
@@ -27,6 +26,7 @@ from .optimizers import _OnePass
 
 __all__ = ["Watch", "watch"]
 
+_WEIGHTS_EVERY = 10  # steps, where the optimizer doesn't measure its update and a pass of the watch's own has to
 _CALLS_WITHOUT_STEP = 1000  # of `Watch.step`, until it says that the optimizer does not step
 
 
@@ -59,10 +59,13 @@ class Watch:
         averaged = torch.distributed.is_available() and torch.distributed.is_initialized()
         averaged = averaged and torch.distributed.get_world_size() > 1
         self._scale = LossScale(scaler, self._optimizers, late=not on_host or averaged)
+        first = self._optimizers[0] if self._optimizers else None
+        self._fused = first if len(self._optimizers) == 1 and isinstance(first, _OnePass) else None
         gradients = {"every": every, "histograms_every": histograms_every} | options.pop("gradients", {})
+        if self._fused is None:
+            gradients.setdefault("weights_every", _WEIGHTS_EVERY)
         # Without batches there is nothing to be told of data.
         asked = {"activations_every": 10, "batches_every": 0} | options | {"gradients": gradients}
-        first = self._optimizers[0] if self._optimizers else None
         facts = {
             "name": pathlib.Path(run).name if run else "",
             "model": type(model).__name__,
@@ -75,17 +78,11 @@ class Watch:
         self._native = _core.Watching(model, facts, asked, os.fspath(run) if run else "")
         if averaged:
             self._native.expect_backwards(2**62)
-        self._fused = first if len(self._optimizers) == 1 and isinstance(first, _OnePass) else None
-        self._phases = Phases()
-        self._pending: dict[str, Any] | None = None  # figures of the step that the optimizer is at or has made
-        self._ready = False  # whether it waits for nothing but its loss
-        self._gradients_told: float | None = None  # the norm, where `backward_end` was called for the step under way
-        self._loss: float | None = None
-        self._losses: list[float] = []  # told in the step under way
+        self._clock = self._native.clock
         self._issues: Table[Issue] = Table()
         self._findings: Findings | None = None
-        self._last = Record()
         self._silent = 0  # calls of `step` since the optimizer stepped
+        self._plain = len(self._optimizers) == 1 and not self._scale.scales
         self._seen: set[int] = set()  # optimizers that have stepped in the step under way
         self._handles = list(
             itertools.chain.from_iterable(
@@ -99,34 +96,20 @@ class Watch:
 
     def _hook_forward(self, module: torch.nn.Module) -> None:
         hooks = [
-            module.register_forward_pre_hook(ForwardHook(self, "_forward_start"), with_kwargs=True),
-            module.register_forward_hook(ForwardHook(self, "_forward_end")),
+            module.register_forward_pre_hook(ForwardHook(self._clock.before_forward), with_kwargs=True),
+            module.register_forward_hook(ForwardHook(self._clock.after_forward)),
         ]
         self._handles += hooks
         weakref.finalize(self, remove_all, hooks).atexit = False
 
-    def _forward_start(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None:
-        if not module.training or not torch.is_grad_enabled():
-            return
-        self._phases.forward_start(samples_of(args) or samples_of(kwargs))
-
-    def _forward_end(self, module: torch.nn.Module, *_: Any) -> None:
-        if module.training and torch.is_grad_enabled():
-            self._phases.forward_end()
-        else:
-            self._phases.elsewhere()
-
     def _native_of(self) -> Any:
         return None if self._fused is None else self._fused._native()
 
-    def _read_gradients(self) -> float:
-        self._phases.backward_end()
-        factor = self._scale.factor()
-        norm: float = self._native.backward_end(factor, self._native_of()) * factor
-        return norm
-
     def _before_update(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...],
                        kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:  # fmt: skip
+        if self._plain and len(args) == 1 and not kwargs:  # the usual, with as little Python as can be
+            self._native.begin_update(1.0, optimizer.param_groups[0]["lr"], 1.0, self._native_of())
+            return None
         if self._native.closed:
             return None
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
@@ -152,66 +135,53 @@ class Watch:
     def _begin_update(self, optimizer: torch.optim.Optimizer) -> None:
         if id(optimizer) in self._seen:  # another of them did not step this time
             self._end_updates()
-        if not self._seen:  # of several optimizers, the first one's step is the step's
+        if self._seen:
+            self._clock.update_start()
+        else:  # of several optimizers, the first one's step is the step's
             self._finish()
-            told, self._gradients_told = self._gradients_told, None
-            norm = self._read_gradients() if told is None else told
-            lr = self._optimizers[0].param_groups[0]["lr"]
-            self._pending = {"grad_norm": norm, "lr": float(lr), "loss_scale": self._scale.now()}
+            self._native.begin_update(self._scale.factor(), self._rate(), self._scale.now(), self._native_of())
         self._seen.add(id(optimizer))
-        self._phases.update_start()
 
-    def _after_update(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def _rate(self) -> float:
+        return float(self._optimizers[0].param_groups[0]["lr"])
+
+    def _after_update(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._plain and len(args) == 1 and not kwargs:
+            self._native.end_update(self._skipped(), self._native_of())
+            return
         if self._native.closed:
             return
         if id(optimizer) not in self._seen:  # it did not call its closure
             self._begin_update(optimizer)
-        self._phases.update_end()
         if len(self._seen) == len(self._optimizers):
             self._end_updates()
+        else:
+            self._clock.update_end()
 
     def _end_updates(self) -> None:
         self._seen.clear()
-        if self._pending is not None:
-            self._pending["skipped"] = bool(self._fused is not None and self._fused.last_step.get("skipped", False))
-            self._pending |= self._phases.take()
-            self._ready = True
-            self._native.update_end(self._native_of())
+        self._native.end_update(self._skipped(), self._native_of())
 
-    def _put_pending(self, norm: float, lr: float, scale: float, skipped: bool) -> None:
-        """A step that no optimizer's step has ended."""
-        figures = {"grad_norm": norm, "lr": lr, "loss_scale": scale, "skipped": skipped}
-        self._pending, self._ready = figures | self._phases.take(), True
+    def _skipped(self) -> bool:
+        return self._fused is not None and bool(self._fused.last_step.get("skipped", False))
 
     def _finish(self, samples: int | None = None) -> None:
         """Ends the step that waits for its loss."""
-        if self._pending is None or not self._ready:
+        new = self._native.finish(samples)
+        if new is None:
             return
-        if self._losses:
-            self._loss = sum(self._losses) / len(self._losses)
-            self._losses.clear()
-        figures, self._pending, self._ready = self._pending, None, False
-        if samples is not None:
-            figures["samples"] = samples
-        self._issues += issues(self._native.step_end(self._loss, figures))
-        self._last = record({"loss": self._loss} | figures)
+        self._issues += issues(new)
         self._silent = 0
         self._scale.end_step()
 
     def _note_skipped(self) -> None:
         """Ends a step that the scaler has kept the optimizer from."""
-        if not self._scale.kept_from_stepping():
-            return
-        scale = self._scale.last
-        norm = self._native.backward_end(1 / scale, self._native_of()) / scale
-        lr = float(self._optimizers[0].param_groups[0]["lr"])
-        self._gradients_told = None
-        self._put_pending(norm, lr, scale, skipped=True)
+        if self._scale.kept_from_stepping():
+            self._native.end_skipped(self._rate(), self._scale.last, self._native_of())
 
     def observe(self, loss: torch.Tensor) -> None:
         """Reads activations off the loss's graph; call it before `backward`. Only every tenth step costs anything."""
         self._check_open()
-        self._finish()
         self._native.forward_end(loss)
 
     def backward_end(self) -> None:
@@ -219,22 +189,18 @@ class Watch:
         device than the CPU and in data parallel training, where they are read at the optimizer's step otherwise."""
         self._check_open()
         if not self._seen:  # of several optimizers, the first one's
-            self._finish()
-            self._gradients_told = self._read_gradients()
+            self._native.backward_end(self._scale.factor(), self._native_of())
 
     def step(self, loss: torch.Tensor | float | None = None, *, samples: int | None = None) -> Table[Issue]:
         """Ends a step, after the optimizer's; gives the issues that are new. Without an optimizer: after `backward`
         and whatever changes the weights. `samples`: of the step, where the forward pass does not show them."""
         self._check_open()
         if loss is not None:
-            self._losses.append(float(loss.detach()) if isinstance(loss, torch.Tensor) else float(loss))
+            self._native.tell_loss(loss.item() if isinstance(loss, torch.Tensor) else float(loss))
         seen = len(self._issues)
         if not self._optimizers:
-            norm = self._read_gradients() if self._gradients_told is None else self._gradients_told
-            self._gradients_told = None
-            self._native.update_end(self._native_of())
-            self._put_pending(norm, math.nan, self._scale.now(), skipped=False)
-        elif self._pending is None:
+            self._native.end_alone(self._scale.factor(), self._scale.now(), self._native_of())
+        elif not self._native.under_way:
             self._note_skipped()
             self._silent += 1
             if self._silent == _CALLS_WITHOUT_STEP:
@@ -262,7 +228,7 @@ class Watch:
         """`loss`, `grad_norm`, `lr`, `skipped`, `loss_scale`, `samples`, `micro_batches` and `seconds` by phase."""
         if not self._native.closed:
             self._finish()
-        return self._last
+        return record(self._native.last_step())
 
     def diagnosis(self) -> Findings:
         """What the issues come from, most likely first."""

@@ -193,12 +193,24 @@ def train(model, optimizer, data, steps, watch=None, loss_given=True):
             watch.step(loss)
 
 
+@pytest.mark.parametrize(("optimizer_class", "read_at"), [(torch.optim.AdamW, 10), (gradwise.AdamW, 11)])
+def test_weights_are_read_each_step_where_that_is_free(network, data, optimizer_class, read_at):
+    model = network()
+    optimizer = optimizer_class(model.parameters())
+    watch = gradwise.watch(model, optimizer)
+    norms = {}
+    for step in range(1, 12):
+        train(model, optimizer, data, 1, watch)
+        norms[step] = float(model[0].weight.detach().norm())
+    assert watch.readings()["0.weight"].weight_norm == pytest.approx(norms[read_at], rel=1e-7)
+
+
 @pytest.mark.parametrize("optimizer_class", [torch.optim.AdamW, gradwise.AdamW])
 def test_watching_reads_and_changes_no_bit(network, data, optimizer_class):
     plain, watched = network(), network()
     train(plain, optimizer_class(plain.parameters()), data, 5)
     optimizer = optimizer_class(watched.parameters())
-    watch = gradwise.watch(watched, optimizer)
+    watch = gradwise.watch(watched, optimizer, gradients={"weights_every": 1})
     train(watched, optimizer, data, 4, watch)
     before = watched[0].weight.detach().clone()
     train(watched, optimizer, data, 1, watch)

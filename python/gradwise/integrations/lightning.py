@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._optional import need
-from .._phases import samples_of
+from .._core import samples_of
 from ._session import Session
 
 __all__ = ["GradwiseCallback"]  # noqa: F822  made by __getattr__
@@ -31,11 +31,11 @@ class _Hooks(Session):
         self._start(pl_module, trainer.optimizers, trainer.is_global_zero, scaler=scaler, forward_hook=False)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self._watched()._phases.forward_start(samples_of(batch))
+        self._watched()._clock.forward_start(samples_of(batch))
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: torch.Tensor) -> None:
         watch = self._watched()
-        watch._phases.forward_end()
+        watch._clock.forward_end()
         if loss.requires_grad:
             watch.observe(loss)
         # Lightning has divided it by the number of micro-batches, unless the module does the optimizer's steps.
@@ -55,7 +55,7 @@ class _Hooks(Session):
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         if self.watch is not None:  # none in the sanity check before the training
-            self.watch._phases.elsewhere()
+            self.watch._clock.elsewhere()
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self.detach("stopped" if trainer.interrupted else "finished")

@@ -16,18 +16,31 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .._core import is_aside
+from .._forward_hook import ForwardHook
 from .._optional import need
-from .._phases import ForwardHook
 from .._unwrap import bare_model
 from ..errors import GradwiseUsageError
 from ._session import Session
 
 __all__ = ["GradwiseCallback"]  # noqa: F822  made by __getattr__
+
+
+def _weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """Calls the method, in passes of training, while its object lives."""
+    reference = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> None:
+        if (found := reference()) is not None and not is_aside():
+            found(*arguments)
+
+    return call
 
 
 class _Hooks(Session):
@@ -39,6 +52,7 @@ class _Hooks(Session):
         super().__init__(run, **options)
         self._handle: Any = None
         self._losses: list[torch.Tensor] = []
+        self._told = False  # whether the model's output has a loss
         self._summed = False  # whether the micro-batches' losses add up to the step's
 
     @contextlib.contextmanager
@@ -74,8 +88,9 @@ class _Hooks(Session):
             raise GradwiseUsageError("the Trainer has no optimizer of its own to watch, as with DeepSpeed")
         scaler = getattr(optimizer, "scaler", None)
         self._losses.clear()
+        self._told = False
         self._start(model, optimizer, state.is_world_process_zero, scaler=scaler)
-        self._handle = bare_model(model).register_forward_hook(ForwardHook(self, "_forward_end"), with_kwargs=True)
+        self._handle = bare_model(model).register_forward_hook(ForwardHook(_weakly(self._forward_end)), with_kwargs=True)
 
     def detach(self, status: str = "finished", reason: str = "") -> None:
         super().detach(status, reason)
@@ -88,6 +103,7 @@ class _Hooks(Session):
         if module.training and isinstance(loss, torch.Tensor) and loss.requires_grad and loss.dim() == 0:
             self._watched().observe(loss)
             self._losses.append(loss.detach())
+            self._told = True
             self._summed = kwargs.get("num_items_in_batch") is not None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -100,8 +116,8 @@ class _Hooks(Session):
         logs = kwargs.get("logs") or {}
         if self.watch is None or self.watch.detached or "loss" not in logs:
             return
-        if self.watch.last_step.get("loss") is None:  # the model's output has none
-            self.watch._loss = float(logs["loss"])
+        if not self._told:  # the model's output has none
+            self.watch._native.suppose_loss(float(logs["loss"]))
         figures = self._figures()
         logs |= figures
         if state.log_history:
@@ -109,7 +125,7 @@ class _Hooks(Session):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.watch is not None:
-            self.watch._phases.elsewhere()
+            self.watch._clock.elsewhere()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.detach()

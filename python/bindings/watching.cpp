@@ -1,0 +1,260 @@
+#include "python/bindings/watching.h"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+#include "gradwise/core/named_parameters.h"
+#include "gradwise/rules/all_rules.h"
+#include "python/bindings/keywords.h"
+#include "python/bindings/models.h"
+#include "python/bindings/records.h"
+
+namespace gradwise::python {
+
+Watching::Watching(const py::object& module, const py::dict& facts, const py::dict& options, const std::string& run)
+    : model_(adapt_module(module)) {
+  auto asked = options_from<MonitorOptions>("watch", options);
+  RunFacts known;
+  known.loss = facts["loss"].cast<std::string>();
+  known.optimizer = facts["optimizer"].cast<std::string>();
+  known.weight_decay = facts["weight_decay"].cast<double>();
+  known.batch_size = facts["batch_size"].cast<std::int64_t>();
+  if (!run.empty()) {
+    recording_ = std::make_unique<Recording>(run);
+    recording_->recorder->record(make_event(0, started(facts)));
+  }
+  // Until the loop tells its losses, an unknown one must not pass for one that is not finite.
+  if (!std::count(asked.rules.ignore.begin(), asked.rules.ignore.end(), "nonfinite_loss")) {
+    asked.rules.ignore.emplace_back("nonfinite_loss");
+  } else {
+    told_losses_ = true;
+  }
+  monitor_ = std::make_unique<TrainingMonitor>(model_, known, asked, [this](Event event) {
+    if (const auto* issue = std::get_if<Issue>(&event.payload)) {
+      news_.push_back(*issue);
+    }
+    record(std::move(event));
+  });
+}
+
+void Watching::forward_end(const at::Tensor& loss) {
+  const py::gil_scoped_release release;
+  finish_waiting();
+  const Batch none;
+  const at::Tensor output;
+  Moment moment{.point = Point::forward_end};
+  moment.step = steps_;
+  moment.batch = &none;
+  moment.output = &output;
+  moment.loss = &loss;
+  (void)monitor_->on(moment);
+}
+
+void Watching::begin_update(double scale, double lr, double loss_scale, const Fused* fused) {
+  if (closed()) {
+    return;
+  }
+  const double norm = told_norm_ ? *told_norm_ : read_gradients(scale, fused);
+  told_norm_.reset();
+  put(norm, lr, loss_scale);
+  clock_->update_start();
+}
+
+void Watching::end_update(bool skipped, const Fused* fused) {
+  clock_->update_end();
+  if (step_ && !closed()) {
+    take_moments(fused);
+    step_->skipped = skipped;
+    end_step();
+  }
+}
+
+void Watching::end_alone(double scale, double loss_scale, const Fused* fused) {
+  begin_update(scale, kNotMeasured, loss_scale, fused);
+  take_moments(fused);
+  end_step();
+}
+
+void Watching::end_skipped(double lr, double loss_scale, const Fused* fused) {
+  told_norm_.reset();
+  put(read_gradients(1 / loss_scale, fused), lr, loss_scale);
+  step_->skipped = true;
+  end_step();
+}
+
+void Watching::expect_backwards(std::int64_t count) {
+  const py::gil_scoped_release release;
+  Moment moment{.point = Point::batch_start};
+  moment.micro_batches = count;
+  (void)monitor_->on(moment);
+}
+
+void Watching::tell_loss(double loss) {
+  told_loss_ += loss;
+  ++losses_;
+}
+
+py::object Watching::finish(std::optional<std::int64_t> samples) {
+  if (ready_ && !closed()) {
+    step_->samples = samples.value_or(step_->samples);
+    const py::gil_scoped_release release;
+    finish_waiting();
+  }
+  if (!std::exchange(ended_, false)) {
+    return py::none();
+  }
+  py::list news = list_of(news_);
+  news_.clear();
+  return news;
+}
+
+py::dict Watching::last_step() const {
+  if (steps_ == 0) {
+    return {};
+  }
+  using namespace py::literals;
+  const StepTimes& t = last_.seconds;
+  return py::dict("loss"_a = loss_ ? py::object(py::float_(last_.loss)) : py::none(), "grad_norm"_a = last_.grad_norm,
+                  "lr"_a = last_.lr, "loss_scale"_a = last_.loss_scale, "skipped"_a = last_.skipped,
+                  "samples"_a = last_.samples, "micro_batches"_a = last_.micro_batches,
+                  "seconds"_a = py::dict("data"_a = t.data, "forward"_a = t.forward, "backward"_a = t.backward,
+                                         "update"_a = t.update, "total"_a = t.total));
+}
+
+py::dict Watching::readings() const {
+  if (!monitor_) {
+    return last_readings_;
+  }
+  py::dict dict;
+  const History& history = monitor_->history();
+  if (history.empty() || !history.now().reading) {
+    return dict;
+  }
+  const StepReading& reading = *history.now().reading;
+  for (std::size_t i = 0; i < reading.parameters.size(); ++i) {
+    dict[py::str(history.facts.parameters[i].name)] = dict_of(reading.parameters[i]);
+  }
+  return dict;
+}
+
+py::list Watching::diagnosis() const {
+  py::list list;
+  for (const Finding& finding : monitor_->diagnosis().findings()) {
+    list.append(dict_of(finding));
+  }
+  return list;
+}
+
+void Watching::close(const std::string& status, const std::string& reason) {
+  last_readings_ = readings();
+  const py::gil_scoped_release release;
+  if (recording_) {
+    record(make_event(steps_, Diagnosed{monitor_->diagnosis().findings()}));
+    record(make_event(steps_, RunFinished{status, reason}));
+    recording_->recorder->drain();
+    recording_.reset();
+  }
+  monitor_.reset();
+}
+
+RunStarted Watching::started(const py::dict& facts) const {
+  RunStarted event;
+  event.name = facts["name"].cast<std::string>();
+  event.model = facts["model"].cast<std::string>();
+  event.device = model_.parameters.size() > 0 ? model_.parameters.tensors.front().device().str() : "cpu";
+  event.parameters = model_.parameters.numel();
+  event.threads = at::get_num_threads();
+  return event;
+}
+
+double Watching::read_gradients(double scale, const Fused* fused) {
+  clock_->backward_end();
+  const py::gil_scoped_release release;
+  finish_waiting();
+  measured_ = false;
+  place_fused(fused);
+  double norm = kNotMeasured;
+  Moment moment{.point = Point::backward_end};
+  moment.step = steps_;
+  moment.gradient_scale = scale;
+  moment.measured_update = !fused_order_.empty();
+  moment.gradient_norm = &norm;
+  (void)monitor_->on(moment);
+  return norm * scale;
+}
+
+void Watching::put(double norm, double lr, double loss_scale) {
+  step_.emplace();
+  step_->grad_norm = step_->grad_norm_clipped = norm;
+  step_->lr = lr;
+  step_->loss_scale = loss_scale;
+}
+
+void Watching::take_moments(const Fused* fused) {
+  measured_ = !fused_order_.empty() && fused == placed_;
+  if (measured_) {
+    const std::span<const WeightMoments> found = fused->get().weight_moments();
+    for (std::size_t i = 0; i < fused_order_.size(); ++i) {
+      moments_[i] = found[fused_order_[i]];
+    }
+  }
+}
+
+void Watching::end_step() {
+  clock_->take(*step_);
+  ready_ = true;
+}
+
+void Watching::finish_waiting() {
+  if (!std::exchange(ready_, false) || closed()) {
+    return;
+  }
+  if (losses_ > 0) {
+    loss_ = std::exchange(told_loss_, 0.0) / static_cast<double>(std::exchange(losses_, 0));
+  }
+  if (loss_ && !std::exchange(told_losses_, true)) {
+    monitor_->rules().add(rule_named("nonfinite_loss"));
+  }
+  ended_ = true;
+  step_->step = ++steps_;
+  step_->loss = loss_.value_or(kNotMeasured);
+  skipped_ += step_->skipped ? 1 : 0;
+  step_->skipped_in_all = skipped_;
+  last_ = *step_;
+  const Event event = make_event(steps_, *std::move(step_));
+  Moment moment{.point = Point::step_end, .event = &event};
+  moment.step = steps_;
+  moment.weights = measured_ ? std::span<const WeightMoments>(moments_) : std::span<const WeightMoments>();
+  (void)monitor_->on(moment);
+  record(event);
+  step_.reset();
+}
+
+void Watching::record(Event event) {
+  if (recording_) {
+    recording_->recorder->record(std::move(event));
+  }
+}
+
+void Watching::place_fused(const Fused* fused) {
+  if (fused == placed_) {
+    return;
+  }
+  placed_ = fused;
+  fused_order_.clear();
+  if (fused == nullptr || !fused->get().measures()) {
+    return;
+  }
+  for (const at::Tensor& parameter : model_.parameters.trainable().tensors) {
+    const std::optional<std::size_t> found = fused->get().place_of(parameter);
+    if (!found) {
+      fused_order_.clear();
+      return;
+    }
+    fused_order_.push_back(*found);
+  }
+  moments_.resize(fused_order_.size());
+}
+
+}  // namespace gradwise::python
