@@ -89,26 +89,6 @@ Json layers_json(const std::vector<LayerCurvature>& layers) {
   return list;
 }
 
-Json hessian_json(const HessianSummary& h) {
-  return {{"sharpness", figure_json(h.sharpness)},
-          {"eigenvalues", list_json(h.eigenvalues)},
-          {"eigenvalue_errors", list_json(h.eigenvalue_errors)},
-          {"smallest", figure_json(h.smallest)},
-          {"trace", figure_json(h.trace)},
-          {"trace_error", figure_json(h.trace_error)},
-          {"density", pairs_json(h.density)},
-          {"density_errors", list_json(h.density_errors)},
-          {"layers", layers_json(h.layers)},
-          {"edge_of_stability",
-           {{"optimizer", h.edge.optimizer},
-            {"learning_rate", figure_json(h.edge.learning_rate)},
-            {"value", figure_json(h.edge.value)},
-            {"error", figure_json(h.edge.error)},
-            {"threshold", figure_json(h.edge.threshold)},
-            {"preconditioned", h.edge.preconditioned},
-            {"unknown", h.edge.unknown}}}};
-}
-
 Json spread_json(const Spread& spread) {
   return {{"count", spread.count},
           {"mean", figure_json(spread.mean)},
@@ -145,8 +125,28 @@ void to_json(Json& json, const GradientAnalysis& a) {
           {"angles", angles_json(a.angles)},
           {"correlation", correlation_json(a.correlation)},
           {"curvature_along_gradient", figure_json(a.curvature_along_gradient)},
-          {"hessian", hessian_json(a.hessian)},
+          {"hessian", a.hessian},
           {"activations", activations}};
+}
+
+void to_json(Json& json, const HessianSummary& h) {
+  json = {{"sharpness", figure_json(h.sharpness)},
+          {"eigenvalues", list_json(h.eigenvalues)},
+          {"eigenvalue_errors", list_json(h.eigenvalue_errors)},
+          {"smallest", figure_json(h.smallest)},
+          {"trace", figure_json(h.trace)},
+          {"trace_error", figure_json(h.trace_error)},
+          {"density", pairs_json(h.density)},
+          {"density_errors", list_json(h.density_errors)},
+          {"layers", layers_json(h.layers)},
+          {"edge_of_stability",
+           {{"optimizer", h.edge.optimizer},
+            {"learning_rate", figure_json(h.edge.learning_rate)},
+            {"value", figure_json(h.edge.value)},
+            {"error", figure_json(h.edge.error)},
+            {"threshold", figure_json(h.edge.threshold)},
+            {"preconditioned", h.edge.preconditioned},
+            {"unknown", h.edge.unknown}}}};
 }
 
 void to_json(Json& json, const GradientStatistics& s) {

@@ -8,6 +8,7 @@
 namespace gradwise {
 
 void to_json(nlohmann::json& json, const GradientAnalysis& analysis);
+void to_json(nlohmann::json& json, const HessianSummary& hessian);
 void to_json(nlohmann::json& json, const GradientStatistics& statistics);
 [[nodiscard]] nlohmann::json issue_json(const Issue& issue);
 

@@ -1,7 +1,9 @@
 #include "gradwise/analysis/analysis_panels.h"
 
+#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "gradwise/analysis/analysis_json.h"
 #include "gradwise/plot/hessian_panels.h"
 #include "gradwise/plot/vector_panels.h"
 
@@ -22,24 +24,6 @@ std::size_t side_of(const std::vector<double>& matrix) {
     ++side;
   }
   return side;
-}
-
-HessianFigures figures_of(const HessianSummary& hessian) {
-  HessianFigures figures;
-  if (!hessian.eigenvalues.empty()) {
-    figures.largest.push_back({kWholeNetwork, hessian.eigenvalues.front(), hessian.eigenvalue_errors.front()});
-    figures.traces.push_back({kWholeNetwork, hessian.trace, hessian.trace_error});
-  }
-  for (const LayerCurvature& layer : hessian.layers) {
-    figures.largest.push_back({layer.name, layer.largest, layer.largest_error});
-    figures.traces.push_back({layer.name, layer.trace, layer.trace_error});
-  }
-  figures.density = hessian.density;
-  figures.density_errors = hessian.density_errors;
-  figures.edge = {hessian.edge.optimizer, hessian.edge.value, hessian.edge.error};
-  figures.edge_threshold = hessian.edge.threshold;
-  figures.edge_preconditioned = hessian.edge.preconditioned;
-  return figures;
 }
 
 }  // namespace
@@ -81,7 +65,7 @@ std::vector<Panel> analysis_panels(const GradientAnalysis& analysis) {
     panels.push_back(correlation_panel("Cosines between layers: do they learn from the same samples?",
                                        analysis.angles.between_layers, names));
   }
-  for (Panel& panel : hessian_panels(figures_of(analysis.hessian))) {
+  for (Panel& panel : hessian_panels(hessian_figures(nlohmann::json(analysis.hessian)))) {
     panels.push_back(std::move(panel));
   }
   return panels;

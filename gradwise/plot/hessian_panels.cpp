@@ -1,12 +1,24 @@
 #include "gradwise/plot/hessian_panels.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "gradwise/plot/script_text.h"
 #include "gradwise/plot/vector_panels.h"
 
 namespace gradwise {
 namespace {
+
+double number_or_nan(const nlohmann::json& value) { return value.is_null() ? std::nan("") : value.get<double>(); }
+
+double number_of(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  return found == object.end() ? std::nan("") : number_or_nan(*found);
+}
+
+NamedFigure figure_of(const nlohmann::json& object, const std::string& name, const char* value, const char* error) {
+  return {name, number_of(object, value), number_of(object, error)};
+}
 
 Panel bars_with_errors(const std::string& title, const std::string& axis, const std::vector<NamedFigure>& figures) {
   std::vector<std::string> names;
@@ -44,6 +56,32 @@ Panel edge_panel(const HessianFigures& figures) {
 }
 
 }  // namespace
+
+HessianFigures hessian_figures(const nlohmann::json& hessian) {
+  HessianFigures figures;
+  if (hessian.at("eigenvalues").empty()) {
+    return figures;
+  }
+  figures.largest.push_back({kWholeNetwork, number_or_nan(hessian.at("eigenvalues").at(0)),
+                             number_or_nan(hessian.at("eigenvalue_errors").at(0))});
+  figures.traces.push_back(figure_of(hessian, kWholeNetwork, "trace", "trace_error"));
+  for (const nlohmann::json& layer : hessian.value("layers", nlohmann::json::array())) {
+    const auto name = layer.at("name").get<std::string>();
+    figures.largest.push_back(figure_of(layer, name, "largest", "largest_error"));
+    figures.traces.push_back(figure_of(layer, name, "trace", "trace_error"));
+  }
+  for (const nlohmann::json& point : hessian.at("density")) {
+    figures.density.emplace_back(number_or_nan(point.at(0)), number_or_nan(point.at(1)));
+  }
+  for (const nlohmann::json& error : hessian.value("density_errors", nlohmann::json::array())) {
+    figures.density_errors.push_back(number_or_nan(error));
+  }
+  const nlohmann::json edge = hessian.value("edge_of_stability", nlohmann::json::object());
+  figures.edge = figure_of(edge, edge.value("optimizer", std::string()), "value", "error");
+  figures.edge_threshold = number_of(edge, "threshold");
+  figures.edge_preconditioned = edge.value("preconditioned", false);
+  return figures;
+}
 
 std::vector<Panel> hessian_panels(const HessianFigures& figures) {
   std::vector<Panel> panels;

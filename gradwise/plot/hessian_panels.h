@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +30,11 @@ struct HessianFigures {
   double edge_threshold = std::nan("");
   bool edge_preconditioned = false;  ///< the eigenvalue is not the Hessian's own
 };
+
+/// Those of the `hessian` of an analysis as JSON (analysis/analysis_json.h): null is NaN, and of an earlier version
+/// layers, the density's errors and the edge may be missing; none where it has no eigenvalues. Error: a
+/// nlohmann::json::exception of JSON that is no such object.
+[[nodiscard]] HessianFigures hessian_figures(const nlohmann::json& hessian);
 
 /// Bars of the largest eigenvalues and of the traces, the density, and how near the edge of stability is.
 [[nodiscard]] std::vector<Panel> hessian_panels(const HessianFigures& figures);
