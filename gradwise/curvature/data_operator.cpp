@@ -204,12 +204,12 @@ at::Tensor DataOperator::apply_columns(const at::Tensor& columns) const {
   return products;
 }
 
-std::vector<double> DataOperator::data_layer_samples(std::int64_t count, at::Generator& generator) const {
+std::vector<double> DataOperator::data_layer_trace_draws(std::int64_t count, at::Generator& generator) const {
   check_unchanged();
   std::vector<double> sums(static_cast<std::size_t>(count), 0.0);
   for (std::size_t i = 0; i < batches_.size(); ++i) {
     const BatchCurvature batch = kept_[i].apply ? kept_[i] : record_batch(i);
-    const std::vector<double> figures = batch.layer_samples(parameters_, count, generator);
+    const std::vector<double> figures = batch.layer_trace_draws(parameters_, count, generator);
     for (std::size_t k = 0; k < sums.size(); ++k) {
       sums[k] += weight(i) * figures[k];
     }

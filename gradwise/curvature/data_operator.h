@@ -39,8 +39,9 @@ struct BatchCurvature {
   at::Tensor loss = {};      ///< without a graph, where the operator looks at one
   at::Tensor gradient = {};  ///< of the loss, likewise
   std::function<at::Tensor(const at::Tensor& vector)> apply = nullptr;  ///< the product of the batch's matrix
-  /// Random figures whose mean is the trace of the batch's matrix, where the operator has them: see layer_samples.h.
-  std::function<std::vector<double>(const NamedParameters&, std::int64_t count, at::Generator&)> layer_samples =
+  /// Random figures whose mean is the trace of the batch's matrix, where the operator has them: see
+  /// layer_trace_draws.h.
+  std::function<std::vector<double>(const NamedParameters&, std::int64_t count, at::Generator&)> layer_trace_draws =
       nullptr;
 };
 
@@ -88,8 +89,8 @@ class DataOperator : public LinearOperator {
   DataOperator(const char* place, Model model, std::vector<Batch> batches, CurvatureOptions options, Record record,
                const LossOverSamples& loss);
   DataOperator(const char* place, Model model, std::vector<Batch> batches, CurvatureOptions options, Record record);
-  /// `count` sums over mini-batches of their `layer_samples`.
-  [[nodiscard]] std::vector<double> data_layer_samples(std::int64_t count, at::Generator& generator) const;
+  /// `count` sums over mini-batches of their `layer_trace_draws`.
+  [[nodiscard]] std::vector<double> data_layer_trace_draws(std::int64_t count, at::Generator& generator) const;
   /// The loss's gradient over the data set, in the operator's type; undefined where batches give none.
   [[nodiscard]] const at::Tensor& data_gradient() const { return gradient_; }
 

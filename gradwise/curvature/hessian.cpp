@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "gradwise/autograd/functions/gradients.h"
-#include "gradwise/curvature/layer_samples.h"
+#include "gradwise/curvature/layer_trace_draws.h"
 
 namespace gradwise {
 namespace {
@@ -23,7 +23,7 @@ BatchCurvature hessian_of_batch(const LossFunction& loss_function, const Recorde
         return flattened(kept_gradients("hessian", gradient, parameters, vector, /*create_graph=*/false));
       },
       [loss, samples = batch.size()](const NamedParameters& parameters, std::int64_t count, at::Generator& generator) {
-        return layer_samples(loss, parameters, samples, count, generator);
+        return layer_trace_draws(loss, parameters, samples, count, generator);
       }};
 }
 

@@ -21,9 +21,9 @@ class Hessian : public DataOperator {
 
   /// The gradient (size()), detached.
   [[nodiscard]] const at::Tensor& gradient() const { return data_gradient(); }
-  /// What layer_trace takes the mean of; see layer_samples.h.
-  [[nodiscard]] std::vector<double> layer_samples(std::int64_t count, at::Generator& generator) const {
-    return data_layer_samples(count, generator);
+  /// What layer_trace takes the mean of; see layer_trace_draws.h.
+  [[nodiscard]] std::vector<double> layer_trace_draws(std::int64_t count, at::Generator& generator) const {
+    return data_layer_trace_draws(count, generator);
   }
 };
 

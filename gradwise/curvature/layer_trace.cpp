@@ -15,7 +15,7 @@ Estimate layer_trace(const Hessian& matrix, const TraceOptions& options) {
   at::Generator generator = at::detail::createCPUGenerator(static_cast<std::uint64_t>(options.seed));
   std::vector<double> figures;
   return grow_until(options, options.products, [&](std::int64_t more) -> Estimate {
-    const std::vector<double> next = matrix.layer_samples(more, generator);
+    const std::vector<double> next = matrix.layer_trace_draws(more, generator);
     figures.insert(figures.end(), next.begin(), next.end());
     const at::Tensor all = at::tensor(figures, at::kDouble);
     const auto count = all.numel();

@@ -1,4 +1,4 @@
-#include "gradwise/curvature/layer_samples.h"
+#include "gradwise/curvature/layer_trace_draws.h"
 
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones_like.h>
@@ -148,8 +148,8 @@ double inner_product(const std::vector<at::Tensor>& left, const std::vector<at::
 
 }  // namespace
 
-std::vector<double> layer_samples(const at::Tensor& loss, const NamedParameters& parameters, std::int64_t samples,
-                                  std::int64_t count, at::Generator& generator) {
+std::vector<double> layer_trace_draws(const at::Tensor& loss, const NamedParameters& parameters, std::int64_t samples,
+                                      std::int64_t count, at::Generator& generator) {
   const std::vector<Layer> layers = layers_of(loss, parameters, samples);
   std::vector<double> found(static_cast<std::size_t>(count), 0.0);
   for (std::size_t i = 0; i < found.size() && !layers.empty(); ++i) {

@@ -24,7 +24,7 @@ namespace gradwise {
 /// attention); samples that meet in the loss, looked at in the first figure, which takes two passes for it: the Hessian
 /// between a random half of the samples and the others is not zero. Where only some of them meet, a half may miss it.
 /// Of kind failure: a product that is not finite, looked at in the first figure too.
-[[nodiscard]] std::vector<double> layer_samples(const at::Tensor& loss, const NamedParameters& parameters,
-                                                std::int64_t samples, std::int64_t count, at::Generator& generator);
+[[nodiscard]] std::vector<double> layer_trace_draws(const at::Tensor& loss, const NamedParameters& parameters,
+                                                    std::int64_t samples, std::int64_t count, at::Generator& generator);
 
 }  // namespace gradwise
