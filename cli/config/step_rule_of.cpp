@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -13,31 +14,41 @@
 namespace gradwise {
 namespace {
 
-void set_rate_of(const std::vector<at::Tensor>& members, double rate, const NamedParameters& trainable,
-                 std::vector<double>& rates) {
+// Learning rates by the parameters that they are of.
+using RateOf = std::unordered_map<const at::TensorImpl*, double>;
+
+void set_rate_of(const std::vector<at::Tensor>& members, double rate, RateOf& rate_of) {
   for (const at::Tensor& member : members) {
-    for (std::size_t i = 0; i < trainable.size(); ++i) {
-      rates[i] = trainable.tensors[i].is_same(member) ? rate : rates[i];
-    }
+    rate_of[member.unsafeGetTensorImpl()] = rate;
   }
+}
+
+// 0 of a parameter that is in no group.
+std::vector<double> in_order(const NamedParameters& trainable, const RateOf& rate_of) {
+  std::vector<double> rates;
+  for (const at::Tensor& parameter : trainable.tensors) {
+    const auto found = rate_of.find(parameter.unsafeGetTensorImpl());
+    rates.push_back(found == rate_of.end() ? 0.0 : found->second);
+  }
+  return rates;
 }
 
 std::vector<double> learning_rates(const NamedParameters& trainable, AutogradOptimizer& optimizer) {
   const std::vector<Rate> rates = optimizer.rates();
-  std::vector<double> found(trainable.size(), 0.0);
+  RateOf rate_of;
   for (std::size_t g = 0; g < rates.size(); ++g) {
-    set_rate_of(optimizer.torch_optimizer().param_groups()[g].params(), rates[g].lr, trainable, found);
+    set_rate_of(optimizer.torch_optimizer().param_groups()[g].params(), rates[g].lr, rate_of);
   }
-  return found;
+  return in_order(trainable, rate_of);
 }
 
 // Before any schedule.
 std::vector<double> base_rates(const NamedParameters& trainable, const OptimizerOptions& options) {
-  std::vector<double> found(trainable.size(), 0.0);
+  RateOf rate_of;
   for (const GroupedParameters& group : group_parameters(options, trainable)) {
-    set_rate_of(group.tensors, group.setting.lr, trainable, found);
+    set_rate_of(group.tensors, group.setting.lr, rate_of);
   }
-  return found;
+  return in_order(trainable, rate_of);
 }
 
 bool all_zero(const std::vector<double>& rates) {
@@ -65,10 +76,10 @@ StepRule step_rule_of(const OptimizerOptions& options, AutogradOptimizer& optimi
   const std::string& name = options.name;
   const bool adam = name == "adam" || name == "adamw";
   if (name != "sgd" && !adam) {
-    return unknown_rule(name, "it is known for sgd, adam and adamw");
+    return unknown_optimizer_rule(name);
   }
   if (options.maximize) {
-    return unknown_rule(name, "the optimizer climbs the gradient");
+    return ascent_rule(name);
   }
   const NamedParameters trainable = optimizer.model().parameters.trainable();
   std::vector<double> rates = learning_rates(trainable, optimizer);
@@ -85,7 +96,7 @@ StepRule step_rule_of(const OptimizerOptions& options, AutogradOptimizer& optimi
     rule = adam_rule(name, rates.front(), {momentum, options.beta2, options.eps},
                      adam_moments(trainable, optimizer, options.amsgrad));
   } else if (momentum >= 1 || options.dampening >= 1) {
-    return unknown_rule(name, "steps with a momentum or a dampening of 1 and more do not settle");
+    return unsettled_rule(name);
   } else {
     rule = sgd_rule(rates.front(), {momentum, options.dampening, options.nesterov});
   }

@@ -28,6 +28,18 @@ StepRule unknown_rule(const std::string& optimizer, const std::string& why) {
   return rule;
 }
 
+StepRule unknown_optimizer_rule(const std::string& optimizer) {
+  return unknown_rule(optimizer, "it is known for SGD, Adam and AdamW");
+}
+
+StepRule ascent_rule(const std::string& optimizer) {
+  return unknown_rule(optimizer, "the optimizer climbs the gradient");
+}
+
+StepRule unsettled_rule(const std::string& optimizer) {
+  return unknown_rule(optimizer, "steps with a momentum or a dampening of 1 and more do not settle");
+}
+
 StepRule sgd_rule(double learning_rate, const SgdMomentum& momentum) {
   const auto& [beta, dampening, nesterov] = momentum;
   check_rate(learning_rate);

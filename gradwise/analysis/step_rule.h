@@ -56,6 +56,12 @@ struct AdamBetas {
 
 /// A rule without a figure, and why.
 [[nodiscard]] StepRule unknown_rule(const std::string& optimizer, const std::string& why);
+/// That of an optimizer other than SGD, Adam and AdamW.
+[[nodiscard]] StepRule unknown_optimizer_rule(const std::string& optimizer);
+/// That of an optimizer which maximizes.
+[[nodiscard]] StepRule ascent_rule(const std::string& optimizer);
+/// That of a momentum or a dampening which sgd_rule refuses.
+[[nodiscard]] StepRule unsettled_rule(const std::string& optimizer);
 
 /// The rule for parameters that have learning rates of their own, in the order of the trainable ones: the largest is
 /// the rule's, what the others lack goes into `scales`. Errors: another number of rates than of scales, where there are

@@ -105,7 +105,10 @@ void bind_step_rule(py::module_& module) {
       .def(py::init<>())
       .def_static("sgd", &rule_of_sgd)
       .def_static("adam", &rule_of_adam)
-      .def_static("unknown", &unknown_rule);
+      .def_static("unknown", &unknown_rule)
+      .def_static("unknown_optimizer", &unknown_optimizer_rule)
+      .def_static("ascent", &ascent_rule)
+      .def_static("unsettled", &unsettled_rule);
 }
 
 }  // namespace

@@ -21,12 +21,12 @@ def step_rule(optimizer: torch.optim.Optimizer | None, model: torch.nn.Module) -
     name = type(optimizer).__name__
     adam = isinstance(optimizer, (torch.optim.Adam, AdamW))
     if not adam and not isinstance(optimizer, (torch.optim.SGD, SGD)):
-        return _core.StepRule.unknown(name, "it is known for SGD, Adam and AdamW")
+        return _core.StepRule.unknown_optimizer(name)
     group = optimizer.param_groups[0]
     if any(other.get(key) != group.get(key) for other in optimizer.param_groups for key in _SHARED):
         return _core.StepRule.unknown(name, "its groups differ in more than learning rate and weight decay")
     if group.get("maximize"):
-        return _core.StepRule.unknown(name, "the optimizer climbs the gradient")
+        return _core.StepRule.ascent(name)
     trainable = [p for p in model.parameters() if p.requires_grad]
     rate_of = {id(p): float(g["lr"]) for g in optimizer.param_groups for p in g["params"]}
     if trainable and not any(id(p) in rate_of for p in trainable):
@@ -35,7 +35,7 @@ def step_rule(optimizer: torch.optim.Optimizer | None, model: torch.nn.Module) -
     if not adam:
         momentum, dampening = float(group["momentum"]), float(group["dampening"])
         if momentum >= 1 or dampening >= 1:
-            return _core.StepRule.unknown(name, "steps with a momentum or a dampening of 1 and more do not settle")
+            return _core.StepRule.unsettled(name)
         return _core.StepRule.sgd(rates, momentum, dampening, bool(group["nesterov"]))
     states = [_moments(optimizer, p) for p in trainable]
     kind = "max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"

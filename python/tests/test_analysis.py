@@ -163,6 +163,7 @@ def test_the_edge_of_stability_is_not_known_of_every_optimizer(network, data):
     for optimizer, why in (
         (torch.optim.RMSprop(model.parameters()), "it is known for SGD, Adam and AdamW"),
         (torch.optim.SGD(model.parameters(), lr=0.1, maximize=True), "climbs the gradient"),
+        (torch.optim.SGD(model.parameters(), lr=0.1, momentum=1.0), "of 1 and more do not settle"),
     ):
         seen = analyzer.analyze_gradients(model, functional.cross_entropy, *data, optimizer=optimizer)
         assert why in seen.hessian.edge_of_stability.unknown
