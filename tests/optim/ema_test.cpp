@@ -15,7 +15,7 @@
 namespace gradwise {
 namespace {
 
-// The comparison with the package torch_ema stands in test_parity.py; here is what it does not reach.
+// The comparison with the package torch_ema stands in test_ema_and_scaler.py; here is what it does not reach.
 
 EmaOptions with_decay(double decay, bool warmup = false, bool bias_correction = false) {
   EmaOptions options;

@@ -13,7 +13,7 @@
 namespace gradwise {
 namespace {
 
-// The comparison with torch.amp.GradScaler stands in test_parity.py; here is what it does not reach.
+// The comparison with torch.amp.GradScaler stands in test_ema_and_scaler.py; here is what it does not reach.
 
 GradScalerOptions small_scaler() {
   GradScalerOptions options;

@@ -1,4 +1,4 @@
-// Runs an optimizer, an average or a loss scaler over given numbers, for test_parity.py. One JSON case a line:
+// Runs an optimizer, an average or a loss scaler over given numbers, for optim_probe.py. One JSON case a line:
 //   {"kind": "optimizer", "options": {"name": "adamw"}, "loss": "linear", "steps": 200, "input": IN, "output": OUT}
 //     IN: parameters p/<name>, and g/<name> with one row a step. "linear": the gradient of step i is row i.
 //     "quadratic": the loss is 1/2 sum c (p - t)^2 with t and c the rows 0 and 1. OUT: the parameters at the end.

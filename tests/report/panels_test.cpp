@@ -7,12 +7,12 @@
 
 #include "gradwise/plot/hessian_panels.h"
 #include "gradwise/plot/vector_panels.h"
-#include "gradwise/record/run_store.h"
 #include "gradwise/report/layer_panels.h"
 #include "gradwise/report/training_panels.h"
 #include "gradwise/report/watch_panels.h"
 #include "tests/data/temporary_folder.h"
 #include "tests/record/synthetic_run.h"
+#include "tests/report/drawn_run.h"
 
 namespace gradwise {
 namespace {
@@ -32,13 +32,8 @@ RunReader run_of_eleven_weights(const TemporaryFolder& folder) {
   for (const char* layer : {"stem", "body", "head"}) {
     reading->activations.push_back({.layer = layer, .op = "relu", .elements = 64, .dead = 0.25});
   }
-  const std::vector<Event> events{event_after(0, 0, synthetic_start()), event_after(10, 10, synthetic_step(10)),
-                                  event_after(10, 10, WatchedStep{std::make_shared<const RunFacts>(facts), reading})};
-  {
-    RunStoreSink sink(folder / "run.sqlite");
-    sink.write(events);
-  }
-  return RunReader(folder / ".");
+  return run_with(folder, {event_after(0, 0, synthetic_start()), event_after(10, 10, synthetic_step(10)),
+                           event_after(10, 10, WatchedStep{std::make_shared<const RunFacts>(facts), reading})});
 }
 
 bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }

@@ -10,20 +10,16 @@
 #include <vector>
 
 #include "gradwise/record/duration_text.h"
-#include "gradwise/record/run_store.h"
 #include "gradwise/report/text_table.h"
 #include "tests/data/temporary_folder.h"
 #include "tests/record/synthetic_run.h"
+#include "tests/report/drawn_run.h"
 
 namespace gradwise {
 namespace {
 
 std::string report_of(const TemporaryFolder& folder, const std::vector<Event>& events) {
-  {
-    RunStoreSink sink(folder / "run.sqlite");
-    sink.write(events);
-  }
-  return text_report(RunReader(folder / "."));
+  return text_report(run_with(folder, events));
 }
 
 // Its lines without the spaces that align them.
