@@ -41,10 +41,10 @@ double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Shows each part's products, with the time that the rest of the part takes.
+// Shows each part's products, with the time that the rest of the part takes; not among the results.
 class HessianProgress {
  public:
-  explicit HessianProgress(double plain_interval) : line_(stdout, plain_interval) {}
+  explicit HessianProgress(double plain_interval) : line_(stderr, plain_interval) {}
   void tell(const AnalysisProgress& now) {
     const double time = seconds_now();
     if (now.part != part_) {

@@ -113,8 +113,10 @@ def own_run(run, tmp_path):
 
 def test_analyze_shows_the_hessian(own_run):
     quick = ("--hessian", "--set", "analysis.hessian_steps=6")
-    text = gradwise("analyze", own_run, *quick, check=0).stdout
-    assert text.startswith("hessian, graph of the gradient  product 0/1\n"), "progress in plain lines"
+    done = gradwise("analyze", own_run, *quick, check=0)
+    text = done.stdout
+    assert "hessian, graph of the gradient  product 0/1\n" in done.stderr, "progress in plain lines"
+    assert text.startswith(str(own_run)) and "product 0/1" not in text, "results alone"
     assert "steps grow beyond 38 (learning rate" in text
     assert "x largest eigenvalue of the preconditioned Hessian; adamw)" in " ".join(text.split())
     rows = [line.split() for line in text.splitlines()]
@@ -126,7 +128,7 @@ def test_analyze_shows_the_hessian(own_run):
     assert sum(layer["parameters"] for layer in hessian["layers"]) == 64 * 16 + 16 + 16 * 16 + 16 + 16 * 4 + 4
     edge = hessian["edge_of_stability"]
     assert edge["optimizer"] == "adamw" and edge["threshold"] == pytest.approx(38) and edge["value"] > 0
-    every = gradwise("analyze", own_run, *quick, "--set", "run.terminal.plain_interval=0", check=0).stdout
+    every = gradwise("analyze", own_run, *quick, "--set", "run.terminal.plain_interval=0", check=0).stderr
     assert "hessian, trace  product 8/8  ETA 0:00\n" in every and every.count("hessian, layers  product") > 8
 
 
@@ -161,10 +163,10 @@ def test_analyze_says_why_the_noise_scale_has_no_error(run, tmp_path):
     text = gradwise("analyze", run, "-o", tmp_path, "--set", "analysis.micro_batches=2", check=0).stdout
     line = next(line for line in text.splitlines() if "noise scale" in line)
     assert "its standard error takes 3 micro-batches" in line or "not measured: noise hides the gradient" in line
-    text = gradwise("analyze", run, "-o", tmp_path, check=0).stdout
-    line = next(line for line in text.splitlines() if "noise scale" in line)
+    done = gradwise("analyze", run, "-o", tmp_path, check=0)
+    line = next(line for line in done.stdout.splitlines() if "noise scale" in line)
     assert " +- " in line or "not measured: noise hides the gradient" in line
-    assert not any(line.startswith("hessian, ") for line in text.splitlines())
+    assert "hessian, " not in done.stderr, "no progress where there is no Hessian"
 
 
 @DRAWN
