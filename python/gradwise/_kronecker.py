@@ -86,7 +86,9 @@ class KFAC(LinearOperator):
     def inverse(self, damping: float, factored: bool = False) -> LinearOperator:
         """(A + damping I)^-1, exact. `factored`: the damping goes to the factors, scaled against each other by their
         traces (Martens and Grosse, 2015, section 6.3), as most optimizers do; not of EKFAC."""
-        return LinearOperator(self._factors.inverse(damping, factored))
+        inverse = LinearOperator(self._factors.inverse(damping, factored))
+        inverse._psd = True
+        return inverse
 
     def trace(
         self, products: int | None = None, method: str | None = None, seed: int = 0, tol: float | None = None

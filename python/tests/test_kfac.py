@@ -132,6 +132,14 @@ def test_figures_are_those_of_the_dense_matrix(case):
         assert matrix.top_eigenvalues().eigenvalues[0] == pytest.approx(float(matrix.eigenvalues()[0]), rel=1e-3)
 
 
+def test_an_inverse_is_known_to_be_positive_definite(case):
+    for matrix in (KFAC(case.model, "cross_entropy", case.batches), EKFAC(case.model, "cross_entropy", case.batches)):
+        inverse = matrix.inverse(0.1)
+        found, one_sided = inverse.trace(products=12), inverse.trace(products=12, method="xnystrace")
+        assert found == one_sided and found != inverse.trace(products=12, method="xtrace")
+        assert found.value == pytest.approx(float(dense(inverse).trace()), abs=5 * found.standard_error)
+
+
 def test_factored_damping(case):
     kfac = KFAC(case.model, "cross_entropy", case.batches)
     blocks = []
