@@ -131,14 +131,20 @@ class BlockOfThree {
     return {vectors, products};
   }
 
-  [[nodiscard]] at::Tensor preconditioned(const at::Tensor& residuals) const {
+  [[nodiscard]] at::Tensor preconditioned(const at::Tensor& residuals) {
     if (preconditioner_ == nullptr) {
       return residuals;
     }
     const at::Tensor found = product(*preconditioner_, residuals);
-    const double least = column_products(residuals.to(at::kDouble), found).min().item<double>();
-    if (least < 0) {
-      fail("eigenpairs", "the preconditioner is not positive definite: r'Tr is ", least, " for a residual r");
+    const at::Tensor r = residuals.to(at::kDouble);
+    const at::Tensor lengths = r.norm(2, 0);
+    const at::Tensor along = column_products(r, found).div(lengths.square());
+    preconditioner_scale_ = std::max(preconditioner_scale_, found.norm(2, 0).div(lengths).max().item<double>());
+    // Rounding makes it negative where the preconditioner is small along r, next to what it is along others.
+    const double rounding = std::max(1e-10, rounding_share(*preconditioner_)) * preconditioner_scale_;
+    const double least = along.min().item<double>();
+    if (least < -rounding) {
+      fail("eigenpairs", "the preconditioner is not positive definite: r'Tr / r'r is ", least, " for a residual r");
     }
     return found.to(residuals.scalar_type());
   }
@@ -158,7 +164,8 @@ class BlockOfThree {
   at::Tensor residuals_;
   Ritz ritz_;
   double magnitude_ = 0;
-  double scale_ = 0;  // no more than the matrix' norm
+  double scale_ = 0;                 // no more than the matrix' norm
+  double preconditioner_scale_ = 0;  // likewise of the preconditioner
   std::int64_t products_ = 0;
 };
 

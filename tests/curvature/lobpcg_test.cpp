@@ -94,6 +94,34 @@ TEST(Lobpcg, TakesFewerProductsWithAPreconditioner) {
   }
 }
 
+// The inverse in float32 of a matrix of condition number 1e9: along the largest eigenvectors it is less than its
+// rounding, and negative where that is.
+TEST(Lobpcg, TakesAPreconditionerThatIsNegativeByRoundingAlone) {
+  const at::Tensor values = at::logspace(-5, 4, 100, 10, at::kDouble);
+  const Dense inverse(rotated(values.reciprocal()).to(at::kFloat));
+  for (std::int64_t seed = 0; seed < 3; ++seed) {
+    const Eigenpairs found = eigenpairs(Dense(rotated(values)), {.largest = 0,
+                                                                 .smallest = 1,
+                                                                 .tolerance = 1e-7,
+                                                                 .products = 400,
+                                                                 .seed = seed,
+                                                                 .method = "lobpcg",
+                                                                 .preconditioner = &inverse});
+    EXPECT_TRUE(found.converged);
+    EXPECT_NEAR(found.values[0], 1e-5, 1e-9);
+  }
+  // What is left of a projector onto the first coordinate, within the rounding of float64 and beyond.
+  const Dense matrix(rotated(at::linspace(-1, 3, 30, at::kDouble)));
+  at::Tensor projector = at::full({30}, -1e-13, at::kDouble);
+  projector[0] = 1;
+  const Dense rounded(at::diag(projector));
+  EXPECT_LE(eigenpairs(matrix, {.products = 60, .method = "lobpcg", .preconditioner = &rounded}).products, 60);
+  projector.narrow(0, 1, 29).fill_(-1e-6);
+  const Dense negative(at::diag(projector));
+  EXPECT_ERROR_WITH("the preconditioner is not positive definite",
+                    eigenpairs(matrix, {.products = 60, .method = "lobpcg", .preconditioner = &negative}));
+}
+
 TEST(Lobpcg, MultipliesColumnsTogetherAndThoseAloneThatHaveNotConverged) {
   const at::Tensor values = at::cat({at::linspace(0, 1, 150, at::kDouble), at::full({1}, 1.02, at::kDouble),
                                      at::full({1}, 30.0, at::kDouble), at::full({1}, 50.0, at::kDouble)});
@@ -124,7 +152,7 @@ TEST(Lobpcg, RefusesWhatItCannotTake) {
   const Dense small(at::eye(29, at::kDouble));
   EXPECT_ERROR_WITH("[eigenpairs] the preconditioner has 29 rows, allowed: 30", find({.preconditioner = &small}));
   const Dense negative(at::eye(30, at::kDouble).neg());
-  EXPECT_ERROR_WITH("[eigenpairs] the preconditioner is not positive definite: r'Tr is -",
+  EXPECT_ERROR_WITH("[eigenpairs] the preconditioner is not positive definite: r'Tr / r'r is -",
                     find({.preconditioner = &negative}));
   seed_everything(32);
   EXPECT_ERROR_WITH("[eigenpairs] the operator is not symmetric: u'Av is ",
