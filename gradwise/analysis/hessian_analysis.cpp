@@ -39,22 +39,21 @@ class ProductCount {
   AnalysisProgress now_;
 };
 
-// Names of the trainable parameters of a layer.
-struct LayerNames {
-  std::string layer;
-  std::vector<std::string> parameters;
+struct Layer {
+  std::string name;
+  NamedParameters parameters;
 };
 
-std::vector<LayerNames> layers_with_rows(const NamedParameters& parameters) {
-  std::vector<LayerNames> layers;
+std::vector<Layer> layers_with_rows(const NamedParameters& parameters) {
+  std::vector<Layer> layers;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     if (parameters.tensors[i].numel() > 0) {
-      const std::string layer = layer_of(parameters.names[i]);
-      auto found = std::ranges::find(layers, layer, &LayerNames::layer);
+      const std::string name = layer_of(parameters.names[i]);
+      auto found = std::ranges::find(layers, name, &Layer::name);
       if (found == layers.end()) {
-        found = layers.insert(found, {layer, {}});
+        found = layers.insert(found, {name, {}});
       }
-      found->parameters.push_back(parameters.names[i]);
+      found->parameters.add(parameters.names[i], parameters.tensors[i]);
     }
   }
   return layers;
@@ -78,7 +77,7 @@ class HessianMeasurement {
 
   void measure_whole(const StepRule& rule, GradientAnalysis& result) {
     products_.begin("graph of the gradient", 1);
-    const Hessian hessian = hessian_of({});
+    const Hessian hessian = hessian_of(model_.parameters);
     const at::Tensor g = hessian.gradient().to(at::kDouble);
     const double square = g.square().sum().item<double>();
     if (square > 0) {
@@ -94,15 +93,15 @@ class HessianMeasurement {
   }
 
   std::vector<LayerCurvature> measure_layers() {
-    const std::vector<LayerNames> layers = layers_with_rows(model_.parameters.trainable());
+    const std::vector<Layer> layers = layers_with_rows(model_.parameters.trainable());
     const std::int64_t each = 1 + config_.hessian_steps + config_.trace_vectors;  // with its graph
     products_.begin("layers", each * std::ssize(layers));
     std::vector<LayerCurvature> measured;
-    for (const LayerNames& names : layers) {
-      const Hessian block = hessian_of(names.parameters);
+    for (const Layer& layer : layers) {
+      const Hessian block = hessian_of(layer.parameters);
       const LanczosResult spectrum = lanczos(block, 1, {.steps = config_.hessian_steps, .seed = config_.seed});
       const Estimate trace = trace_of(block);
-      measured.push_back({names.layer, block.size(), spectrum.values.front(), residuals_of(spectrum, block).front(),
+      measured.push_back({layer.name, block.size(), spectrum.values.front(), residuals_of(spectrum, block).front(),
                           trace.value, trace.standard_error});
       products_.jump_to(each * std::ssize(measured));
     }
@@ -110,12 +109,13 @@ class HessianMeasurement {
   }
 
  private:
-  Hessian hessian_of(std::vector<std::string> parameters) {
+  Hessian hessian_of(const NamedParameters& parameters) {
+    Model model = model_;
+    model.parameters = parameters;
     // Of the step as it is: in training mode, with the dropout masks of one pass.
     CurvatureOptions options{.check_deterministic = false};
-    options.parameters = std::move(parameters);
     options.progress = [this](std::int64_t /*done*/, std::int64_t /*total*/) { products_.advance(); };
-    return Hessian(model_, loss_function_, {batch_}, std::move(options));
+    return Hessian(model, loss_function_, {batch_}, std::move(options));
   }
 
   [[nodiscard]] Estimate trace_of(const LinearOperator& matrix) const {

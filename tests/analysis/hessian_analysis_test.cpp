@@ -118,6 +118,19 @@ TEST(HessianAnalysis, EqualsTheDenseMatrixAndItsBlocks) {
   }
 }
 
+// Either name is a pattern that matches the other.
+TEST(HessianAnalysis, TakesALayerByItsNameThoughThatReadsAsAPattern) {
+  Problem problem;
+  problem.model.parameters.names = {"layer*.weight", "layer*.bias", "layer?.weight", "layer?.bias"};
+  const at::Tensor dense = problem.dense();
+  const std::vector<LayerCurvature> layers = problem.measure({.hessian_steps = 43}).hessian.layers;
+  ASSERT_EQ(layers.size(), 2U);
+  EXPECT_EQ(layers[0].parameters, kFirst);
+  EXPECT_NEAR(layers[0].largest, largest_of(block_of(dense, 0, kFirst)), 1e-3 * layers[0].largest);
+  EXPECT_EQ(layers[1].parameters, kSecond);
+  EXPECT_NEAR(layers[1].largest, largest_of(block_of(dense, kFirst, kSecond)), 1e-3 * layers[1].largest);
+}
+
 TEST(HessianAnalysis, ResidualsBoundTheDistanceToAnEigenvalue) {
   const Problem problem;
   const at::Tensor dense = problem.dense();
