@@ -17,6 +17,6 @@ def check(running: str) -> None:
     built = (folder / "torch_version.txt").read_text().strip()
     if running.split("+")[0] != built.split("+")[0]:
         raise ImportError(
-            f"gradwise was built for torch {built}, and torch {running} is running: build it again with "
-            "`pip install --no-build-isolation --force-reinstall .`, or install that torch"
+            f"gradwise was built for torch {built}, and torch {running} is running: install that torch, or build "
+            "gradwise again with `pip install --no-build-isolation --no-deps --force-reinstall .` in its source folder"
         )
