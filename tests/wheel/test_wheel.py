@@ -8,9 +8,10 @@ import subprocess
 import sys
 import zipfile
 
-import gradwise
 import pytest
 import torch
+
+import gradwise
 
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = pathlib.Path(gradwise.__file__).parent
