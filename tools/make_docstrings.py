@@ -33,6 +33,8 @@ def declared_name(statement: str) -> str:
         return match.group(2)
     if match := re.match(r"using\s+(\w+)\s*=", statement):
         return match.group(1)
+    while (plain := re.sub(r"<[^<>]*>", "", statement)) != statement:  # a function type has parentheses of its own
+        statement = plain
     before = re.split(r"[(={]", statement, maxsplit=1)[0]
     match = re.search(r"(\w+)\s*$", before)
     return match.group(1) if match and "operator" not in statement else ""
@@ -89,14 +91,23 @@ def text_of(lines: list[str]) -> str:
 
 
 def comments() -> dict[str, str]:
-    """Those of all headers, a member's name joined to its class by `_`."""
+    """Those of all headers, a member's name joined to its class by `_`; of overloads in several headers the one that a
+    compiler reads first: a header comes after those that it includes."""
     found: dict[str, str] = {}
+    read: set[pathlib.Path] = set()
+
+    def read_header(path: pathlib.Path) -> None:
+        if path in read:
+            return
+        read.add(path)
+        header = path.read_text()
+        for included in re.findall(r'^#include "(gradwise/.+)"', header, flags=re.MULTILINE):
+            read_header(ROOT / included)
+        for name, text in comments_of(header).items():
+            found.setdefault(name.replace("::", "_"), text)
+
     for path in sorted((ROOT / "gradwise").rglob("*.h")):
-        for name, text in comments_of(path.read_text()).items():
-            key = name.replace("::", "_")
-            # Of overloads in several headers, the one in the header of their name.
-            if key not in found or path.stem == key:
-                found[key] = text
+        read_header(path)
     return found
 
 

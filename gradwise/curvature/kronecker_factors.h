@@ -40,10 +40,10 @@ class KroneckerPasses;
 /// `EmpiricalFisher`. Means and sums are theirs. It is exact for one sample of one position, or where the gradients do
 /// not depend on the sample, as in linear networks under mse.
 ///
-/// With `corrected` (EKFAC: George et al., "Fast Approximate Natural Gradient Descent in a Kronecker-factored
-/// Eigenbasis", 2018) the eigenvalues are the second moments of the samples' gradients along the eigenvectors of G ⊗ A:
-/// of all matrices with these eigenvectors the nearest to the block in Frobenius' norm. It takes the passes a second
-/// time.
+/// EKFAC, the option `corrected` (George et al., "Fast Approximate Natural Gradient Descent in a Kronecker-factored
+/// Eigenbasis", 2018): the eigenvalues are the second moments of the samples' gradients along the eigenvectors of G ⊗
+/// A, which makes it of all matrices with these eigenvectors the nearest to the block in Frobenius' norm. It takes the
+/// passes a second time.
 ///
 /// Layers are found in the graph, whatever the model was written in: products of a weight, with a bias or without, over
 /// inputs of any dimensions; convolutions of one to three dimensions. Factors are float64, summed in the order of the

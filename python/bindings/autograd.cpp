@@ -124,12 +124,15 @@ void bind_derivatives(py::module_& module) {
     const TensorFunction transformed = jacobian(adapt_function(function), jacobian_options(argnums, mode, chunk_size));
     return released([&] { return transformed(inputs); });
   });
-  module.def("hessian", [](const py::object& function, const Tensors& inputs, const std::vector<std::int64_t>& argnums,
-                           std::optional<std::int64_t> chunk_size) {
-    const TensorFunction transformed =
-        hessian(adapt_function(function), {.argnums = argnums, .chunk_size = chunk_size});
-    return released([&] { return transformed(inputs); });
-  });
+  module.def(
+      "hessian",
+      [](const py::object& function, const Tensors& inputs, const std::vector<std::int64_t>& argnums,
+         std::optional<std::int64_t> chunk_size) {
+        const TensorFunction transformed =
+            hessian(adapt_function(function), {.argnums = argnums, .chunk_size = chunk_size});
+        return released([&] { return transformed(inputs); });
+      },
+      doc::hessian);
   module.def("vjp", [](const py::object& function, const Tensors& primals, const Tensors& cotangents) {
     const TensorFunction adapted = adapt_function(function);
     return released([&] {

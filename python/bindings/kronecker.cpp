@@ -1,4 +1,5 @@
 #include "gradwise/curvature/kronecker_factors.h"
+#include "python/bindings/docstrings.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
 #include "python/bindings/keywords.h"
@@ -55,7 +56,7 @@ std::unique_ptr<KroneckerInverse> inverse_of(const KroneckerFactors& self, doubl
 
 void bind_kronecker(py::module_& module) {
   py::class_<KroneckerInverse, LinearOperator>(module, "KroneckerInverse");
-  py::class_<KroneckerFactors, LinearOperator>(module, "KroneckerFactors")
+  py::class_<KroneckerFactors, LinearOperator>(module, "KroneckerFactors", doc::KroneckerFactors)
       .def(py::init(&kronecker_factors_of))
       .def("parameter_names", [](const KroneckerFactors& self) { return self.parameters().names; })
       .def("left_out", &KroneckerFactors::left_out)

@@ -11,6 +11,7 @@
 #include "gradwise/autograd/transforms/jvp.h"
 #include "gradwise/autograd/transforms/vjp.h"
 #include "gradwise/core/error.h"
+#include "python/bindings/docstrings.h"
 #include "python/bindings/functions.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
@@ -81,8 +82,15 @@ Tensors func_vmap(const py::object& function, const Tensors& inputs,
   return vmap(outputs, options)(inputs);
 }
 
-std::tuple<Tensors, at::Tensor, Tensors> func_grad(const py::object& function, const Tensors& inputs,
-                                                   const std::vector<std::int64_t>& argnums) {
+// The aux results stand behind the gradients.
+Tensors func_grad(const py::object& function, const Tensors& inputs, const std::vector<std::int64_t>& argnums) {
+  const TensorFunction adapted = adapt_marked(function);
+  const py::gil_scoped_release release;
+  return grad(adapted, {.argnums = argnums, .aux = kMarkedAux})(inputs);
+}
+
+std::tuple<Tensors, at::Tensor, Tensors> func_grad_and_value(const py::object& function, const Tensors& inputs,
+                                                             const std::vector<std::int64_t>& argnums) {
   const TensorFunction adapted = adapt_marked(function);
   const py::gil_scoped_release release;
   ValueAndGrad found = value_and_grad(adapted, {.argnums = argnums, .aux = kMarkedAux})(inputs);
@@ -129,12 +137,13 @@ void bind_transforms(py::module_& module) {
   detail::load_batching_rules_by(&load_rules_of_torch);
   py::class_<LinearMap>(module, "LinearMap")
       .def("__call__", &LinearMap::operator(), py::call_guard<py::gil_scoped_release>());
-  module.def("func_vmap", &func_vmap);
-  module.def("func_grad", &func_grad);
-  module.def("func_vjp", &func_vjp);
-  module.def("func_jvp", &func_jvp);
-  module.def("func_linearize", &func_linearize);
-  module.def("func_jacobian", &func_jacobian);
+  module.def("func_vmap", &func_vmap, doc::vmap);
+  module.def("func_grad", &func_grad, doc::grad);
+  module.def("func_grad_and_value", &func_grad_and_value, doc::value_and_grad);
+  module.def("func_vjp", &func_vjp, doc::vjp);
+  module.def("func_jvp", &func_jvp, doc::jvp);
+  module.def("func_linearize", &func_linearize, doc::linearize);
+  module.def("func_jacobian", &func_jacobian, doc::jacobian);
 }
 
 }  // namespace gradwise::python

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 
 from . import _core
+from ._documented import documented_by
 from ._operator_inputs import batches_of, check_progress, patterns_of
 from ._records import Record, record
 from .curvature import LinearOperator, Loss, _likelihood
 
 
+@documented_by(_core.KroneckerFactors)
 class KFAC(LinearOperator):
-    """A Fisher matrix by Kronecker factors, one block for each linear and convolution layer (its weight and bias).
-
-    `type`: "exact" and "monte_carlo" (`draws` targets a sample, drawn by `seed`) approximate `Fisher`, for the losses
+    """`type`: "exact" and "monte_carlo" (`draws` targets a sample, drawn by `seed`) approximate `Fisher`, for the losses
     that it knows; "empirical" approximates `EmpiricalFisher`, for any loss function. `data`: a batch `(x, y)`, or an
     iterable of batches, which is read once; the matrix does not depend on how it is cut. `unsupported`: "refuse", or
     "leave_out", parameters that are in no such layer. `parameters`, `reduction`, `check_deterministic` and `progress`:
@@ -105,9 +105,9 @@ class KFAC(LinearOperator):
         return _known(self._factors.exact_log_determinant(damping))
 
 
+@documented_by(_core.KroneckerFactors, "EKFAC")
 class EKFAC(KFAC):
-    """KFAC whose eigenvalues are the second moments of the samples' gradients along its eigenvectors: of all matrices
-    with these eigenvectors the nearest to the layers' blocks of the Fisher matrix. Goes over the data twice."""
+    """Arguments and results are those of `KFAC`."""
 
     _corrected = True
 

@@ -13,6 +13,7 @@ import torch
 from torch.utils._pytree import TreeSpec, _broadcast_to_and_flatten, tree_flatten, tree_unflatten
 
 from . import _core
+from ._documented import documented_by
 from .errors import GradwiseUsageError
 
 __all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp", "vmap"]
@@ -122,35 +123,36 @@ def _tensors_like(place: str, name: str, given: Any, spec: TreeSpec) -> list[tor
     return leaves
 
 
-def _derivatives(place: str, function: Function, argnums: Argnums, has_aux: bool, args: tuple[Any, ...],
-                 kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:  # fmt: skip
-    flat = _Flat(place, function, args, kwargs, has_aux)
-    found, value, aux = _core.func_grad(flat, flat.tensors, flat.places_of(flat.chosen(argnums)))
-    return flat.like_arguments(argnums, found), flat.result_of([value]), flat.aux_of(aux)
-
-
+@documented_by(_core.func_grad)
 def grad(func: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
-    """The gradient of a scalar function by `argnums`; with `has_aux`, (gradient, aux)."""
+    """Gives the gradient by `argnums`; with `has_aux`, (gradient, aux)."""
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        found, _, aux = _derivatives("grad", func, argnums, has_aux, args, kwargs)
-        return (found, aux) if has_aux else found
+        flat = _Flat("grad", func, args, kwargs, has_aux)
+        places = flat.places_of(flat.chosen(argnums))
+        found = _core.func_grad(flat, flat.tensors, places)
+        gradients = flat.like_arguments(argnums, found)
+        return (gradients, flat.aux_of(found[len(places) :])) if has_aux else gradients
 
     return gradient
 
 
+@documented_by(_core.func_grad_and_value)
 def grad_and_value(func: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
-    """(gradient, value) of a scalar function; with `has_aux`, (gradient, (value, aux))."""
+    """Gives (gradient, value); with `has_aux`, (gradient, (value, aux))."""
 
     def gradient_and_value(*args: Any, **kwargs: Any) -> Any:
-        found, value, aux = _derivatives("grad_and_value", func, argnums, has_aux, args, kwargs)
-        return found, ((value, aux) if has_aux else value)
+        flat = _Flat("grad_and_value", func, args, kwargs, has_aux)
+        found, value, aux = _core.func_grad_and_value(flat, flat.tensors, flat.places_of(flat.chosen(argnums)))
+        output = flat.result_of([value])
+        return flat.like_arguments(argnums, found), ((output, flat.aux_of(aux)) if has_aux else output)
 
     return gradient_and_value
 
 
+@documented_by(_core.func_vjp)
 def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
-    """(output, function from cotangents to a tuple of gradients), and aux behind them with `has_aux`."""
+    """Gives (output, function from cotangents to a tuple of gradients), and aux behind them with `has_aux`."""
     flat = _Flat("vjp", func, primals, {}, has_aux)
     everything = tuple(range(len(primals)))
     flat.places_of(everything)
@@ -165,8 +167,9 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
     return (output, pull, flat.aux_of(aux)) if has_aux else (output, pull)
 
 
+@documented_by(_core.func_jvp)
 def jvp(func: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...], *, has_aux: bool = False) -> Any:
-    """(output, its tangents), and aux behind them with `has_aux`."""
+    """Gives (output, its tangents), and aux behind them with `has_aux`."""
     if not isinstance(primals, tuple) or not primals:
         raise GradwiseUsageError(f"[jvp] primals is {primals!r}, allowed: a tuple of at least one argument")
     flat = _Flat("jvp", func, primals, {}, has_aux)
@@ -177,8 +180,9 @@ def jvp(func: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...], *, 
     return (output, tangent, flat.aux_of(aux)) if has_aux else (output, tangent)
 
 
+@documented_by(_core.func_linearize)
 def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
-    """(output, function from tangents to the output's), which does not run `func` again."""
+    """Gives (output, function from tangents to the output's)."""
     flat = _Flat("linearize", func, primals, {}, has_aux=False)
     flat.places_of(range(len(primals)))
     outputs, derivative = _core.func_linearize(flat, flat.tensors)
@@ -205,26 +209,28 @@ def _jacobian(place: str, func: Function, argnums: Argnums, has_aux: bool, forwa
     return jacobian
 
 
+@documented_by(_core.func_jacobian)
 def jacrev(func: Function, argnums: Argnums = 0, *, has_aux: bool = False, chunk_size: int | None = None) -> Function:
-    """The Jacobian in reverse mode: for each output and argument a tensor of the output's shape and the argument's."""
+    """In reverse mode: one backward pass an output element, `chunk_size` of them at once."""
     return _jacobian("jacrev", func, argnums, has_aux, False, chunk_size)
 
 
+@documented_by(_core.func_jacobian)
 def jacfwd(func: Function, argnums: Argnums = 0, has_aux: bool = False, *, chunk_size: int | None = None) -> Function:
-    """The Jacobian in forward mode. What is random in `func` is the same for each column."""
+    """In forward mode: one forward pass an input element, `chunk_size` of them at once."""
     return _jacobian("jacfwd", func, argnums, has_aux, True, chunk_size)
 
 
+@documented_by(_core.hessian)
 def hessian(func: Function, argnums: Argnums = 0) -> Function:
-    """The second derivatives: `jacfwd(jacrev(func))`."""
+    """Made as `jacfwd(jacrev(func))`."""
     return jacfwd(jacrev(func, argnums), argnums)
 
 
+@documented_by(_core.func_vmap)
 def vmap(func: Function, in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", *,
          chunk_size: int | None = None) -> Function:  # fmt: skip
-    """`func` over a dimension of its arguments at once.
-
-    `in_dims`: the dimension of all arguments, or a tuple of one for each, which may be put together as the argument is;
+    """`in_dims`: the dimension of all arguments, or a tuple of one for each, which may be put together as the argument is;
     None: not gone over. `out_dims`: where each result gets it. `randomness`: "error", "different" or "same". Keywords
     of `func` are not gone over.
     """

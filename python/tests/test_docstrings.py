@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import gradwise
-from gradwise import _core, curvature
+from gradwise import _core, curvature, func
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tools"))
 
@@ -28,12 +28,21 @@ WRAPPERS = {
     "GradientCovariance": curvature.GradientCovariance,
     "GradientMonitoring": gradwise.GradientMonitoring,
     "Hessian": curvature.Hessian,
+    "KroneckerFactors": curvature.KFAC,
     "LinearOperator": curvature.LinearOperator,
     "PerSampleGradients": gradwise.PerSampleGradients,
     "RunReader": gradwise.Run,
     "TrainingMonitor": gradwise.Watch,
     "checkpoint": gradwise.checkpoint,
     "find_nonfinite": gradwise.find_nonfinite,
+    "grad": func.grad,
+    "hessian": func.hessian,
+    "jacobian": func.jacrev,
+    "jvp": func.jvp,
+    "linearize": func.linearize,
+    "value_and_grad": func.grad_and_value,
+    "vjp": func.vjp,
+    "vmap": func.vmap,
 }
 
 
@@ -50,6 +59,18 @@ def test_docstrings_begin_with_the_comment(name):
     sentence = one_line(first_sentence(COMMENTS[name]))
     assert len(sentence) > 20
     assert one_line(WRAPPERS[name].__doc__).startswith(sentence)
+
+
+def test_a_later_paragraph_where_that_is_the_one():
+    said = COMMENTS["KroneckerFactors"].partition("\n\nEKFAC")[2].partition("\n\n")[0]
+    assert "eigenvectors" in said
+    assert one_line(curvature.EKFAC.__doc__).startswith(one_line("EKFAC" + said))
+
+
+@pytest.mark.parametrize("name", func.__all__)
+def test_transforms_have_the_comment_of_the_peer_they_are_named_after(name):
+    """The comments of their namesakes over closures have no peer there."""
+    assert f"`torch.func.{name}`" in getattr(func, name).__doc__
 
 
 @pytest.mark.parametrize("name", ["DataOperator", "Damped", "FusedOptimizer", "Hessian", "PeakMemory"])

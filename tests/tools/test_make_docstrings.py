@@ -42,6 +42,8 @@ template <class T, class U = std::vector<T>>
 /// The second.
 at::Tensor make(int);
 int bare();
+/// Of a function type.
+[[nodiscard]] std::function<std::vector<int>(const Range&)> reader(double at);
 
 namespace detail {
 /// Inside.
@@ -60,6 +62,7 @@ def test_comments_by_qualified_name():
         "Range::Inner": "Of its own.",
         "Range::Inner::depth": "Deep.",
         "make": "The first overload.",
+        "reader": "Of a function type.",
         "detail::Alias": "Inside.",
     }
 

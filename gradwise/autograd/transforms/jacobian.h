@@ -20,11 +20,12 @@ struct JacobianOptions {
   std::int64_t memory_bound = 0;  ///< bytes that a chunk may take beside the result, measured on one row; 0: no bound
 };
 
-/// The Jacobian of `function` (`torch.func.jacrev`, `jacfwd`): for each output and each of `argnums` a tensor of the
-/// output's shape followed by the argument's, in the order (output 0, argnums...), (output 1, ...), and then the aux
-/// results. Rows are computed together by vmap, in chunks; where an operator can't be (a backward of the user's own
-/// that reads values), one by one. In forward mode random operators draw the same for each column. Nests with itself
-/// and the other transforms.
+/// The Jacobian of `function` (`torch.func.jacrev`, `torch.func.jacfwd`): for each output and each of `argnums` a
+/// tensor of the output's shape followed by the argument's. Rows are computed together by vmap, in chunks; where an
+/// operator can't be (a backward of the user's own that reads values), one by one. In forward mode random operators
+/// draw the same for each column. Nests with itself and the other transforms.
+///
+/// The order is (output 0, argnums...), (output 1, ...), and then the aux results.
 ///
 /// Errors: no function, a chunk_size below 1, a negative memory_bound; when it is called, argnums that the function
 /// lacks, an argument or an output that is not floating, and in forward mode an argument without elements.
@@ -37,9 +38,11 @@ struct HessianOptions {
   std::int64_t memory_bound = 0;                ///< as in JacobianOptions
 };
 
-/// The Hessian of a scalar function: for each pair of `argnums` a tensor of the first's shape followed by the second's,
-/// row by row (`torch.func.hessian`), and then the aux results. Rows are backward passes through one gradient whose
-/// graph is kept. Errors: as jacobian; several outputs, or one that is no scalar.
+/// The Hessian of a scalar function (`torch.func.hessian`): for each pair of `argnums` a tensor of the first's shape
+/// followed by the second's.
+///
+/// They stand row by row, and then the aux results. Rows are backward passes through one gradient whose graph is kept.
+/// Errors: as jacobian; several outputs, or one that is no scalar.
 [[nodiscard]] TensorFunction hessian(TensorFunction function, HessianOptions options = {});
 
 }  // namespace gradwise

@@ -11,11 +11,12 @@ struct Jvp {
   bool forward_mode = true;  ///< false: an operator has no forward derivative, and two backward passes made them
 };
 
-/// Jacobian-vector products of `function` at `primals` (`torch.func.jvp`): forward mode. Where something in the
-/// function has no forward derivative (a `torch::autograd::Function` of the user's own: LibTorch gives them none), the
-/// product is made by two backward passes instead, which costs more memory, and `forward_mode` says so; inside of
-/// another transform that is an error of LibTorch's. Gradwise's own functions run as the operators that they are
-/// composed of.
+/// Jacobian-vector products of `function` at `primals` (`torch.func.jvp`): forward mode.
+///
+/// Where something in the function has no forward derivative (a `torch::autograd::Function` of the user's own: LibTorch
+/// gives them none), the product is made by two backward passes instead, which costs more memory, and `forward_mode`
+/// says so; inside of another transform that is an error of LibTorch's. Gradwise's own functions run as the operators
+/// that they are composed of.
 ///
 /// Errors: tangents whose number, shapes or types do not fit; no output; an output that is not floating.
 [[nodiscard]] Jvp jvp(const TensorFunction& function, const Tensors& primals, const Tensors& tangents,

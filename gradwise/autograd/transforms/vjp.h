@@ -25,8 +25,10 @@ struct Vjp {
   std::function<Tensors(const Tensors& cotangents)> pull_back;
 };
 
-/// Vector-Jacobian products of `function` at `primals` (`torch.func.vjp`); the last `aux` results are not
-/// differentiated. Functions with a backward of their own work, except inside of another transform of this kind.
+/// Vector-Jacobian products of `function` at `primals` (`torch.func.vjp`). Functions with a backward of their own work,
+/// except inside of another transform of this kind.
+///
+/// The last `aux` results are not differentiated.
 ///
 /// Errors: no primal; no output; an output or an input that is not floating; cotangents whose number or shapes do not
 /// fit.
@@ -38,14 +40,17 @@ struct ValueAndGrad {
   Tensors aux;
 };
 
-/// Value and gradients of a function whose first result is a scalar (`torch.func.grad_and_value`). Errors, when it is
-/// called: argnums that the function lacks or that come twice, an argument that is not floating, an output that is no
-/// scalar.
+/// Value and gradients of a function whose first result is a scalar (`torch.func.grad_and_value`).
+///
+/// Errors, when it is called: argnums that the function lacks or that come twice, an argument that is not floating, an
+/// output that is no scalar.
 [[nodiscard]] std::function<ValueAndGrad(const Tensors&)> value_and_grad(TensorFunction function,
                                                                          TransformOptions options = {});
 
-/// The gradients alone, and behind them the `aux` results (`torch.func.grad`). Nests to any order: grad(grad(f)) is the
+/// Gradients of a function whose first result is a scalar (`torch.func.grad`). Nests to any order: grad(grad(f)) is the
 /// second derivative.
+///
+/// The `aux` results stand behind the gradients. Errors: those of value_and_grad.
 [[nodiscard]] TensorFunction grad(TensorFunction function, TransformOptions options = {});
 
 }  // namespace gradwise

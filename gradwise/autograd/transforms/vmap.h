@@ -18,8 +18,8 @@ struct VmapOptions {
   std::optional<std::int64_t> chunk_size = {};  ///< how many are computed at once; all where it is not given
 };
 
-/// `function` applied to every slice of its arguments at once, by operators over the whole batch: inside of it the
-/// dimension is not there. Nests, and composes with the other transforms.
+/// `function` applied to every slice of its arguments at once (`torch.func.vmap`), by operators over the whole batch:
+/// inside of it the dimension is not there. Nests, and composes with the other transforms.
 ///
 ///   const TensorFunction dots = vmap([](const Tensors& in) { return Tensors{in[0].dot(in[1])}; });
 ///   dots({a, b});  // (N, D), (N, D) -> (N)
