@@ -2,6 +2,8 @@
 
 #include <ATen/ops/tensor.h>
 
+#include <utility>
+
 #include "gradwise/core/error.h"
 
 namespace gradwise {
@@ -43,6 +45,8 @@ TargetScaling target_scaling_of(const Dataset& dataset) {
 }
 
 at::Tensor scaled_targets(const at::Tensor& targets, const TargetScaling& scaling) {
+  GRADWISE_CHECK(targets.is_floating_point(), kTargetPlace, "the targets are ", targets.scalar_type(),
+                 ", allowed: floating point");
   const auto wanted = static_cast<std::int64_t>(scaling.mean.size());
   const std::int64_t columns = targets.dim() == 2 ? targets.size(1) : 1;
   GRADWISE_CHECK(targets.dim() <= 2 && columns == wanted, kTargetPlace, "the targets have shape ", targets.sizes(),
@@ -54,6 +58,19 @@ at::Tensor scaled_targets(const at::Tensor& targets, const TargetScaling& scalin
 
 at::Tensor in_own_units(const at::Tensor& values, const TargetScaling& scaling) {
   return values.to(at::kDouble).mul(on_device_of(values, scaling.stddev)).add(on_device_of(values, scaling.mean));
+}
+
+ScaledTargetSource::ScaledTargetSource(std::unique_ptr<BatchSource> source, TargetScaling scaling)
+    : source_(std::move(source)), scaling_(std::move(scaling)) {
+  GRADWISE_CHECK(source_ != nullptr, kTargetPlace, "there is no source of batches");
+}
+
+bool ScaledTargetSource::next(Batch& batch) {
+  if (!source_->next(batch)) {
+    return false;
+  }
+  batch.target = scaled_targets(batch.target, scaling_);
+  return true;
 }
 
 }  // namespace gradwise

@@ -2,6 +2,7 @@
 #include <optional>
 #include <utility>
 
+#include "gradwise/data/target_scaling.h"
 #include "gradwise/optim/torch_optimizers.h"
 #include "gradwise/train/loop.h"
 #include "python/bindings/docstrings.h"
@@ -95,24 +96,36 @@ void set_rates(Optimizer& self, const std::vector<double>& lrs) {
   self.get().set_rates(now);
 }
 
+// `training_targets`: by whose figures the targets of all data are scaled, or none.
 class Loop {
  public:
-  Loop(const py::object& module, const py::object& optimizer, const py::dict& options, const std::string& folder) {
+  Loop(const py::object& module, const py::object& optimizer, const py::dict& options, const std::string& folder,
+       const std::optional<at::Tensor>& training_targets) {
     Model model = adapt_module(module);
     auto made = optimizer_from(optimizer, model);
     LoopOptions given = options_from<LoopOptions>("train", options);
     given.checkpoint.folder = folder;
+    if (training_targets) {
+      scaling_ = target_scaling_of({.inputs = {}, .targets = training_targets->detach().cpu()});
+      given.target_scaling = scaling_;
+    }
     wrapped_ = std::make_unique<AutogradTrainingLoop>(std::move(model), std::move(made), std::move(given));
   }
   [[nodiscard]] AutogradTrainingLoop& get() { return *wrapped_; }
+  [[nodiscard]] const TargetScaling& scaling() const { return scaling_; }
+  [[nodiscard]] std::unique_ptr<BatchSource> data_of(const py::object& dataloader) const {
+    std::unique_ptr<BatchSource> source = adapt_data(dataloader);
+    return scaling_.empty() ? std::move(source) : std::make_unique<ScaledTargetSource>(std::move(source), scaling_);
+  }
 
  private:
   std::unique_ptr<AutogradTrainingLoop> wrapped_;
+  TargetScaling scaling_;
 };
 
 py::dict train_epoch(Loop& self, const py::object& dataloader, const py::object& loss_function, at::Device device,
                      const Clip& clip) {
-  const auto data = adapt_data(dataloader);
+  const auto data = self.data_of(dataloader);
   const LossFunction loss = adapt_loss(loss_function);
   EpochStats stats;
   {
@@ -123,7 +136,7 @@ py::dict train_epoch(Loop& self, const py::object& dataloader, const py::object&
 }
 
 py::dict validate(Loop& self, const py::object& dataloader, const py::object& loss_function, at::Device device) {
-  const auto data = adapt_data(dataloader);
+  const auto data = self.data_of(dataloader);
   const LossFunction loss = adapt_loss(loss_function);
   ValidationStats stats;
   {
@@ -135,8 +148,8 @@ py::dict validate(Loop& self, const py::object& dataloader, const py::object& lo
 
 py::dict fit(Loop& self, const py::object& training, const py::object& validation, const py::object& loss_function,
              at::Device device) {
-  const auto data = adapt_data(training);
-  const auto held_out = validation.is_none() ? nullptr : adapt_data(validation);
+  const auto data = self.data_of(training);
+  const auto held_out = validation.is_none() ? nullptr : self.data_of(validation);
   const LossFunction loss = adapt_loss(loss_function);
   FitResult result;
   {
@@ -215,12 +228,20 @@ void bind_train(py::module_& module) {
                              [](Optimizer& self) { return self.get().parameters_without_gradient(); });
 
   py::class_<Loop>(module, "AutogradTrainingLoop", doc::AutogradTrainingLoop)
-      .def(py::init<const py::object&, const py::object&, const py::dict&, const std::string&>())
+      .def(py::init<const py::object&, const py::object&, const py::dict&, const std::string&,
+                    const std::optional<at::Tensor>&>())
       .def("train_epoch", &train_epoch)
       .def("validate", &validate)
       .def("fit", &fit)
       .def("on", &on)
       .def("request_stop", [](Loop& self) { self.get().request_stop(); })
+      .def("target_scaling",
+           [](const Loop& self) {
+             py::dict scaling;
+             scaling["mean"] = self.scaling().mean;
+             scaling["stddev"] = self.scaling().stddev;
+             return scaling;
+           })
       .def(
           "save_checkpoint", [](Loop& self) { return self.get().save_checkpoint().string(); }, Release())
       .def(

@@ -109,17 +109,24 @@ class AutogradTrainingLoop:
     `gradwise config --explain` lists them under `train`:
     ``{"epochs": 5, "metrics": ["accuracy"], "use_ema": True, "schedule": {"name": "cosine"}}``. `checkpoints` is a
     folder for checkpoints, from which `resume` goes on to the same bits.
+
+    `standardize_targets`: the targets of the training data, numbers of shape (N) or (N, K). The targets of every batch
+    are then scaled, (y - mean) / deviation by the columns of these; losses are of scaled targets, and so are the outputs
+    of the model (`target_scaling`), but metrics are in the data's own units.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer_class: Any = torch.optim.AdamW, lr: float = 1e-3,
                  weight_decay: float = 1e-2, *, options: dict[str, Any] | None = None,
-                 checkpoints: str | os.PathLike[str] | None = None, **optimizer_options: Any) -> None:  # fmt: skip
+                 checkpoints: str | os.PathLike[str] | None = None, standardize_targets: torch.Tensor | None = None,
+                 **optimizer_options: Any) -> None:  # fmt: skip
+        if standardize_targets is not None:
+            check_tensors(standardize_targets=standardize_targets)
         given = {"lr": lr, "weight_decay": weight_decay} | optimizer_options
         self.model = model
         self._clips_by_options = "clip" in (options or {}).get("step", {})
         folder = "" if checkpoints is None else os.fspath(checkpoints)
         self._native = _core.AutogradTrainingLoop(
-            model, _optimizer(model, optimizer_class, given), options or {}, folder
+            model, _optimizer(model, optimizer_class, given), options or {}, folder, standardize_targets
         )
 
     def train_epoch(self, dataloader: Iterable[Any], loss_function: Loss, device: Device = "cpu",
@@ -161,6 +168,12 @@ class AutogradTrainingLoop:
 
     def resume(self, checkpoint: str | os.PathLike[str], device: Device = "cpu") -> None:
         self._native.resume(os.fspath(checkpoint), torch.device(device))
+
+    @property
+    def target_scaling(self) -> Record:
+        """`mean` and `stddev` of each column of the training targets, with which ``output * stddev + mean`` is in the
+        data's own units; empty lists without `standardize_targets`."""
+        return record(self._native.target_scaling())
 
     @property
     def steps(self) -> int:

@@ -4,6 +4,8 @@
 
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <utility>
 
 #include "error_of.h"
 #include "tensor_of.h"
@@ -58,6 +60,42 @@ TEST(TargetScaling, PutsOutputsBackInEitherShape) {
   EXPECT_EQ(in_own_units(tensor_of<float>({-1, 0, 2}, {3}), scaling).dim(), 1);
 }
 
+// Pairs of samples from a list; an epoch is as long as the list.
+class Pairs : public BatchSource {
+ public:
+  explicit Pairs(at::Tensor targets) : targets_(std::move(targets)) {}
+  void start(std::int64_t /*epoch*/, std::int64_t position) override { position_ = position; }
+  bool next(Batch& batch) override {
+    if (position_ == batches_per_epoch()) {
+      return false;
+    }
+    batch.target = targets_.slice(0, 2 * position_, 2 * position_ + 2);
+    ++position_;
+    return true;
+  }
+  [[nodiscard]] std::int64_t batches_per_epoch() const override { return targets_.size(0) / 2; }
+
+ private:
+  at::Tensor targets_;
+  std::int64_t position_ = 0;
+};
+
+TEST(ScaledTargetSource, ScalesEachBatchAndLeavesTheDataAsTheyWere) {
+  const at::Tensor targets = tensor_of<float>({80, 100, 140, 100}, {4});
+  ScaledTargetSource source(std::make_unique<Pairs>(targets), {{100}, {20}});
+  EXPECT_EQ(source.batches_per_epoch(), 2);
+  Batch batch;
+  source.start(0, 1);
+  ASSERT_TRUE(source.next(batch));
+  EXPECT_EQ(values_of<float>(batch.target), (std::vector<float>{2, 0}));
+  EXPECT_FALSE(source.next(batch));
+  source.start(1, 0);
+  ASSERT_TRUE(source.next(batch));
+  EXPECT_EQ(values_of<float>(batch.target), (std::vector<float>{-1, 0}));
+  EXPECT_EQ(values_of<float>(targets), (std::vector<float>{80, 100, 140, 100}));
+  EXPECT_ERROR_WITH("there is no source of batches", ScaledTargetSource(nullptr, {{100}, {20}}));
+}
+
 TEST(TargetScaling, RefusesWhatItCannotScale) {
   EXPECT_ERROR_WITH("the targets are whole numbers", target_scaling_of(with_targets(counted<std::int64_t>({3}))));
   EXPECT_ERROR_WITH("the targets are not there",
@@ -68,6 +106,8 @@ TEST(TargetScaling, RefusesWhatItCannotScale) {
                     target_scaling_of(with_targets(tensor_of<float>({1, nan}, {2}))));
   EXPECT_ERROR_WITH("the targets have shape [3, 2], allowed: 1 column",
                     scaled_targets(counted<float>({3, 2}), TargetScaling{{0}, {1}}));
+  EXPECT_ERROR_WITH("the targets are Long, allowed: floating point",
+                    scaled_targets(counted<std::int64_t>({3}), TargetScaling{{0}, {1}}));
 }
 
 }  // namespace
