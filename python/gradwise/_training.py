@@ -111,8 +111,8 @@ class AutogradTrainingLoop:
     folder for checkpoints, from which `resume` goes on to the same bits.
 
     `standardize_targets`: the targets of the training data, numbers of shape (N) or (N, K). The targets of every batch
-    are then scaled, (y - mean) / deviation by the columns of these; losses are of scaled targets, and so are the outputs
-    of the model (`target_scaling`), but metrics are in the data's own units.
+    are then scaled, (y - mean) / deviation by the columns of these; losses are of scaled targets, and so are the
+    outputs of the model (`target_scaling`), but metrics are in the data's own units.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer_class: Any = torch.optim.AdamW, lr: float = 1e-3,
