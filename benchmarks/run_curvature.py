@@ -8,19 +8,20 @@
     .venv/bin/python benchmarks/run_curvature.py --only hessian_product_mlp trace_mlp
 
 Without `--no-deps` the peers ask for torchvision, and with it for a torch that fits. A peer that can't be imported is
-left out, and a row without any is skipped; the table says so. Batch 256. Both sides are in one process and take turns;
-a ratio is of one round, beside the fastest peer, and the table shows the median, the least and the largest. Before
-that their results are compared. Other work on the machine spoils the figures.
+left out, and a row without any is skipped; the table says so. A peer or a row that fails is told of at the end, where
+a row makes the exit code 1. Figures are written after each row. Batch 256. Both sides are in one process and take
+turns; a ratio is of one round, beside the fastest peer, and the table shows the median, the least and the largest.
+Before that their results are compared. Other work on the machine spoils the figures.
 """
 
 import argparse
-import json
 import pathlib
 import statistics
 import sys
 import time
 import warnings
 
+import figures
 import torch
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -52,28 +53,31 @@ def name_of(row, network):
 
 
 def measure(options):
-    """Figures by row, or {"skipped": why}; printed as they come."""
+    """Figures by row, {"skipped": why} or {"failed": why}; printed and written as they come."""
     from curvature import contest, matrices, networks, samples
 
     print(f"{'':26}{'ms':>10}{'ms':>10}  {'beside':29}ratio (range)           at most  met")
     results = {}
+    about = {"quick": options.quick, "threads": options.threads, "torch": torch.__version__}
     for row, network, most in TARGETS:
         name = name_of(row, network)
         if name not in options.only:
             continue
         begun = time.perf_counter()
-        case = None if network is None else networks.Case(network)
         try:
             made = getattr(matrices, row, None) or getattr(samples, row)
-            sides = made(case, options.quick)
+            sides = made(None if network is None else networks.Case(network), options.quick)
+            sides.check()
+            results[name] = contest.measure(sides, options.repeats, 0.01 if options.quick else 0.1)
+            print_row(name, results[name], most)
         except contest.Absent as absent:
             results[name] = {"skipped": str(absent)}
             print(f"{name:26}skipped: {absent}")
-            continue
-        sides.check()
-        results[name] = contest.measure(sides, options.repeats, 0.01 if options.quick else 0.1)
-        print_row(name, results[name], most)
-        print(f"{name}: {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+        except Exception as error:  # a peer's may be any; the other rows go on
+            results[name] = {"failed": f"{type(error).__name__}: {error}"}
+            print(f"{name:26}FAILED: {error}")
+        figures.write(options.json, about | {"results": results})
+        print(f"{name}: {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
     return results
 
 
@@ -108,10 +112,12 @@ def main():
     warnings.filterwarnings("ignore")  # the peers' own: graphs kept in gradients, hooks that fire early
     torch.set_num_threads(options.threads)
     results = measure(options)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    about = {"quick": options.quick, "threads": options.threads, "torch": torch.__version__}
-    options.json.write_text(json.dumps(about | {"results": results}, indent=1))
     print("figures in", options.json)
+    for name, result in results.items():
+        for peer in result.get("failed_peers", ()):
+            print(f"{name}: without a peer that failed: {peer}", file=sys.stderr)
+    if failed := [f"{name}: {result['failed']}" for name, result in results.items() if "failed" in result]:
+        sys.exit("failed:\n  " + "\n  ".join(failed))
     bounds = {name_of(row, network): most for row, network, most in TARGETS}
     missed = [name for name, result in results.items() if "ratio" in result and not met(result, bounds[name])]
     sys.exit(1 if options.check and missed else 0)

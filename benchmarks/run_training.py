@@ -11,24 +11,17 @@ short rounds). Other work on the machine spoils the figures.
 """
 
 import argparse
-import json
 import os
 import pathlib
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 
+import figures
+from figures import run_json
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-
-
-def run_json(command):
-    """Runs a program that prints a JSON object as its last line."""
-    done = subprocess.run([str(word) for word in command], text=True, stdout=subprocess.PIPE, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{command[0]} failed with exit code {done.returncode}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def spread(values):
@@ -49,10 +42,10 @@ class Bench:
 
     def ours(self, mode, *words, threads=None):
         with tempfile.TemporaryDirectory(dir=self.options.folder) as folder:
-            return run_json([self.program, mode, "--folder", f"{folder}/run", *self.common(threads), *words])
+            return run_json(self.program, mode, "--folder", f"{folder}/run", *self.common(threads), *words)
 
     def peer(self, *words):
-        return run_json([self.options.python, ROOT / "benchmarks/training/peer.py", *self.common(), *words])
+        return run_json(self.options.python, ROOT / "benchmarks/training/peer.py", *self.common(), *words)
 
     def common(self, threads=None):
         return ["--data", self.options.data, "--threads", threads or self.options.threads]
@@ -113,22 +106,29 @@ class Bench:
 
 
 def measure(options):
+    """Figures by name, written as they come, and what failed."""
     bench = Bench(options)
     quick = options.quick
-    results = {}
-    if "mlp" in options.only:
-        results["mlp"] = bench.throughput("mlp", 12800 if quick else 60000, 1 if quick else 3)
-    if "cnn" in options.only:
-        results["cnn"] = bench.throughput("cnn", 2560 if quick else 12800, 1)
-    if "cost" in options.only:
-        results["cost_tiny"] = bench.loop_cost("tiny", 800, 100 if quick else 800)
-        results["cost_mlp"] = bench.loop_cost("mlp", 3200, 30 if quick else 150)
-    if "watch" in options.only:
-        results["watch_mlp"] = bench.watch("mlp", 3200, 30 if quick else 100)
-        results["watch_cnn"] = bench.watch("cnn", 1280, 6 if quick else 20)
-    if "checkpoint" in options.only:
-        results["checkpoint"] = bench.checkpoint(10_000_000 if quick else 100_000_000, 3 if quick else 7)
-    return results
+    measurements = {
+        "mlp": lambda: bench.throughput("mlp", 12800 if quick else 60000, 1 if quick else 3),
+        "cnn": lambda: bench.throughput("cnn", 2560 if quick else 12800, 1),
+        "cost_tiny": lambda: bench.loop_cost("tiny", 800, 100 if quick else 800),
+        "cost_mlp": lambda: bench.loop_cost("mlp", 3200, 30 if quick else 150),
+        "watch_mlp": lambda: bench.watch("mlp", 3200, 30 if quick else 100),
+        "watch_cnn": lambda: bench.watch("cnn", 1280, 6 if quick else 20),
+        "checkpoint": lambda: bench.checkpoint(10_000_000 if quick else 100_000_000, 3 if quick else 7),
+    }
+    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    results, failures = {}, []
+    for name, run in measurements.items():
+        if name.split("_")[0] not in options.only:
+            continue
+        try:
+            results[name] = run()
+        except RuntimeError as error:
+            failures.append(f"{name}: {error}")
+        figures.write(options.json, {"quick": quick, "machine": machine, "results": results})
+    return results, failures
 
 
 def row(name, ours, peer, figure, form, target, met):
@@ -199,13 +199,12 @@ def parse_arguments():
 
 def main():
     options = parse_arguments()
-    results = measure(options)
+    results, failures = measure(options)
     rows = rows_of(results)
     print_table(rows)
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({"quick": options.quick, "machine": machine, "results": results}, indent=1))
     print(f"\nfigures in {options.json}")
+    if failures:
+        sys.exit("failed:\n  " + "\n  ".join(failures))
     if options.check and any(line[-1] == "NO" for line in rows):
         sys.exit(1)
 

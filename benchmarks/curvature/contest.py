@@ -16,13 +16,15 @@ class Absent(Exception):
 @dataclass
 class Contest:
     """`ours` beside the fastest of `peers`, by name. `check` raises where their results differ. `notes` are told with
-    the figures; where one in `fewer` (ours, peer) is not less, the target is missed whatever the time."""
+    the figures, `failed` are peers and why; where one in `fewer` (ours, peer) is not less, the target is missed
+    whatever the time."""
 
     ours: Callable[[], Any]
     peers: dict[str, Callable[[], Any]]
     check: Callable[[], None]
     notes: list[str] = field(default_factory=list)
     fewer: tuple[float, float] | None = None
+    failed: list[str] = field(default_factory=list)
 
 
 def peer(name: str):
@@ -33,14 +35,20 @@ def peer(name: str):
         raise Absent(f"{name}: {type(error).__name__}: {error}") from error
 
 
-def those_here(makers: dict[str, Callable[[], Callable[[], Any]]], notes: list[str]) -> dict[str, Callable[[], Any]]:
-    """The peers that can be imported; the others are told of."""
+def those_here(
+    makers: dict[str, Callable[[], Callable[..., Any]]], notes: list[str], failed: list[str]
+) -> dict[str, Callable[..., Any]]:
+    """The peers that can be imported and made; `notes` tells of those that can't be imported, `failed` of others."""
     found = {}
     for name, make in makers.items():
         try:
             found[name] = make()
         except Absent as absent:
             notes.append(f"without {absent}")
+        except Exception as error:  # any that a peer may raise
+            failed.append(f"{name}: {type(error).__name__}: {error}")
+    if not found and failed:
+        raise RuntimeError("; ".join(failed))
     if not found:
         raise Absent("; ".join(notes))
     return found
@@ -52,7 +60,7 @@ def require_close(ours, theirs, what, tolerance=1e-4):
     difference = math.sqrt(sum(float((a.double() - b.double()).square().sum()) for a, b in pairs))
     size = math.sqrt(sum(float(b.double().square().sum()) for _, b in pairs))
     if not difference <= tolerance * size:  # NaN too
-        raise SystemExit(f"{what}: the sides differ by {difference / size:.2g}, allowed: {tolerance:g}")
+        raise ValueError(f"{what}: the sides differ by {difference / size:.2g}, allowed: {tolerance:g}")
 
 
 def seconds_of(function, calls=1):
@@ -81,4 +89,5 @@ def measure(contest: Contest, rounds: int, stretch: float) -> dict[str, Any]:
         "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios), "all": ratios},
         "notes": contest.notes,
         "fewer": contest.fewer,
+        "failed_peers": contest.failed,
     }

@@ -28,13 +28,18 @@ int run(int argc, char** argv) {
   std::vector<std::string> kinds = gradwise::bench::step_kinds();
   int repeats = 15;
   int threads = 2;
+  bool steps_only = false;
   CLI::App app("Optimizer steps, side by side");
   app.add_option("--shapes", shapes_name, "gpt2, cnn, small, or a number of elements");
   app.add_option("--kinds", kinds, "which steps")->delimiter(',');
   app.add_option("--repeats", repeats, "rounds; each takes every step once")->check(CLI::PositiveNumber);
   app.add_option("--threads", threads)->check(CLI::PositiveNumber);
+  app.add_flag("--steps-only", steps_only, "no whole steps with backward, which take more memory");
   CLI11_PARSE(app, argc, argv);
   at::set_num_threads(threads);
+  if (shapes_name == "small" && app.count("--kinds") == 0) {
+    kinds.emplace_back("ours_one_tensor");  // of larger shapes it would not fit into memory beside the others
+  }
 
   const gradwise::bench::Shapes shapes = gradwise::bench::shapes_of(shapes_name);
   double elements = 0;
@@ -69,6 +74,9 @@ int run(int argc, char** argv) {
   }
   steps.clear();
   for (const bool in_backward : {false, true}) {
+    if (steps_only) {
+      break;
+    }
     const gradwise::bench::BackwardSteps whole = gradwise::bench::steps_with_backward(shapes, in_backward, repeats);
     result["whole_step"][in_backward ? "in_backward" : "after_backward"] = {{"seconds", whole.seconds},
                                                                             {"peak_bytes", whole.peak}};

@@ -1,13 +1,18 @@
 """Optimizer steps in Python, in turn in one process: gradwise.AdamW beside PyTorch's ways. Prints one JSON object."""
 
 import argparse
+import importlib.metadata
 import json
 import pathlib
 import sys
 import time
 
 import torch
-import torch_ema
+
+try:
+    import torch_ema
+except ImportError:  # its row is left out
+    torch_ema = None
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "build/python"))
 import gradwise  # noqa: E402
@@ -83,8 +88,11 @@ def main():
         "gradwise.AdamW": ours(shapes),
         "torch fused": torch_fused(shapes),
         "torch fused, statistics": torch_fused(shapes, statistics=True),
-        "torch default, torch_ema": torch_default(shapes),
     }
+    versions = {"torch": torch.__version__}
+    if torch_ema is not None:
+        steps["torch default, torch_ema"] = torch_default(shapes)
+        versions["torch_ema"] = importlib.metadata.version("torch-ema")
     calls = 1 if options.shapes == "gpt2" else 5
     seconds = {name: [] for name in steps}
     for round_number in range(options.repeats + 1):
@@ -94,7 +102,7 @@ def main():
                 step()
             if round_number > 0:
                 seconds[name].append((time.perf_counter() - start) / calls)
-    print(json.dumps({"seconds": seconds, "torch": torch.__version__, "torch_ema": "0.3"}))
+    print(json.dumps({"seconds": seconds} | versions))
 
 
 if __name__ == "__main__":

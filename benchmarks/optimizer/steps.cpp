@@ -1,6 +1,7 @@
 #include "benchmarks/optimizer/steps.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/accumulate.h>
 #include <torch/nn/utils/clip_grad.h>
 #include <torch/optim/adamw.h>
 
@@ -122,6 +123,13 @@ StepKind make_step(const std::string& kind, const Shapes& shapes) {
   }
   if (kind == "ours_bf16_state") {
     return {kind, ours(shapes, false, "bfloat16"), 32};
+  }
+  if (kind == "ours_one_tensor") {
+    std::int64_t elements = 0;
+    for (const std::vector<std::int64_t>& shape : shapes) {
+      elements += c10::multiply_integers(shape);
+    }
+    return {kind, ours({{elements}}, false, "float32"), 40};
   }
   if (kind == "aten_fused") {
     return {kind, aten_fused(shapes, false, false), 52};

@@ -25,6 +25,8 @@ struct StepKind {
 ///   aten_fused_stats  the same with five of ours' statistics of each gradient, none of weights and updates
 ///   aten_fused_alone  ATen's fused AdamW and nothing else
 ///   libtorch          torch::optim::AdamW, torch::nn::utils::clip_grad_norm_ and an average
+/// make_step also makes
+///   ours_one_tensor   ours over one tensor of as many elements: beside it, what it costs that they are many
 [[nodiscard]] const std::vector<std::string>& step_kinds();
 [[nodiscard]] StepKind make_step(const std::string& kind, const Shapes& shapes);
 
