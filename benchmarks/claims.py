@@ -86,6 +86,10 @@ def bandwidth(results):
     return found and found["copied_bytes"] / statistics.median(found["copy"]) / 1e9
 
 
+def slack(one):
+    return SLACK[one["unit"]] * (one["median"] if one["unit"] == "ratio" else 1)
+
+
 def text(one):
     form = "{:.3f}" if one["unit"] == "ratio" else "{:+.1f}"
     median, low, high = (form.format(one[name]) for name in ("median", "low", "high"))
@@ -101,7 +105,6 @@ def judge(rows, stored):
         if name not in rows:
             wrong.append(f"{name}: not measured, stored {text(old)}")
             continue
-        slack = SLACK[old["unit"]] * (old["median"] if old["unit"] == "ratio" else 1)
-        if not rows[name]["median"] <= old["high"] + slack:  # NaN too
+        if not rows[name]["median"] <= old["high"] + slack(old):  # NaN too
             wrong.append(f"{name}: {text(rows[name])}, stored {text(old)}")
     return wrong, [f"{name}: {text(found)}, not stored" for name, found in rows.items() if name not in stored]

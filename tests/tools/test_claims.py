@@ -122,3 +122,20 @@ def test_wrong_use_measures_nothing(run, monkeypatch):
     assert run.main("--store", "--quick") == 2
     assert run.main("--only", "nothing") == 2
     assert "is not there" in run.main("--check")
+
+
+def test_a_peer_that_fails_leaves_the_others():
+    from curvature.contest import Absent, those_here
+
+    def absent():
+        raise Absent("not installed")
+
+    notes, failed = [], []
+    peers = those_here({"good": lambda: len, "absent": absent, "broken": lambda: {}["key"]}, notes, failed)
+    assert peers == {"good": len}
+    assert notes == ["without not installed"]
+    assert failed == ["broken: KeyError: 'key'"]
+    with pytest.raises(RuntimeError, match="KeyError"):
+        those_here({"broken": lambda: {}["key"], "absent": absent}, [], [])
+    with pytest.raises(Absent):
+        those_here({"absent": absent}, [], [])
