@@ -21,6 +21,12 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Device = str | torch.device
 
 
+def _has_own_clipping(step_options: dict[str, Any]) -> bool:
+    """Whether a call at its defaults leaves clipping to the options: with `in_backward` it has to, whose options clip
+    to the same norm."""
+    return "clip" in step_options or bool(step_options.get("in_backward"))
+
+
 def _clip(by_options: bool, clip_gradients: bool, max_grad_norm: float) -> tuple[bool, float] | None:
     """What a call asks of clipping; None where it asks for nothing of its own and the options have their say."""
     usual = clip_gradients is True and max_grad_norm == 1.0
@@ -46,46 +52,61 @@ def _optimizer(model: torch.nn.Module, optimizer_class: Any, options: dict[str, 
 class AutogradOptimizer:
     """`optimizer_class` is a class of torch.optim, given as a class; AdamW, Adam, SGD, RMSprop, Adagrad and LBFGS run
     in the core's one pass, every other class (or an optimizer that you have made) as it is. Further keywords are its
-    options. `step_options` are those of the step: ``{"clip": {"method": "agc"}, "precision": "bfloat16"}``; with a "clip" among them, a call
-    that leaves `clip_gradients` and `max_grad_norm` at their defaults clips by it.
+    options; a learning rate that is a tensor is read at each step. `step_options` are those of the step:
+    ``{"clip": {"method": "agc"}, "precision": "bfloat16"}``; with a "clip" among them, a call that leaves
+    `clip_gradients` and `max_grad_norm` at their defaults clips by it. `in_backward` updates each parameter as its
+    gradient arrives, as the step option of the name does; it clips by the options alone.
     """
 
-    def __init__(self, model: torch.nn.Module, optimizer_class: Any = torch.optim.AdamW, lr: float = 1e-3,
-                 weight_decay: float = 1e-2, *, step_options: dict[str, Any] | None = None,
-                 **options: Any) -> None:  # fmt: skip
+    def __init__(self, model: torch.nn.Module, optimizer_class: Any = torch.optim.AdamW,
+                 lr: float | torch.Tensor = 1e-3, weight_decay: float = 1e-2, *, step_options: dict[str, Any] | None = None,
+                 in_backward: bool = False, **options: Any) -> None:  # fmt: skip
         given = {"lr": lr, "weight_decay": weight_decay} | options
+        step_options = (step_options or {}) | ({"in_backward": True} if in_backward else {})
         self.model = model
-        self._clips_by_options = "clip" in (step_options or {})
-        self._native = _core.AutogradOptimizer(model, _optimizer(model, optimizer_class, given), step_options or {})
+        self._clips_by_options = _has_own_clipping(step_options)
+        made = _optimizer(model, optimizer_class, given)
+        self._rate = lr if isinstance(lr, torch.Tensor) and isinstance(made, dict) else None
+        self._native = _core.AutogradOptimizer(model, made, step_options)
+
+    def _read_rate(self) -> None:
+        if self._rate is not None:
+            self._native.set_rates([self._rate.item()] * len(self._native.rates()))
 
     def step(self, loss_function: Loss, input_data: torch.Tensor, target_data: torch.Tensor,
              clip_gradients: bool = True, max_grad_norm: float = 1.0) -> Record:  # fmt: skip
         """One step on a batch; gives `loss`, `grad_norm`, `grad_norm_clipped`, `clipped`, `lr`, `param_norm`,
         `update_ratio`, `seconds` of each phase, `issues`."""
         check_tensors(input_data=input_data, target_data=target_data)
-        return record(self._native.step(
-                loss_function, input_data, target_data, _clip(self._clips_by_options, clip_gradients, max_grad_norm)
-            ))
+        self._read_rate()
+        clip = _clip(self._clips_by_options, clip_gradients, max_grad_norm)
+        return record(self._native.step(loss_function, input_data, target_data, clip))
 
     def accumulate(self, loss_function: Loss, input_data: torch.Tensor, target_data: torch.Tensor,
                    window: int = 1) -> None:  # fmt: skip
         """Forward and backward of one of `window` micro-batches."""
         check_tensors(input_data=input_data, target_data=target_data)
+        self._read_rate()
         self._native.accumulate(loss_function, input_data, target_data, window)
 
     def finish_step(self, clip_gradients: bool = True, max_grad_norm: float = 1.0) -> Record:
         """The update by what was accumulated: that of one batch of all micro-batches."""
+        self._read_rate()
         return record(self._native.finish_step(_clip(self._clips_by_options, clip_gradients, max_grad_norm)))
 
     @property
     def lr(self) -> list[float]:
         """The learning rate of each parameter group."""
+        self._read_rate()
         return self._native.rates()
 
     @lr.setter
     def lr(self, rates: float | Sequence[float]) -> None:
         groups = len(self._native.rates())
-        self._native.set_rates([float(rates)] * groups if isinstance(rates, (int, float)) else list(rates))
+        given = [float(rates)] * groups if isinstance(rates, (int, float)) else list(rates)
+        self._native.set_rates(given)
+        if self._rate is not None:
+            self._rate.fill_(given[0])
 
     @property
     def steps(self) -> int:
@@ -101,14 +122,17 @@ class AutogradOptimizer:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._native.load_state(json.dumps(state_dict["values"]), state_dict["tensors"])
+        if self._rate is not None:
+            self._rate.fill_(self._native.rates()[0])
 
 
 @documented_by(_core.AutogradTrainingLoop)
 class AutogradTrainingLoop:
     """Batches are any iterable of (input, target). Keywords beyond those of the optimizer are in `options`, as
     `gradwise config --explain` lists them under `train`:
-    ``{"epochs": 5, "metrics": ["accuracy"], "use_ema": True, "schedule": {"name": "cosine"}}``. `checkpoints` is a
-    folder for checkpoints, from which `resume` goes on to the same bits.
+    ``{"epochs": 5, "metrics": ["accuracy"], "use_ema": True, "schedule": {"name": "cosine"}}``, and those of the step
+    in ``{"step": {"in_backward": True}}``. A learning rate that is a tensor is read once: the schedule moves the
+    loop's own. `checkpoints` is a folder for checkpoints, from which `resume` goes on to the same bits.
 
     `standardize_targets`: the targets of the training data, numbers of shape (N) or (N, K). The targets of every batch
     are then scaled, (y - mean) / deviation by the columns of these; losses are of scaled targets, and so are the
@@ -123,7 +147,7 @@ class AutogradTrainingLoop:
             check_tensors(standardize_targets=standardize_targets)
         given = {"lr": lr, "weight_decay": weight_decay} | optimizer_options
         self.model = model
-        self._clips_by_options = "clip" in (options or {}).get("step", {})
+        self._clips_by_options = _has_own_clipping((options or {}).get("step", {}))
         folder = "" if checkpoints is None else os.fspath(checkpoints)
         self._native = _core.AutogradTrainingLoop(
             model, _optimizer(model, optimizer_class, given), options or {}, folder, standardize_targets

@@ -265,6 +265,53 @@ def test_clipping_is_as_the_options_say_unless_the_call_does(network, data):
     assert free.step(functional.cross_entropy, *data, max_grad_norm=1e-3).grad_norm_clipped == pytest.approx(1e-3, rel=1e-2)
 
 
+@pytest.mark.parametrize("given", [{"in_backward": True}, {"step_options": {"in_backward": True}}])
+def test_an_update_in_the_backward_pass_clips_by_the_options(network, data, given):
+    during, after = network(), network()
+    one = AutogradOptimizer(during, lr=1e-2, **given)
+    other = AutogradOptimizer(after, lr=1e-2)
+    for _ in range(3):  # gradients below the norm of 1 that both clip to
+        done = one.step(functional.cross_entropy, *data)
+        expected = other.step(functional.cross_entropy, *data)
+        assert not expected.clipped and done.grad_norm == pytest.approx(expected.grad_norm, rel=1e-5)
+    for a, b in zip(during.parameters(), after.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+    with pytest.raises(ValueError, match="can't be clipped in its own way with in_backward"):
+        one.step(functional.cross_entropy, *data, max_grad_norm=0.1)
+
+
+def test_the_loop_updates_in_the_backward_pass(network, data):
+    during, after = network(), network()
+    one = AutogradTrainingLoop(during, lr=1e-2, options={"step": {"in_backward": True}})
+    other = AutogradTrainingLoop(after, lr=1e-2)
+    assert one.train_epoch(batches(*data), functional.cross_entropy)["losses"] == pytest.approx(
+        other.train_epoch(batches(*data), functional.cross_entropy)["losses"], rel=1e-5
+    )
+    for a, b in zip(during.parameters(), after.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_rate_that_is_a_tensor_is_read_at_each_step(network, data):
+    ours, theirs = network(), network()
+    rate = torch.tensor(0.1)
+    mine = AutogradOptimizer(ours, torch.optim.SGD, lr=rate, weight_decay=0.0)
+    torchs = torch.optim.SGD(theirs.parameters(), lr=0.1)
+    for step in range(4):
+        if step == 2:
+            rate.fill_(0.5)
+            torchs.param_groups[0]["lr"] = 0.5
+            assert mine.lr == [0.5]
+        stats = mine.step(functional.cross_entropy, *data, clip_gradients=False)
+        torchs.zero_grad()
+        functional.cross_entropy(theirs(data[0]), data[1]).backward()
+        torchs.step()
+        assert stats.lr == pytest.approx(torchs.param_groups[0]["lr"])
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+    mine.lr = 0.25
+    assert float(rate) == 0.25 and mine.lr == [0.25]
+
+
 def test_every_optimizer_class_gets_what_it_takes(network, data):
     stats = AutogradOptimizer(network(), torch.optim.Rprop, lr=0.01).step(functional.cross_entropy, *data)
     assert stats.lr == 0.01
