@@ -39,6 +39,9 @@ struct Line {
 
 double moved(double from, double to, double share) { return from + share * (to - from); }
 
+// NaN where either is one, as torch.maximum has it.
+double larger(double a, double b) { return a < b || std::isnan(b) ? b : a; }
+
 double sign_of(double x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
 
 // The step that is taken off a weight, without its size; brings the optimizer's lines up to date.
@@ -48,7 +51,7 @@ double direction(UpdateRule rule, double g, const UpdateCoefficients& c, double*
       *first = moved(*first, g, c.first_share);
       *second = c.second_keep * *second + c.second_share * g * g;
       if (third != nullptr) {
-        *third = std::max(*third, *second);
+        *third = larger(*third, *second);
       }
       return *first / (c.root_scale * std::sqrt(third != nullptr ? *third : *second) + c.eps);
     }
@@ -64,7 +67,7 @@ double direction(UpdateRule rule, double g, const UpdateCoefficients& c, double*
       double v = *second;
       if (third != nullptr) {
         *third = moved(*third, g, c.second_share);
-        v = std::max(v - *third * *third, 0.0);
+        v = larger(v - *third * *third, 0);
       }
       const double d = g / (std::sqrt(v) + c.eps);
       if (first == nullptr) {

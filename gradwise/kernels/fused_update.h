@@ -29,6 +29,7 @@ enum class Rounding { nearest, stochastic };
 ///   adagrad: second += g²;  w -= step_size·g / (√second + eps)
 ///   lion:    w -= step_size·sign(first + look_ahead·(g - first));  first += first_share·(g - first)
 ///   average += average_share·(w - average)
+///   max is NaN where one of its arguments is.
 ///
 /// These are the forms of torch.optim's `_single_tensor_*` functions; Lion is algorithm 2 of Chen et al. 2023.
 struct UpdateCoefficients {

@@ -59,6 +59,12 @@ HWY_INLINE hn::Vec<Singles> load(Singles d, const hwy::bfloat16_t* from) {
   return hn::PromoteTo(d, hn::LoadU(hn::Rebind<hwy::bfloat16_t, Singles>(), from));
 }
 
+// The larger of the two, NaN where either is one: what hn::Max makes of NaN depends on the target.
+template <class V>
+HWY_INLINE V larger(V a, V b) {
+  return hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(b)), b, a);
+}
+
 template <class D>
 HWY_INLINE void store(D d, hn::Vec<D> x, const Narrowing&, LineKind, std::size_t i, hn::TFromD<D>* line) {
   hn::StoreU(x, d, line + i);
@@ -124,7 +130,7 @@ struct Adam {
     V second = hn::MulAdd(hn::Mul(c.second_share, g), g, hn::Mul(c.second_keep, load(d, at.second + i)));
     store(d, second, c.narrowing, LineKind::second, i, at.second);
     if (at.third != nullptr) {
-      second = hn::Max(load(d, at.third + i), second);
+      second = larger(load(d, at.third + i), second);
       store(d, second, c.narrowing, LineKind::third, i, at.third);
     }
     return hn::Div(first, hn::MulAdd(c.root_scale, hn::Sqrt(second), c.eps));
@@ -154,7 +160,7 @@ struct RMSprop {
       const V mean = c.third.between(load(d, at.third + i), g);
       store(d, mean, c.narrowing, LineKind::third, i, at.third);
       // Rounded lines may leave less than the mean's square.
-      second = hn::Max(hn::NegMulAdd(mean, mean, second), hn::Zero(d));
+      second = larger(hn::NegMulAdd(mean, mean, second), hn::Zero(d));
     }
     const V step = hn::Div(g, hn::Add(hn::Sqrt(second), c.eps));
     if (at.first == nullptr) {

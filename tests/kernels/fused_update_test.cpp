@@ -288,5 +288,47 @@ TEST(FusedUpdate, KeepsNonFiniteNumbersAsSuch) {
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
+// A gradient of Inf makes second - third² NaN, which a maximum must not turn into zero; nor may the largest second
+// moment pass over a NaN.
+TEST(FusedUpdate, MaximaPassNanOnAsTorchDoes) {
+  using Update = WeightMoments (*)(UpdateRule, const UpdateMemory&, std::size_t, std::size_t, const UpdateCoefficients&,
+                                   Rounding, std::uint32_t);
+  const auto check = [](Update update, Element element, UpdateRule rule) {
+    std::vector<std::byte> weights = stored_as({1, 1, 1, 1}, element);
+    const std::vector<std::byte> gradient = stored_as({INFINITY, 1, NAN, -INFINITY}, element);
+    std::vector<std::byte> lines[3];
+    for (std::vector<std::byte>& line : lines) {
+      line = stored_as({0, 0, 0, 0}, element);
+    }
+    UpdateMemory memory;
+    memory.weights = weights.data();
+    memory.gradient = gradient.data();
+    memory.first = rule == UpdateRule::adam ? lines[0].data() : nullptr;
+    memory.second = lines[1].data();
+    memory.third = lines[2].data();
+    memory.element = memory.state = element;
+    UpdateCoefficients c = base();
+    c.first_share = c.second_share = 0.1;
+    c.second_keep = 0.9;
+    (void)update(rule, memory, 0, 4, c, Rounding::nearest, 0);
+    for (const std::size_t i : {0, 2, 3}) {
+      EXPECT_TRUE(std::isnan(element_at(weights.data(), i, element))) << i;
+    }
+    EXPECT_LT(element_at(weights.data(), 1, element), 1);
+    EXPECT_TRUE(std::isnan(element_at(lines[2].data(), 2, element)));
+  };
+  for (const UpdateRule rule : {UpdateRule::rmsprop, UpdateRule::adam}) {
+    for (const Element element : {Element::float32, Element::float64}) {
+      check(&fused_update_portable, element, rule);
+      for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+        SCOPED_TRACE(hwy::TargetName(target));
+        hwy::GetChosenTarget().Update(target);
+        check(&fused_update, element, rule);
+      }
+      hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    }
+  }
+}
+
 }  // namespace
 }  // namespace gradwise::kernels

@@ -1,10 +1,12 @@
 #include <gtest/gtest.h>
+#include <torch/optim/optimizer.h>
 
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "gradwise/optim/autograd_optimizer.h"
+#include "gradwise/optim/torch_optimizers.h"
 #include "tests/data/error_of.h"
 #include "tests/optim/toy_model.h"
 
@@ -162,6 +164,29 @@ TEST(Nonfinite, IgnoreGoesOn) {
   EXPECT_EQ(optimizer.skipped_steps(), 0);
   EXPECT_EQ(info.issues.size(), 1U) << "it is reported all the same";
   EXPECT_TRUE(model.parameters.tensors[0].isnan().any().item<bool>());
+}
+
+// What the pass makes of inf and NaN is what LibTorch's optimizers make of them.
+TEST(Nonfinite, IgnoreHasLibTorchsNumbers) {
+  OptimizerOptions centered = named("rmsprop");
+  centered.centered = true;
+  OptimizerOptions largest = named("adam");
+  largest.amsgrad = true;
+  for (OptimizerOptions options : {centered, largest}) {
+    std::vector<at::Tensor> weights;
+    for (const char* implementation : {"gradwise", "torch"}) {
+      options.implementation = implementation;
+      const at::Tensor weight = random_tensor({5}, 1).requires_grad_();
+      const auto optimizer = make_optimizer(options, NamedParameters{{"weight"}, {weight}});
+      at::Tensor(weight).mutable_grad() = random_tensor({5}, 2);
+      weight.grad()[1] = std::numeric_limits<float>::infinity();
+      weight.grad()[3] = kNan;
+      optimizer->step();
+      weights.push_back(weight.detach());
+    }
+    EXPECT_TRUE(weights[0].allclose(weights[1], 1e-5, 1e-6, /*equal_nan=*/true)) << options.name;
+    EXPECT_TRUE(weights[0][1].isnan().item<bool>()) << options.name;
+  }
 }
 
 }  // namespace
