@@ -76,6 +76,11 @@ double ExponentialMovingAverage::current_decay() const {
 }
 
 double ExponentialMovingAverage::begin_update() {
+  due_ = ++since_update_ >= options_.every;
+  if (!due_) {
+    return share_ = 0;
+  }
+  since_update_ = 0;
   ++num_updates_;
   const double decay = current_decay();
   decay_product_ *= decay;
@@ -83,13 +88,18 @@ double ExponentialMovingAverage::begin_update() {
 }
 
 void ExponentialMovingAverage::finish_update() {
-  move_averages(parameters_, share_);
-  write_into(counter_shadow_, counters_.tensors);
+  if (due_) {
+    move_averages(parameters_, share_);
+    write_into(counter_shadow_, counters_.tensors);
+  }
 }
 
 void ExponentialMovingAverage::update() {
-  move_averages(0, begin_update());
-  write_into(counter_shadow_, counters_.tensors);
+  const double share = begin_update();
+  if (due_) {
+    move_averages(0, share);
+    write_into(counter_shadow_, counters_.tensors);
+  }
 }
 
 void ExponentialMovingAverage::move_averages(std::size_t from, double share) {
@@ -171,6 +181,8 @@ ExponentialMovingAverage::Scope::~Scope() {
 State ExponentialMovingAverage::state() const {
   State saved;
   saved.values = {{"decay", options_.decay},
+                  {"every", options_.every},
+                  {"steps_since_update", since_update_},
                   {"warmup", options_.warmup},
                   {"bias_correction", options_.bias_correction},
                   {"num_updates", num_updates_},
@@ -189,6 +201,8 @@ void ExponentialMovingAverage::load_state(const State& state) {
   load_tensors(state, sources_.names, shadow_);
   load_tensors(state, counters_.names, counter_shadow_);
   options_.decay = state.values.at("decay").get<double>();
+  options_.every = state.values.value("every", std::int64_t{1});  // states of before have none
+  since_update_ = state.values.value("steps_since_update", std::int64_t{0});
   options_.warmup = state.values.at("warmup").get<bool>();
   options_.bias_correction = state.values.at("bias_correction").get<bool>();
   num_updates_ = state.values.at("num_updates").get<std::int64_t>();

@@ -12,6 +12,7 @@ namespace gradwise {
 
 struct EmaOptions {
   double decay = 0.999;
+  std::int64_t every = 1;
   bool warmup = true;
   bool bias_correction = false;
 };
@@ -19,6 +20,7 @@ struct EmaOptions {
 template <class Fields>
 void describe(Fields& fields, EmaOptions& o) {
   fields.add("decay", o.decay, "weight of the old average in an update", between(0, 1));
+  fields.add("every", o.every, "steps from one update of the average to the next", at_least(1));
   fields.add("warmup", o.warmup, "use min(decay, (1 + n) / (10 + n)) in update n", anything());
   fields.add("bias_correction", o.bias_correction, "start at zero and divide by one minus the product of the decays",
              anything());
@@ -31,8 +33,9 @@ void describe(Fields& fields, EmaOptions& o) {
 ///   ... optimizer step ...; ema.update();
 ///   { auto averaged = ema.average_parameters(); validate(); }   // the weights are back here, whatever happened
 ///
-/// Same results as the Python package torch_ema (warm-up is its `use_num_updates`). Only parameters that ask for a
-/// gradient are averaged; buffers that are not floating point (counters) are copied. The shadow lives on the
+/// With `every` = k each k-th call of `update` moves the average, and `num_updates`, by which warm-up goes, counts
+/// these. Same results as the Python package torch_ema (warm-up is its `use_num_updates`). Only parameters that ask for
+/// a gradient are averaged; buffers that are not floating point (counters) are copied. The shadow lives on the
 /// parameters' device in their dtype. Errors: shapes that changed, `restore` without `store`.
 class ExponentialMovingAverage {
  public:
@@ -46,7 +49,7 @@ class ExponentialMovingAverage {
 
   void update();
   /// `update` in two parts, for an optimizer that moves the averages of the parameters in its own pass, by
-  /// average += begin_update() · (parameter - average).
+  /// average += begin_update() · (parameter - average); 0 in a step that leaves them as they are.
   [[nodiscard]] double begin_update();
   void finish_update();
   /// The averages that such a pass moves, of each parameter that asks for a gradient, in order.
@@ -81,6 +84,7 @@ class ExponentialMovingAverage {
   [[nodiscard]] NamedParameters averages() const;
   [[nodiscard]] std::int64_t num_updates() const { return num_updates_; }
   [[nodiscard]] double decay() const { return options_.decay; }
+  [[nodiscard]] std::int64_t every() const { return options_.every; }
 
   [[nodiscard]] State state() const;
   void load_state(const State& state);
@@ -97,10 +101,12 @@ class ExponentialMovingAverage {
   NamedParameters counters_;  // buffers that are copied
   std::size_t parameters_;    // how many of the sources are parameters
   double share_ = 0;          // of the update under way
+  bool due_ = false;          // whether it moves anything
   std::vector<at::Tensor> shadow_;
   std::vector<at::Tensor> counter_shadow_;
   std::vector<at::Tensor> stored_;
   std::int64_t num_updates_ = 0;
+  std::int64_t since_update_ = 0;  // calls since the last of them
   std::int64_t moves_ = 0;
   double decay_product_ = 1;
 };

@@ -148,6 +148,7 @@ void AutogradTrainingLoop::Impl::load_weights(const Checkpoint& saved, const Nam
   }
   if (average) {
     ema_state.values["decay"] = options.ema.decay;
+    ema_state.values["every"] = options.ema.every;
     ema_state.values["warmup"] = options.ema.warmup;
     average->load_state(ema_state);
   }

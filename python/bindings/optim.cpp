@@ -1,5 +1,6 @@
 #include <cmath>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -101,7 +102,10 @@ void Fused::update(double grad_scale, ExponentialMovingAverage* average) {
     average->update();
     return;
   }
-  optimizer_->update({.grad_scale = grad_scale, .averages = averages, .average_share = average->begin_update()});
+  const double share = average->begin_update();
+  optimizer_->update({.grad_scale = grad_scale,
+                      .averages = share != 0 ? std::span<const at::Tensor>(averages) : std::span<const at::Tensor>(),
+                      .average_share = share});
   average->finish_update();
 }
 
@@ -159,6 +163,7 @@ void bind_optim(py::module_& module) {
       .def("averages", [](const ExponentialMovingAverage& self) { return self.averages().tensors; })
       .def("num_updates", &ExponentialMovingAverage::num_updates)
       .def("decay", &ExponentialMovingAverage::decay)
+      .def("every", &ExponentialMovingAverage::every)
       .def("state", [](const ExponentialMovingAverage& self) { return tuple_of(self.state()); })
       .def("load_state", [](ExponentialMovingAverage& self, const std::string& values,
                             const py::dict& tensors) { self.load_state(state_from(values, tensors)); })

@@ -70,6 +70,37 @@ TEST(Ema, FollowsTheRecurrence) {
   }
 }
 
+// Every third call moves the average, by a warm-up that counts these moves.
+TEST(Ema, WithAPeriodFollowsTheRecurrenceAtEachOfItsSteps) {
+  for (const bool warmup : {false, true}) {
+    const Weights weights;
+    EmaOptions options = with_decay(0.9, warmup);
+    options.every = 3;
+    ExponentialMovingAverage ema(weights.parameters(), options, weights.buffers());
+    ExponentialMovingAverage resumed(weights.parameters(), with_decay(0.5), weights.buffers());
+    double weight = 1;
+    for (int call = 1; call <= 100; ++call) {
+      const double value = std::sin(call);
+      weights.set(value);
+      ema.update();
+      if (call % 3 == 0) {
+        const double n = call / 3;
+        const double decay = warmup ? std::min(0.9, (1.0 + n) / (10.0 + n)) : 0.9;
+        weight = decay * weight + (1 - decay) * value;
+      }
+      EXPECT_NEAR(first_of(average_of(ema, "weight")), weight, 1e-12);
+      EXPECT_EQ(average_of(ema, "counter").item<std::int64_t>(), call / 3 * 3);
+      if (call == 50) {
+        resumed.load_state(ema.state());
+      } else if (call > 50) {
+        resumed.update();
+        EXPECT_EQ(first_of(average_of(resumed, "weight")), first_of(average_of(ema, "weight"))) << call;
+      }
+    }
+    EXPECT_EQ(ema.num_updates(), 33);
+  }
+}
+
 TEST(Ema, AveragesWhatIsTrainedAndTheBuffersAsked) {
   const Weights weights;
   EXPECT_EQ(ExponentialMovingAverage(weights.parameters()).averages().names, std::vector<std::string>{"weight"});
@@ -164,7 +195,9 @@ TEST(Ema, ParametersStillTakeGradientsAfterAScope) {
   const Weights weights;
   ExponentialMovingAverage ema(weights.parameters(), with_decay(0.5));
   ema.update();
-  { const auto averaged = ema.average_parameters(); }
+  {
+    const auto averaged = ema.average_parameters();
+  }
   weights.weight.square().sum().backward();
   EXPECT_TRUE(weights.weight.grad().equal(tensor_of<double>({2, 4}, {2})));
 }
@@ -199,7 +232,9 @@ TEST(Ema, UpdatesInItsOwnType) {
   ema.update();
   EXPECT_EQ(average_of(ema, "weight").scalar_type(), at::kFloat);
   EXPECT_NEAR(first_of(average_of(ema, "weight")), 1.001, 1e-6);
-  { const auto averaged = ema.average_parameters(); }
+  {
+    const auto averaged = ema.average_parameters();
+  }
   EXPECT_EQ(weight.scalar_type(), at::kBFloat16);
   EXPECT_EQ(first_of(weight), 2);
 }
@@ -242,6 +277,9 @@ TEST(Ema, RefusesAStateThatDoesNotFit) {
 
 TEST(Ema, RefusesBadOptionsAndNothingToAverage) {
   const Weights weights;
+  EmaOptions never;
+  never.every = 0;
+  EXPECT_ERROR_WITH("[ema] every is 0, allowed: >= 1", ExponentialMovingAverage(weights.parameters(), never));
   EXPECT_ERROR_WITH("[ema] decay is 1.5, allowed: from 0 to 1",
                     ExponentialMovingAverage(weights.parameters(), with_decay(1.5)));
   EXPECT_ERROR_WITH("none of the 1 parameters asks for a gradient",
