@@ -159,8 +159,9 @@ void AutogradOptimizer::Impl::apply(StepInfo& info, double scale) {
   }
   if (fused != nullptr) {
     const bool along = average != nullptr && !fused_averages.empty();
-    fused->update({scale, along ? std::span<const at::Tensor>(fused_averages) : std::span<const at::Tensor>(),
-                   along ? average->begin_update() : 0.0});
+    const double share = along ? average->begin_update() : 0;
+    fused->update(
+        {scale, share != 0 ? std::span<const at::Tensor>(fused_averages) : std::span<const at::Tensor>(), share});
     if (along) {
       average->finish_update();
     } else if (average != nullptr) {
@@ -182,11 +183,13 @@ void AutogradOptimizer::Impl::take_moments(StepInfo& info) {
     moments.clear();
     return;
   }
-  moments.resize(trainable.size());
+  moments.resize(trainable_at_start);
   const std::span<const WeightMoments> found = fused->weight_moments();
   WeightMoments all;
   for (std::size_t i = 0; i < found.size(); ++i) {
-    moments[fused_order[i]] = found[i];
+    if (fused_order[i] < trainable_at_start) {
+      moments[fused_order[i]] = found[i];
+    }
     all.merge(found[i]);
   }
   if (measures_weights(info) && !info.skipped) {

@@ -13,6 +13,7 @@ namespace gradwise {
 AutogradOptimizer::Impl::Impl(Model m, std::unique_ptr<torch::optim::Optimizer> o, AutogradOptimizerOptions given)
     : model(std::move(m)),
       trainable(model.parameters.trainable()),
+      trainable_at_start(trainable.size()),
       optimizer(std::move(o)),
       options(std::move(given)),
       fused(dynamic_cast<FusedOptimizer*>(optimizer.get())),
@@ -24,15 +25,10 @@ AutogradOptimizer::Impl::Impl(Model m, std::unique_ptr<torch::optim::Optimizer> 
                  " parameters asks for a gradient");
   GRADWISE_CHECK(!closure_driven || dtype == at::kFloat, "optimizer", "lbfgs needs precision \"float32\", it is \"",
                  options.precision, "\"");
-  if (fused != nullptr) {
-    for (const at::Tensor& parameter : fused->ordered_parameters()) {
-      const auto place =
-          std::ranges::find_if(trainable.tensors, [&](const at::Tensor& t) { return t.is_same(parameter); });
-      GRADWISE_CHECK(place != trainable.tensors.end(), "optimizer",
-                     "the optimizer holds a parameter that is none of the model's, of shape ", parameter.sizes());
-      fused_order.push_back(static_cast<std::size_t>(place - trainable.tensors.begin()));
-    }
+  for (const at::Tensor& parameter : model.parameters.tensors) {
+    known.push_back(parameter.requires_grad());
   }
+  place_fused();
   if (options.in_backward) {
     prepare_in_backward();
   }
@@ -41,6 +37,43 @@ AutogradOptimizer::Impl::Impl(Model m, std::unique_ptr<torch::optim::Optimizer> 
       guarded_buffers.push_back(buffer);
       buffer_copies.push_back(buffer.detach().clone());
     }
+  }
+}
+
+void AutogradOptimizer::Impl::place_fused() {
+  fused_order.clear();
+  if (fused == nullptr) {
+    return;
+  }
+  const auto place_in = [](const std::vector<at::Tensor>& tensors, const at::Tensor& parameter) {
+    const auto found = std::ranges::find_if(tensors, [&](const at::Tensor& t) { return t.is_same(parameter); });
+    return found == tensors.end() ? kFrozen : static_cast<std::size_t>(found - tensors.begin());
+  };
+  for (const at::Tensor& parameter : fused->ordered_parameters()) {
+    fused_order.push_back(place_in(trainable.tensors, parameter));
+    GRADWISE_CHECK(fused_order.back() != kFrozen || place_in(model.parameters.tensors, parameter) != kFrozen,
+                   "optimizer", "the optimizer holds a parameter that is none of the model's, of shape ",
+                   parameter.sizes());
+  }
+}
+
+void AutogradOptimizer::Impl::take_unfrozen() {
+  const std::size_t before = trainable.size();
+  for (std::size_t i = 0; i < known.size(); ++i) {
+    if (!known[i] && model.parameters.tensors[i].requires_grad()) {
+      known[i] = true;
+      trainable.add(model.parameters.names[i], model.parameters.tensors[i]);
+    }
+  }
+  if (trainable.size() == before) {
+    return;
+  }
+  place_fused();
+  if (in_backward) {
+    const State so_far = in_backward->state();
+    in_backward.reset();
+    prepare_in_backward();
+    in_backward->load_state(so_far);
   }
 }
 
@@ -72,6 +105,7 @@ void AutogradOptimizer::accumulate(const LossFunction& loss_function, const Batc
                  "in_backward makes a step of each backward pass, allowed: windows of one micro-batch");
   const std::int64_t size = batch.size();
   if (self.micro_batches == 0) {
+    self.take_unfrozen();
     self.expected_samples = static_cast<double>(size * window);
     self.remember_buffers();
   }
@@ -160,6 +194,7 @@ const std::vector<std::string>& AutogradOptimizer::parameters_without_gradient()
 
 State AutogradOptimizer::state() const {
   GRADWISE_CHECK(impl_->micro_batches == 0, "optimizer", "state was asked for between accumulate and finish_step");
+  impl_->take_unfrozen();
   State saved;
   saved.nest("optimizer", optimizer_state(*impl_->optimizer, impl_->trainable));
   saved.nest("scaler", impl_->scaler.state());
@@ -173,6 +208,7 @@ State AutogradOptimizer::state() const {
 }
 
 void AutogradOptimizer::load_state(const State& state) {
+  impl_->take_unfrozen();
   load_optimizer_state(*impl_->optimizer, impl_->trainable, state.nested("optimizer"));
   State scaler = state.nested("scaler");
   scaler.values["growth_factor"] = impl_->options.scaler.growth_factor;

@@ -73,6 +73,10 @@ struct ClipRequest {
 ///
 /// which equals one step on the joined batch within rounding, also where the window is shorter than announced.
 ///
+/// A parameter that is frozen trains from when it asks for a gradient, with the rate of its group (not with lbfgs, and
+/// not where an optimizer of the caller's does not hold it); `set_average` and whoever watches the training know of it
+/// only if made after that.
+///
 /// With `in_backward` the weights move during backward (see BackwardUpdate) and no more than one gradient is in memory.
 /// A parameter whose gradient is not finite stays as it was. Errors: an optimizer that is not Gradwise's, loss scaling,
 /// another `on_nonfinite` than "skip", clipping by value or units or by a ClipRequest, a window of more than one.
@@ -87,7 +91,7 @@ class AutogradOptimizer {
   template <class TorchOptimizer, class TorchOptions>
   [[nodiscard]] static AutogradOptimizer of(Model model, TorchOptions torch_options,
                                             AutogradOptimizerOptions options = {}) {
-    auto optimizer = std::make_unique<TorchOptimizer>(model.parameters.trainable().tensors, std::move(torch_options));
+    auto optimizer = std::make_unique<TorchOptimizer>(model.parameters.tensors, std::move(torch_options));
     return AutogradOptimizer(std::move(model), std::move(optimizer), std::move(options));
   }
   ~AutogradOptimizer();
@@ -118,8 +122,8 @@ class AutogradOptimizer {
 
   /// Whether updates are measured as they are made: the parameters are on the CPU, the optimizer is Gradwise's.
   [[nodiscard]] bool measures_updates() const;
-  /// Weights and update of the last step, in the order of `model().parameters.trainable()`; empty where updates are not
-  /// measured.
+  /// Weights and update of the last step, of the parameters that asked for a gradient when this was made, in the
+  /// model's order; empty where updates are not measured.
   [[nodiscard]] std::span<const WeightMoments> weight_moments() const;
 
   /// Learning rate and momentum of each parameter group, for schedulers.

@@ -33,6 +33,7 @@ class PhaseClock {
 };
 
 struct AutogradOptimizer::Impl {
+  static constexpr std::size_t kFrozen = static_cast<std::size_t>(-1);
   struct MicroBatch {
     LossFunction loss_function;
     Batch batch;
@@ -49,6 +50,10 @@ struct AutogradOptimizer::Impl {
   [[nodiscard]] bool measures_weights(const StepInfo& info) const {
     return options.weight_statistics_every > 0 && info.step % options.weight_statistics_every == 0;
   }
+
+  /// Trains the parameters that have come to ask for a gradient since the last window.
+  void take_unfrozen();
+  void place_fused();
 
   // forward_backward.cpp: one micro-batch, and what it left
   at::Tensor forward_backward(const LossFunction& loss_function, const Batch& batch, double weight);
@@ -88,7 +93,9 @@ struct AutogradOptimizer::Impl {
   StepInfo finish(const std::optional<ClipRequest>& request, double given_norm);
 
   Model model;
-  NamedParameters trainable;
+  NamedParameters trainable;       // those that were unfrozen later come last
+  std::size_t trainable_at_start;  // how many were there from the start
+  std::vector<bool> known;         // by place in the model's parameters: is in `trainable`
   std::unique_ptr<torch::optim::Optimizer> optimizer;
   AutogradOptimizerOptions options;
   FusedOptimizer* fused;  // the optimizer, where it is one
@@ -116,7 +123,7 @@ struct AutogradOptimizer::Impl {
   ExponentialMovingAverage* average = nullptr;
   std::int64_t average_moves = 0;
   std::vector<at::Tensor> fused_averages;  // in the order of the optimizer's parameters
-  std::vector<std::size_t> fused_order;    // place in `trainable` of each of them
+  std::vector<std::size_t> fused_order;    // place in `trainable` of each of them; kFrozen where it has none
   std::vector<WeightMoments> moments;      // by place in `trainable`
   std::function<void(const Batch&, const at::Tensor& output, const at::Tensor& loss)> forward_listener;
   std::vector<std::string> missing;

@@ -30,11 +30,12 @@ FusedOptimizer::FusedOptimizer(const std::vector<torch::optim::OptimizerParamGro
       places_.emplace(parameter.unsafeGetTensorImpl(), ordered_.size());
       ordered_.push_back(parameter);
       slots_.emplace_back().group = group;
+      slots_.back().trains = parameter.requires_grad();
       all_.push_back(all_.size());
     }
     ++group;
   }
-  refuse_shared_memory(ordered_);
+  refuse_shared_parameters();
   moments_.resize(slots_.size());
 }
 
@@ -64,7 +65,7 @@ const FusedOptions& FusedOptimizer::options_of(const Slot& slot) {
 }
 
 bool FusedOptimizer::measures() const {
-  return std::all_of(ordered_.begin(), ordered_.end(), [](const at::Tensor& p) { return kernels_read(p); });
+  return std::ranges::all_of(all_, [this](std::size_t i) { return !trains(i) || kernels_read(ordered_[i]); });
 }
 
 void FusedOptimizer::prepare_pass(std::size_t index, const at::Tensor& gradient, const Riders& riders) {
@@ -166,7 +167,7 @@ void FusedOptimizer::measure_by_copy(std::size_t index, const at::Tensor& before
 void FusedOptimizer::measure_standing() {
   const at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i].stepped || !kernels_read(ordered_[i])) {
+    if (slots_[i].stepped || !trains(i) || !kernels_read(ordered_[i])) {
       continue;
     }
     if (moments_[i].count == 0) {

@@ -30,9 +30,10 @@ class ExponentialMovingAverage;
 /// ATen's operators, as does all with `FusedOptions::parity`, which has the bits of torch.optim's single-tensor forms.
 /// Moments are float32 (float64 for float64), or bfloat16 where asked for; all of one type lie in one piece of memory,
 /// and `state()` shows them as tensors. Results do not depend on the number of threads. Parameters without a gradient
-/// are passed over.
+/// are passed over; those that have never asked for one take no memory, and train from when they do.
 ///
-/// Errors: parameters that share memory, or whose elements do (views that interleave do not); a gradient of another shape, type or device.
+/// Errors: parameters that share memory, or whose elements do (views that interleave do not); a gradient of another
+/// shape, type or device.
 class FusedOptimizer : public torch::optim::Optimizer {
  public:
   FusedOptimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups, const FusedOptions& defaults);
@@ -58,7 +59,7 @@ class FusedOptimizer : public torch::optim::Optimizer {
   /// The averages of parameters as Riders take them. Empty where one of them can't ride along, being of another type,
   /// device or layout than its parameter, or of a parameter that is not held.
   [[nodiscard]] std::vector<at::Tensor> averages_by_place(const ExponentialMovingAverage& average) const;
-  /// Whether every parameter is where updates are measured: on the CPU.
+  /// Whether every parameter that trains is where updates are measured: on the CPU.
   [[nodiscard]] bool measures() const;
   /// Of the last update, in the order of `ordered_parameters`; a parameter that it passed over has not moved.
   [[nodiscard]] std::span<const WeightMoments> weight_moments() const { return moments_; }
@@ -66,6 +67,10 @@ class FusedOptimizer : public torch::optim::Optimizer {
   void measure_standing();
   /// To be called after `state()` was changed from outside.
   void forget_state() { arranged_ = false; }
+  /// The state of the parameter at `place`; null before its first step.
+  [[nodiscard]] FusedState* state_at(std::size_t place);
+  /// Goes up when states are added, or their tensors replaced by others.
+  [[nodiscard]] std::int64_t layout() const { return layout_; }
 
  private:
   struct Slot {
@@ -76,7 +81,8 @@ class FusedOptimizer : public torch::optim::Optimizer {
     kernels::UpdateCoefficients coefficients;
     kernels::Rounding rounding = kernels::Rounding::nearest;
     std::uint32_t seed = 0;
-    bool fits = false;  // its memory can take the pass
+    bool fits = false;    // its memory can take the pass
+    bool trains = false;  // has had a gradient or asked for one: there is memory for its state
     // What the state's memory was made for.
     at::ScalarType type = at::kFloat;
     at::Device device = at::kCPU;
@@ -87,6 +93,8 @@ class FusedOptimizer : public torch::optim::Optimizer {
 
   using ArenaKind = std::tuple<at::ScalarType, at::DeviceType, at::DeviceIndex>;
 
+  [[nodiscard]] bool trains(std::size_t index) const;
+  void refuse_shared_parameters() const;
   void arrange();
   [[nodiscard]] bool is_arranged();
   [[nodiscard]] ArenaKind arena_kind(std::size_t index);
@@ -108,6 +116,7 @@ class FusedOptimizer : public torch::optim::Optimizer {
   PieceWork work_;
   std::vector<WeightMoments> found_;  // by piece
   bool arranged_ = false;
+  std::int64_t layout_ = 0;
 };
 
 }  // namespace gradwise

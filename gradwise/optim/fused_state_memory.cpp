@@ -7,6 +7,7 @@
 
 #include "gradwise/core/tensor_memory.h"
 #include "gradwise/optim/fused_optimizer.h"
+#include "gradwise/optim/parameter_memory.h"
 
 namespace gradwise {
 namespace {
@@ -32,22 +33,55 @@ FusedOptimizer::ArenaKind FusedOptimizer::arena_kind(std::size_t index) {
   return {state_type(options_of(slots_[index]), parameter), device.type(), device.index()};
 }
 
+bool FusedOptimizer::trains(std::size_t index) const {
+  return slots_[index].trains || ordered_[index].requires_grad() || ordered_[index].grad().defined();
+}
+
+// Frozen parameters may share memory as they like.
+void FusedOptimizer::refuse_shared_parameters() const {
+  std::vector<at::Tensor> trained(ordered_.size());
+  for (std::size_t i = 0; i < ordered_.size(); ++i) {
+    if (slots_[i].trains) {
+      trained[i] = ordered_[i];
+    }
+  }
+  refuse_shared_memory(trained);
+}
+
+FusedState* FusedOptimizer::state_at(std::size_t place) {
+  if (arranged_) {
+    return slots_[place].state;
+  }
+  const auto found = state().find(ordered_[place].unsafeGetTensorImpl());
+  return found == state().end() ? nullptr : static_cast<FusedState*>(found->second.get());
+}
+
 // A module that was moved to another type, device or layout keeps its parameters and changes what is in them; options
 // may ask for lines that they had not asked for before.
 bool FusedOptimizer::is_arranged() {
   for (std::size_t i = 0; arranged_ && i < slots_.size(); ++i) {
     const Slot& slot = slots_[i];
     const at::Tensor& parameter = ordered_[i];
-    arranged_ = slot.type == parameter.scalar_type() && slot.device == parameter.device() &&
-                parameter.strides() == at::IntArrayRef(slot.strides) && slot.lines == state_lines(options_of(slot));
+    arranged_ = !slot.trains ? !trains(i)
+                             : slot.type == parameter.scalar_type() && slot.device == parameter.device() &&
+                                   parameter.strides() == at::IntArrayRef(slot.strides) &&
+                                   slot.lines == state_lines(options_of(slot));
   }
   return arranged_;
 }
 
 // Takes memory for all states at once, and moves into it those that are there already.
 void FusedOptimizer::arrange() {
+  ++layout_;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    slots_[i].trains = trains(i) || state_at(i) != nullptr;
+  }
+  refuse_shared_parameters();
   std::map<ArenaKind, std::int64_t> needed;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (!slots_[i].trains) {
+      continue;
+    }
     const at::Tensor& parameter = ordered_[i];
     const FusedOptions& options = options_of(slots_[i]);
     slots_[i].fits = fits_pass(options, parameter);
@@ -106,6 +140,7 @@ FusedState& FusedOptimizer::state_of(std::size_t index) {
   if (slot.state == nullptr) {
     auto fresh = std::make_unique<FusedState>(options_of(slot).rule);
     place_lines(index, *fresh);
+    ++layout_;
     slot.state = fresh.get();
     state()[ordered_[index].unsafeGetTensorImpl()] = std::move(fresh);
   }

@@ -35,13 +35,18 @@ std::vector<GroupedParameters> group_parameters(const OptimizerOptions& options,
                    did_you_mean(pattern, parameters.names));
   }
   std::vector<GroupedParameters> groups;
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const GroupSetting setting = setting_of(options, rules, parameters.names[i], parameters.tensors[i]);
-    auto found = std::ranges::find(groups, setting, &GroupedParameters::setting);
-    if (found == groups.end()) {
-      found = groups.insert(found, {setting, {}});
+  for (const bool trained : {true, false}) {
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      if (parameters.tensors[i].requires_grad() != trained) {
+        continue;
+      }
+      const GroupSetting setting = setting_of(options, rules, parameters.names[i], parameters.tensors[i]);
+      auto found = std::ranges::find(groups, setting, &GroupedParameters::setting);
+      if (found == groups.end()) {
+        found = groups.insert(found, {setting, {}});
+      }
+      found->tensors.push_back(parameters.tensors[i]);
     }
-    found->tensors.push_back(parameters.tensors[i]);
   }
   return groups;
 }

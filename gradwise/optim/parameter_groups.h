@@ -19,7 +19,8 @@ struct GroupedParameters {
 };
 
 /// Parameters of equal settings together, by `options.groups` and `options.decay_vectors`; groups in the order of their
-/// first parameter. A rule that matches no parameter is an error.
+/// first parameter, frozen ones last: a step reports the first group's rate. A rule that matches no parameter is an
+/// error.
 [[nodiscard]] std::vector<GroupedParameters> group_parameters(const OptimizerOptions& options,
                                                               const NamedParameters& parameters);
 

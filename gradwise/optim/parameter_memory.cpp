@@ -118,7 +118,7 @@ bool may_overlap(const at::Tensor& a, std::int64_t begin_a, const at::Tensor& b,
 void refuse_overlaps(const std::vector<at::Tensor>& parameters) {
   std::vector<Extent> extents;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    if (parameters[i].is_cpu() && parameters[i].numel() > 0) {
+    if (parameters[i].defined() && parameters[i].is_cpu() && parameters[i].numel() > 0) {
       extents.push_back(extent_of(parameters[i], i));
     }
   }
@@ -170,7 +170,9 @@ void refuse_repeated_elements(const at::Tensor& parameter, std::size_t index) {
 
 void refuse_shared_memory(const std::vector<at::Tensor>& parameters) {
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    refuse_repeated_elements(parameters[i], i);
+    if (parameters[i].defined()) {
+      refuse_repeated_elements(parameters[i], i);
+    }
   }
   refuse_overlaps(parameters);
 }

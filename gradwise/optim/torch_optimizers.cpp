@@ -222,7 +222,7 @@ void with_momentum(Options& options, Act act) {
 }
 
 std::unique_ptr<torch::optim::Optimizer> make_torchs(const OptimizerOptions& options,
-                                                     const NamedParameters& trainable) {
+                                                     const NamedParameters& parameters) {
   GRADWISE_CHECK(options.name != "lion", "optimizer",
                  "LibTorch has no lion, allowed: implementation = \"gradwise\", or another optimizer");
   GRADWISE_CHECK(
@@ -231,16 +231,16 @@ std::unique_ptr<torch::optim::Optimizer> make_torchs(const OptimizerOptions& opt
       "maximize, parity, state_dtype and stochastic_rounding need implementation = \"gradwise\", "
       "it is \"torch\"");
   if (options.name == "adamw") {
-    return make_grouped<torch::optim::AdamW>(options, trainable, adam_options<torch::optim::AdamWOptions>);
+    return make_grouped<torch::optim::AdamW>(options, parameters, adam_options<torch::optim::AdamWOptions>);
   }
   if (options.name == "adam") {
-    return make_grouped<torch::optim::Adam>(options, trainable, adam_options<torch::optim::AdamOptions>);
+    return make_grouped<torch::optim::Adam>(options, parameters, adam_options<torch::optim::AdamOptions>);
   }
   if (options.name == "sgd") {
-    return make_grouped<torch::optim::SGD>(options, trainable, sgd_options);
+    return make_grouped<torch::optim::SGD>(options, parameters, sgd_options);
   }
-  return options.name == "rmsprop" ? make_grouped<torch::optim::RMSprop>(options, trainable, rmsprop_options)
-                                   : make_grouped<torch::optim::Adagrad>(options, trainable, adagrad_options);
+  return options.name == "rmsprop" ? make_grouped<torch::optim::RMSprop>(options, parameters, rmsprop_options)
+                                   : make_grouped<torch::optim::Adagrad>(options, parameters, adagrad_options);
 }
 
 }  // namespace
@@ -255,8 +255,8 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
                  "optimizer", "nesterov needs momentum > 0 and dampening 0, momentum is ", options.momentum,
                  ", dampening ", options.dampening);
   if (options.name != "lbfgs") {
-    return options.implementation == "gradwise" ? make_grouped<FusedOptimizer>(options, trainable, fused_options)
-                                                : make_torchs(options, trainable);
+    return options.implementation == "gradwise" ? make_grouped<FusedOptimizer>(options, parameters, fused_options)
+                                                : make_torchs(options, parameters);
   }
   GRADWISE_CHECK(options.groups.empty(), "optimizer", "lbfgs takes no parameter groups, groups has ",
                  options.groups.size());

@@ -15,9 +15,9 @@ class OptimizerOptions;
 /// half a minute of compile time.
 namespace gradwise {
 
-/// The named optimizer over the parameters that ask for a gradient, in groups by `options.groups` and
-/// `options.decay_vectors`: a FusedOptimizer, or with `options.implementation` = "torch" (and for lbfgs) LibTorch's
-/// own.
+/// The named optimizer, in groups by `options.groups` and `options.decay_vectors`: a FusedOptimizer, or with
+/// `options.implementation` = "torch" (and for lbfgs) LibTorch's own. It holds all parameters, so that one that is
+/// frozen now may train later; lbfgs those alone that ask for a gradient. Error: none asks for one.
 [[nodiscard]] std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& options,
                                                                       const NamedParameters& parameters);
 

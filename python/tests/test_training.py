@@ -312,6 +312,25 @@ def test_a_rate_that_is_a_tensor_is_read_at_each_step(network, data):
     assert float(rate) == 0.25 and mine.lr == [0.25]
 
 
+@pytest.mark.parametrize("optimizer_class", [torch.optim.AdamW, torch.optim.NAdam])
+def test_a_parameter_that_is_unfrozen_trains_from_then_on(network, data, optimizer_class):
+    ours, theirs = network(), network()
+    for model in (ours, theirs):
+        model[0].requires_grad_(False)
+    mine = AutogradOptimizer(ours, optimizer_class, lr=1e-2)
+    torchs = optimizer_class(theirs.parameters(), lr=1e-2, weight_decay=1e-2)
+    for step in range(6):
+        if step == 3:
+            ours[0].requires_grad_()
+            theirs[0].requires_grad_()
+        mine.step(functional.cross_entropy, *data, clip_gradients=False)
+        torchs.zero_grad()
+        functional.cross_entropy(theirs(data[0]), data[1]).backward()
+        torchs.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
 def test_every_optimizer_class_gets_what_it_takes(network, data):
     stats = AutogradOptimizer(network(), torch.optim.Rprop, lr=0.01).step(functional.cross_entropy, *data)
     assert stats.lr == 0.01
