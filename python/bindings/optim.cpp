@@ -1,3 +1,5 @@
+#include <ATen/ops/zeros.h>
+
 #include <cmath>
 #include <memory>
 #include <span>
@@ -42,9 +44,13 @@ void read_group(const py::dict& group, FusedOptions& options) {
   number("eps", options.eps);
   number("momentum", options.momentum);
   number("dampening", options.dampening);
+  number("alpha", options.alpha);
+  number("lr_decay", options.lr_decay);
+  number("initial_accumulator_value", options.initial_accumulator);
   flag("amsgrad", options.amsgrad);
   flag("maximize", options.maximize);
   flag("nesterov", options.nesterov);
+  flag("centered", options.centered);
   if (group.contains("betas")) {
     const auto betas = group["betas"].cast<py::sequence>();
     options.beta1 = py::float_(betas[0]).cast<double>();
@@ -60,25 +66,69 @@ std::vector<at::Tensor> tensors_of(const py::handle& list) {
   return tensors;
 }
 
+UpdateRule rule_named(const std::string& name) {
+  return name == "sgd"       ? UpdateRule::sgd
+         : name == "rmsprop" ? UpdateRule::rmsprop
+         : name == "adagrad" ? UpdateRule::adagrad
+         : name == "lion"    ? UpdateRule::lion
+                             : UpdateRule::adam;
+}
+
 }  // namespace
 
-Fused::Fused(const std::string& rule, bool decoupled, const py::list& param_groups) {
+Fused::Fused(const std::string& rule, bool decoupled, const py::list& param_groups, bool parity, bool bfloat16_state,
+             bool stochastic_rounding) {
   FusedOptions base;
-  base.rule = rule == "sgd" ? UpdateRule::sgd : UpdateRule::adam;
+  base.rule = rule_named(rule);
   base.decoupled = decoupled;
+  base.parity = parity;
+  base.bfloat16_state = bfloat16_state;
+  base.stochastic_rounding = stochastic_rounding;
   std::vector<torch::optim::OptimizerParamGroup> groups;
   for (const py::handle& group : param_groups) {
     groups.emplace_back(tensors_of(group["params"]), std::make_unique<FusedOptions>(base));
   }
   optimizer_ = std::make_unique<FusedOptimizer>(groups, base);
-  read_groups(param_groups);
+  const std::vector<at::Tensor>& parameters = optimizer_->ordered_parameters();
+  for (const at::Tensor& parameter : parameters) {
+    trained_.push_back(parameter.requires_grad());
+  }
+  counts_ = at::zeros({static_cast<std::int64_t>(parameters.size())}, at::kFloat);
+  (void)read_groups(param_groups);
 }
 
-void Fused::read_groups(const py::list& param_groups) {
+bool Fused::holds(const py::list& param_groups) const {
+  const std::vector<at::Tensor>& parameters = optimizer_->ordered_parameters();
+  std::size_t place = 0;
+  for (const py::handle& group : param_groups) {
+    for (const py::handle& item : py::list(group["params"])) {
+      if (place == parameters.size() || !THPVariable_Check(item.ptr())) {
+        return false;
+      }
+      const at::Tensor& given = THPVariable_Unpack(item.ptr());
+      if (!given.is_same(parameters[place]) || (!trained_[place] && given.requires_grad())) {
+        return false;
+      }
+      ++place;
+    }
+  }
+  return place == parameters.size();
+}
+
+bool Fused::read_groups(const py::list& param_groups) {
+  const std::vector<torch::optim::OptimizerParamGroup>& groups = optimizer_->param_groups();
+  bool same = param_groups.size() == groups.size() && holds(param_groups);
+  for (std::size_t g = 0; same && g < groups.size(); ++g) {
+    same = py::len(param_groups[g]["params"]) == groups[g].params().size();
+  }
+  if (!same) {
+    return false;
+  }
   std::size_t i = 0;
   for (const py::handle& group : param_groups) {
     read_group(group.cast<py::dict>(), static_cast<FusedOptions&>(optimizer_->param_groups().at(i++).options()));
   }
+  return true;
 }
 
 double Fused::gradient_norm() {
@@ -91,7 +141,23 @@ double Fused::gradient_norm() {
   return GradientPass::reads(gradients) ? pass_.norm(gradients) : global_norm(gradients).item<double>();
 }
 
+// The counts are shared with Python, which may have set them.
 void Fused::update(double grad_scale, ExponentialMovingAverage* average) {
+  auto* counts = counts_.mutable_data_ptr<float>();
+  for (std::size_t i = 0; i < trained_.size(); ++i) {
+    if (FusedState* state = optimizer_->state_at(i); state != nullptr && counts[i] != static_cast<float>(state->step)) {
+      state->step = static_cast<std::int64_t>(counts[i]);
+    }
+  }
+  run(grad_scale, average);
+  for (std::size_t i = 0; i < trained_.size(); ++i) {
+    if (const FusedState* state = optimizer_->state_at(i); state != nullptr) {
+      counts[i] = static_cast<float>(state->step);
+    }
+  }
+}
+
+void Fused::run(double grad_scale, ExponentialMovingAverage* average) {
   if (average == nullptr) {
     optimizer_->update({.grad_scale = grad_scale});
     return;
@@ -119,13 +185,18 @@ std::tuple<double, double, double> Fused::statistics() const {
 }
 
 py::object Fused::lines(std::size_t index) {
-  const auto found = optimizer_->state().find(optimizer_->ordered_parameters().at(index).unsafeGetTensorImpl());
-  if (found == optimizer_->state().end()) {
+  const FusedState* state = optimizer_->state_at(index);
+  if (state == nullptr) {
     return py::none();
   }
-  const auto& state = static_cast<const FusedState&>(*found->second);
   const auto line = [](const at::Tensor& tensor) { return tensor.defined() ? py::cast(tensor) : py::none(); };
-  return py::make_tuple(state.step, line(state.first), line(state.second), line(state.third));
+  return py::make_tuple(counts_[static_cast<std::int64_t>(index)], line(state->first), line(state->second),
+                        line(state->third));
+}
+
+void Fused::forget(std::size_t index) {
+  optimizer_->state().erase(optimizer_->ordered_parameters().at(index).unsafeGetTensorImpl());
+  optimizer_->forget_state();
 }
 
 void Fused::set_lines(std::size_t index, std::int64_t step, const py::object& first, const py::object& second,
@@ -148,6 +219,7 @@ void Fused::set_lines(std::size_t index, std::int64_t step, const py::object& fi
   state->third = line(third);
   optimizer_->state()[parameter.unsafeGetTensorImpl()] = std::move(state);
   optimizer_->forget_state();
+  counts_.mutable_data_ptr<float>()[index] = static_cast<float>(step);
 }
 
 void bind_optim(py::module_& module) {
@@ -172,15 +244,19 @@ void bind_optim(py::module_& module) {
 
   module.def("clip_coefficient", &clip_coefficient, doc::clip_coefficient);
   py::class_<Fused>(module, "FusedOptimizer", doc::FusedOptimizer)
-      .def(py::init<const std::string&, bool, const py::list&>())
+      .def(py::init<const std::string&, bool, const py::list&, bool, bool, bool>(), py::arg("rule"),
+           py::arg("decoupled"), py::arg("param_groups"), py::arg("parity"), py::arg("bfloat16_state"),
+           py::arg("stochastic_rounding"))
       .def("read_groups", &Fused::read_groups)
       .def("gradient_norm", &Fused::gradient_norm, Release())
       .def("update", &Fused::update, Release(), py::arg("grad_scale"), py::arg("average").none(true))
       .def("statistics", &Fused::statistics)
       .def("measures", [](const Fused& self) { return self.get().measures(); })
       .def("measure_standing", [](Fused& self) { self.get().measure_standing(); })
+      .def("layout", [](const Fused& self) { return self.get().layout(); })
       .def("lines", &Fused::lines)
-      .def("set_lines", &Fused::set_lines);
+      .def("set_lines", &Fused::set_lines)
+      .def("forget", &Fused::forget);
 }
 
 }  // namespace gradwise::python

@@ -22,21 +22,23 @@ class ExponentialMovingAverage:
     with ema.average_parameters():
         validate(model)
 
-    `use_num_updates` warms up: decay is min(decay, (1 + n) / (10 + n)) in update n. Of a module given in place of its
+    `use_num_updates` warms up: decay is min(decay, (1 + n) / (10 + n)) in update n. With `every` = k each k-th call of
+    `update` moves the averages. Of a module given in place of its
     parameters, `use_buffers=True` averages the floating-point buffers too and copies the others.
     """
 
     def __init__(self, parameters: Iterable[torch.Tensor] | torch.nn.Module, decay: float = 0.995,
-                 use_num_updates: bool = True, use_buffers: bool = False) -> None:  # fmt: skip
+                 use_num_updates: bool = True, use_buffers: bool = False, *, every: int = 1) -> None:  # fmt: skip
         if not 0.0 <= decay <= 1.0:
             raise ValueError("Decay must be between 0 and 1")
         buffers: list[torch.Tensor] = []
         if isinstance(parameters, torch.nn.Module):
             buffers = list(parameters.buffers()) if use_buffers else []
             parameters = parameters.parameters()
-        self._take([p for p in parameters if p.requires_grad], buffers, float(decay), bool(use_num_updates))
+        self._take([p for p in parameters if p.requires_grad], buffers, float(decay), bool(use_num_updates), every)
 
-    def _take(self, parameters: list[torch.Tensor], buffers: list[torch.Tensor], decay: float, warm_up: bool) -> None:
+    def _take(self, parameters: list[torch.Tensor], buffers: list[torch.Tensor], decay: float, warm_up: bool,
+              every: int) -> None:  # fmt: skip
         self._parameters = parameters
         self._buffers = buffers
         # The core lists the averaged buffers before the copied ones.
@@ -47,10 +49,26 @@ class ExponentialMovingAverage:
             self._parameters,
             [f"b{i}" for i in range(len(buffers))],
             buffers,
-            {"decay": decay, "warmup": warm_up},
+            {"decay": decay, "warmup": warm_up, "every": every},
         )
         self._use_num_updates = warm_up
         self._stored: list[torch.Tensor] | None = None
+
+    def _follow(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Averages these from now on, of new ones those that ask for a gradient: their averages begin at their present
+        values. What `store` holds is dropped."""
+        known = {id(p) for p in self._parameters}
+        now = [p for p in parameters if p.requires_grad or id(p) in known]
+        if not now or [id(p) for p in now] == [id(p) for p in self._parameters]:
+            return
+        saved = self.state_dict()
+        averages = {id(p): average for p, average in zip(self._parameters, saved["shadow_params"], strict=True)}
+        converted = {average.dtype for p in self._parameters if (average := averages[id(p)]).dtype != p.dtype}
+        self._take(now, self._buffers, self.decay, self._use_num_updates, self._native.every())
+        if converted:
+            self.to(dtype=converted.pop())
+        shadow = [averages.get(id(p), p.detach()) for p in now]
+        self.load_state_dict(saved | {"shadow_params": shadow, "collected_params": None})
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -62,7 +80,7 @@ class ExponentialMovingAverage:
     def __setstate__(self, state: dict[str, Any]) -> None:
         saved = state["state"]
         warm_up = saved["num_updates"] is not None
-        self._take(state["parameters"], state["buffers"], saved["decay"], warm_up)
+        self._take(state["parameters"], state["buffers"], saved["decay"], warm_up, saved.get("every", 1))
         self.load_state_dict(saved)
 
     @property
@@ -143,12 +161,16 @@ class ExponentialMovingAverage:
             self._native.to_dtype(dtype)
 
     def state_dict(self) -> dict[str, Any]:
+        values, tensors = self._native.state()
+        now = json.loads(values)
         return {
-            "decay": self.decay,
-            "num_updates": self.num_updates if self._use_num_updates else None,
-            "shadow_params": [average.clone() for average in self.shadow_params],
-            "shadow_buffers": [average.clone() for average in self._native.averages()[len(self._parameters) :]],
+            "decay": now["decay"],
+            "num_updates": now["num_updates"] if self._use_num_updates else None,
+            "shadow_params": [tensors[f"p{i}"] for i in range(len(self._parameters))],
+            "shadow_buffers": [tensors[f"b{i}"] for i in self._buffer_order],
             "collected_params": self._stored,
+            "every": now["every"],
+            "steps_since_update": now["steps_since_update"],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -161,6 +183,8 @@ class ExponentialMovingAverage:
         now["decay"] = state_dict["decay"]
         self._use_num_updates = now["warmup"] = state_dict["num_updates"] is not None
         now["num_updates"] = state_dict["num_updates"] or 0
+        now["every"] = state_dict.get("every", now["every"])
+        now["steps_since_update"] = state_dict.get("steps_since_update", 0)
         tensors |= {f"p{i}": average for i, average in enumerate(shadow)}
         tensors |= {f"b{i}": average for i, average in zip(self._buffer_order, state_dict.get("shadow_buffers", []))}
         self._native.load_state(json.dumps(now), tensors)

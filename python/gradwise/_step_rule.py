@@ -37,17 +37,10 @@ def step_rule(optimizer: torch.optim.Optimizer | None, model: torch.nn.Module) -
         if momentum >= 1 or dampening >= 1:
             return _core.StepRule.unsettled(name)
         return _core.StepRule.sgd(rates, momentum, dampening, bool(group["nesterov"]))
-    states = [_moments(optimizer, p) for p in trainable]
+    states: list[dict[str, Any]] = [optimizer.state.get(p, {}) for p in trainable]  # without making one
     kind = "max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"
     beta1, beta2 = (float(beta) for beta in group["betas"])
     return _core.StepRule.adam(
         name, rates, beta1, beta2, float(group["eps"]), [state.get(kind) for state in states],
         [int(state.get("step", 0)) for state in states],
     )  # fmt: skip
-
-
-def _moments(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> dict[str, Any]:
-    if isinstance(optimizer, AdamW):
-        optimizer._sync_state()
-    state: dict[str, Any] = optimizer.state.get(parameter, {})  # without making one
-    return state
