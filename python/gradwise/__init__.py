@@ -32,7 +32,7 @@ from .autograd_utils import (  # noqa: E402
     find_nonfinite,
 )
 from .gradient_analysis import GradientAnalysisConfig, GradientAnalyzer, GradientMonitoring  # noqa: E402
-from .optimizers import SGD, AdamW  # noqa: E402
+from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop  # noqa: E402
 from .per_sample import PerSampleGradients, per_sample_gradients, per_sample_norms  # noqa: E402
 from .runs import Run, load_run  # noqa: E402
 from .watching import Watch, watch  # noqa: E402
@@ -41,6 +41,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SGD",
+    "Adagrad",
+    "Adam",
     "AdamW",
     "AutogradAdvancedExamples",
     "AutogradHooks",
@@ -60,7 +62,9 @@ __all__ = [
     "GradwiseImportError",
     "GradwiseUsageError",
     "Issue",
+    "Lion",
     "PerSampleGradients",
+    "RMSprop",
     "Record",
     "Run",
     "Watch",
