@@ -40,6 +40,11 @@ class FusedOptimizer : public torch::optim::Optimizer {
 
   torch::Tensor step(LossClosure closure = nullptr) override;
 
+  /// For torch::save and torch::load: the groups' options and each parameter's state, by its place among
+  /// `ordered_parameters`. Errors of `load`: another number of groups or parameters, another rule, another shape.
+  void save(torch::serialize::OutputArchive& archive) const override;
+  void load(torch::serialize::InputArchive& archive) override;
+
   /// What rides along. `averages`: of each parameter in the order of `ordered_parameters`, undefined ones are left out;
   /// average += average_share · (new weight - average).
   struct Riders {
