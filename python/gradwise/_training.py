@@ -55,12 +55,14 @@ class AutogradOptimizer:
     options; a learning rate that is a tensor is read at each step. `step_options` are those of the step:
     ``{"clip": {"method": "agc"}, "precision": "bfloat16"}``; with a "clip" among them, a call that leaves
     `clip_gradients` and `max_grad_norm` at their defaults clips by it. `in_backward` updates each parameter as its
-    gradient arrives, as the step option of the name does; it clips by the options alone.
+    gradient arrives, as the step option of the name does; it clips by the options alone. A parameter that is unfrozen
+    later trains from then on.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer_class: Any = torch.optim.AdamW,
-                 lr: float | torch.Tensor = 1e-3, weight_decay: float = 1e-2, *, step_options: dict[str, Any] | None = None,
-                 in_backward: bool = False, **options: Any) -> None:  # fmt: skip
+                 lr: float | torch.Tensor = 1e-3, weight_decay: float = 1e-2, *,
+                 step_options: dict[str, Any] | None = None, in_backward: bool = False,
+                 **options: Any) -> None:  # fmt: skip
         given = {"lr": lr, "weight_decay": weight_decay} | options
         step_options = (step_options or {}) | ({"in_backward": True} if in_backward else {})
         self.model = model
@@ -130,6 +132,8 @@ class AutogradOptimizer:
 class AutogradTrainingLoop:
     """Batches are any iterable of (input, target). Keywords beyond those of the optimizer are in `options`, as
     `gradwise config --explain` lists them under `train`:
+    ``{"epochs": 5, "metrics": ["accuracy"], "use_ema": True, "schedule": {"name": "cosine"}}``, and those of the step
+    in ``{"step": {"in_backward": True}}``. A learning rate that is a tensor is read once: the schedule moves the
     ``{"epochs": 5, "metrics": ["accuracy"], "use_ema": True, "schedule": {"name": "cosine"}}``, and those of the step
     in ``{"step": {"in_backward": True}}``. A learning rate that is a tensor is read once: the schedule moves the
     loop's own. `checkpoints` is a folder for checkpoints, from which `resume` goes on to the same bits.
