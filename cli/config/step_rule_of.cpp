@@ -43,12 +43,12 @@ std::vector<double> learning_rates(const NamedParameters& trainable, AutogradOpt
 }
 
 // Before any schedule.
-std::vector<double> base_rates(const NamedParameters& trainable, const OptimizerOptions& options) {
+std::vector<double> base_rates(const NamedParameters& parameters, const OptimizerOptions& options) {
   RateOf rate_of;
-  for (const GroupedParameters& group : group_parameters(options, trainable)) {
+  for (const GroupedParameters& group : group_parameters(options, parameters)) {
     set_rate_of(group.tensors, group.setting.lr, rate_of);
   }
-  return in_order(trainable, rate_of);
+  return in_order(parameters.trainable(), rate_of);
 }
 
 bool all_zero(const std::vector<double>& rates) {
@@ -85,7 +85,7 @@ StepRule step_rule_of(const OptimizerOptions& options, AutogradOptimizer& optimi
   std::vector<double> rates = learning_rates(trainable, optimizer);
   const bool at_rest = all_zero(rates);
   if (at_rest) {  // a schedule begins or ends at 0, where the figure would be 0 whatever the curvature is
-    rates = base_rates(trainable, options);
+    rates = base_rates(optimizer.model().parameters, options);
     if (all_zero(rates)) {
       return unknown_rule(name, "its learning rate is 0");
     }
