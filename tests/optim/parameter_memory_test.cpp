@@ -14,11 +14,11 @@
 namespace gradwise {
 namespace {
 
-at::Tensor storage(std::int64_t rows, std::int64_t columns) { return at::zeros({rows, columns}); }
+at::Tensor zeroed(std::int64_t rows, std::int64_t columns) { return at::zeros({rows, columns}); }
 
 TEST(SharedMemory, IsRefusedOfViewsWithGaps) {
-  const at::Tensor wide = storage(4, 20);
-  const at::Tensor line = storage(1, 40).view({40});
+  const at::Tensor wide = zeroed(4, 20);
+  const at::Tensor line = zeroed(1, 40).view({40});
   EXPECT_ERROR_WITH("parameters 0 and 1 share memory, allowed: parameters with memory of their own",
                     refuse_shared_memory({wide.slice(1, 3, 10), wide.slice(1, 5, 12)}));
   EXPECT_ERROR_WITH("parameters 0 and 1 share memory",
@@ -30,8 +30,8 @@ TEST(SharedMemory, IsRefusedOfViewsWithGaps) {
 }
 
 TEST(SharedMemory, IsNotFoundWhereViewsInterleave) {
-  const at::Tensor wide = storage(4, 20);
-  const at::Tensor line = storage(1, 40).view({40});
+  const at::Tensor wide = zeroed(4, 20);
+  const at::Tensor line = zeroed(1, 40).view({40});
   EXPECT_NO_THROW(refuse_shared_memory({wide.slice(1, 0, 3), wide.slice(1, 3, 6), wide.slice(1, 6, 20)}));
   EXPECT_NO_THROW(refuse_shared_memory({line.slice(0, 0, 40, 2), line.slice(0, 1, 40, 2)}));
   EXPECT_NO_THROW(refuse_shared_memory({wide.slice(0, 0, 4, 2), wide.slice(0, 1, 4, 2).t()}));
@@ -39,7 +39,7 @@ TEST(SharedMemory, IsNotFoundWhereViewsInterleave) {
 }
 
 TEST(SharedMemory, IsRefusedWithinOneParameter) {
-  const at::Tensor line = storage(1, 40).view({40});
+  const at::Tensor line = zeroed(1, 40).view({40});
   EXPECT_ERROR_WITH("parameter 1 of shape [4, 3] and strides [1, 1] has elements that share memory",
                     refuse_shared_memory({at::zeros({2}), line.as_strided({4, 3}, {1, 1})}));
   EXPECT_NO_THROW(refuse_shared_memory({line.as_strided({2, 3}, {3, 2})}));  // 0 2 4 3 5 7
@@ -60,7 +60,7 @@ std::vector<std::int64_t> places_of_elements(const at::Tensor& view) {
 }
 
 TEST(SharedMemory, IsFoundExactlyWhereAnElementIsNamedTwice) {
-  const at::Tensor line = storage(1, 200).view({200});
+  const at::Tensor line = zeroed(1, 200).view({200});
   std::mt19937 engine(1);
   const auto up_to = [&engine](std::int64_t most) {
     return std::uniform_int_distribution<std::int64_t>(1, most)(engine);
