@@ -66,7 +66,7 @@ std::vector<at::Tensor> tensors_of(const py::handle& list) {
   return tensors;
 }
 
-UpdateRule rule_named(const std::string& name) {
+UpdateRule update_rule_named(const std::string& name) {
   return name == "sgd"       ? UpdateRule::sgd
          : name == "rmsprop" ? UpdateRule::rmsprop
          : name == "adagrad" ? UpdateRule::adagrad
@@ -79,7 +79,7 @@ UpdateRule rule_named(const std::string& name) {
 Fused::Fused(const std::string& rule, bool decoupled, const py::list& param_groups, bool parity, bool bfloat16_state,
              bool stochastic_rounding) {
   FusedOptions base;
-  base.rule = rule_named(rule);
+  base.rule = update_rule_named(rule);
   base.decoupled = decoupled;
   base.parity = parity;
   base.bfloat16_state = bfloat16_state;
