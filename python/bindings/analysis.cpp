@@ -30,7 +30,7 @@ Analysis analyze(GradientAnalyzer& self, const py::object& model, const py::obje
                  const at::Tensor& input, const at::Tensor& target, const StepRule& rule) {
   const Model adapted = adapt_module(model);
   const LossFunction loss = adapt_loss(loss_function);
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   return {self.analyze_gradients(adapted, loss, input, target, rule)};
 }
 
@@ -39,7 +39,7 @@ Analysis analyze_data(GradientAnalyzer& self, const py::object& model, const py:
   const Model adapted = adapt_module(model);
   const LossFunction loss = adapt_loss(loss_function);
   const auto data = adapt_data(dataloader);
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   return {self.analyze_gradients(adapted, loss, *data, rule)};
 }
 
@@ -49,7 +49,7 @@ py::dict monitor_step(GradientMonitoring& self, const py::object& model, const p
   const LossFunction loss = adapt_loss(loss_function);
   MonitoringResult seen;
   {
-    const py::gil_scoped_release release;
+    const WithoutLock released;
     seen = self.monitor_training_step(adapted, loss, input, target, step);
   }
   py::dict dict;

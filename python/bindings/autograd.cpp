@@ -22,19 +22,12 @@
 namespace gradwise::python {
 namespace {
 
-using Release = py::call_guard<py::gil_scoped_release>;
+using Release = py::call_guard<WithoutLock>;
 
 Reduction reduction_named(const std::string& name) {
   GRADWISE_CHECK(name == "none" || name == "mean" || name == "sum", "loss", "reduction is \"", name,
                  "\", allowed: none, mean, sum");
   return name == "none" ? Reduction::none : name == "mean" ? Reduction::mean : Reduction::sum;
-}
-
-// Releases the lock while `work` runs in the core.
-template <class Work>
-auto released(const Work& work) {
-  const py::gil_scoped_release release;
-  return work();
 }
 
 void bind_functions(py::module_& module) {
@@ -44,7 +37,7 @@ void bind_functions(py::module_& module) {
   module.def(
       "custom_linear",
       [](const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
-        return released([&] { return custom_linear(input, weight, bias.value_or(at::Tensor())); });
+        return without_lock([&] { return custom_linear(input, weight, bias.value_or(at::Tensor())); });
       },
       doc::custom_linear);
   module.def("custom_activation", [](const at::Tensor& input, const py::object& value, const py::object& derivative) {
@@ -52,7 +45,7 @@ void bind_functions(py::module_& module) {
       return [held = adapt_function(function)](const at::Tensor& x) { return held({x}).at(0); };
     };
     const Activation activation{one(value), one(derivative)};
-    return released([&] { return custom_activation(input, activation); });
+    return without_lock([&] { return custom_activation(input, activation); });
   });
   py::class_<CustomLossFunction>(module, "CustomLossFunction", doc::CustomLossFunction)
       .def("__call__", [](const CustomLossFunction& self, const Tensors& inputs) { return self(inputs); }, Release());
@@ -91,14 +84,14 @@ void bind_gradients(py::module_& module) {
   module.def("gradcheck", [](const py::object& function, const Tensors& inputs, double eps, double atol, double rtol,
                              double nondet_tol, bool undefined, bool raise_exception) {
     const TensorFunction adapted = adapt_function(function);
-    return released([&] {
+    return without_lock([&] {
       return gradcheck(adapted, inputs, gradcheck_options(eps, atol, rtol, nondet_tol, undefined, raise_exception));
     });
   });
   module.def("gradgradcheck", [](const py::object& function, const Tensors& inputs, double eps, double atol,
                                  double rtol, double nondet_tol, bool undefined, bool raise_exception) {
     const TensorFunction adapted = adapt_function(function);
-    return released([&] {
+    return without_lock([&] {
       return gradgradcheck(adapted, inputs, {},
                            gradcheck_options(eps, atol, rtol, nondet_tol, undefined, raise_exception));
     });
@@ -122,7 +115,7 @@ void bind_derivatives(py::module_& module) {
   module.def("jacobian", [](const py::object& function, const Tensors& inputs, const std::vector<std::int64_t>& argnums,
                             const std::string& mode, std::optional<std::int64_t> chunk_size) {
     const TensorFunction transformed = jacobian(adapt_function(function), jacobian_options(argnums, mode, chunk_size));
-    return released([&] { return transformed(inputs); });
+    return without_lock([&] { return transformed(inputs); });
   });
   module.def(
       "hessian",
@@ -130,26 +123,26 @@ void bind_derivatives(py::module_& module) {
          std::optional<std::int64_t> chunk_size) {
         const TensorFunction transformed =
             hessian(adapt_function(function), {.argnums = argnums, .chunk_size = chunk_size});
-        return released([&] { return transformed(inputs); });
+        return without_lock([&] { return transformed(inputs); });
       },
       doc::hessian);
   module.def("vjp", [](const py::object& function, const Tensors& primals, const Tensors& cotangents) {
     const TensorFunction adapted = adapt_function(function);
-    return released([&] {
+    return without_lock([&] {
       const Vjp result = vjp(adapted, primals);
       return std::pair(result.outputs, result.pull_back(cotangents));
     });
   });
   module.def("jvp", [](const py::object& function, const Tensors& primals, const Tensors& tangents) {
     const TensorFunction adapted = adapt_function(function);
-    return released([&] {
+    return without_lock([&] {
       Jvp result = jvp(adapted, primals, tangents);
       return std::pair(std::move(result.outputs), std::move(result.tangents));
     });
   });
   module.def("hvp", [](const py::object& function, const Tensors& primals, const Tensors& vectors) {
     const TensorFunction adapted = adapt_function(function);
-    return released([&] {
+    return without_lock([&] {
       Hvp result = hvp(adapted, primals, vectors);
       return std::tuple(result.value, std::move(result.gradients), std::move(result.products));
     });
@@ -160,7 +153,8 @@ py::object nonfinite_origin(const py::object& module, const py::object& loss_fun
                             const at::Tensor& target) {
   const Model model = adapt_module(module);
   const LossFunction loss = adapt_loss(loss_function);
-  const std::optional<NonfiniteOrigin> origin = released([&] { return find_nonfinite(model, loss, input, target); });
+  const std::optional<NonfiniteOrigin> origin =
+      without_lock([&] { return find_nonfinite(model, loss, input, target); });
   if (!origin) {
     return py::none();
   }

@@ -31,7 +31,7 @@ TensorFunction adapt_recomputed(const py::object& function) {
     try {
       return adapted(inputs);
     } catch (const PythonRaised& raised) {
-      const py::gil_scoped_acquire lock;
+      const WithLock lock;
       if (raised.matches(recomputation_done())) {
         throw detail::RecomputationDone();
       }
@@ -43,7 +43,7 @@ TensorFunction adapt_recomputed(const py::object& function) {
 // What a saved tensor's pack hook has given back.
 at::Tensor unpack(const py::capsule& kept) {
   const UnpackSaved& get = *kept.get_pointer<UnpackSaved>();
-  const py::gil_scoped_release release;  // it may run a whole function, and wait for another thread that does
+  const WithoutLock released;  // it may run a whole function, and wait for another thread that does
   return get();
 }
 
@@ -70,7 +70,7 @@ Tensors run_checkpointed(const py::object& function, const Tensors& inputs, bool
   TensorFunction adapted = adapt_recomputed(function);
   const RecomputeOptions options{
       .preserve_random_state = preserve_random_state, .early_stop = early_stop, .determinism_check = determinism_check};
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   return checkpoint(std::move(adapted), inputs, options);
 }
 

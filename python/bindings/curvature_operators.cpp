@@ -35,7 +35,7 @@ auto from_loss(const char* place) {
     const LossFunction loss = adapt_loss(loss_function);
     CurvatureOptions options = curvature_options(place, keywords, progress);
     const std::unique_ptr<BatchSource> source = adapt_data(batches);
-    const py::gil_scoped_release release;
+    const WithoutLock released;
     return std::make_unique<Operator>(adapted, loss, read_batches(*source), std::move(options));
   };
 }
@@ -46,7 +46,7 @@ std::unique_ptr<Fisher> fisher_of(const py::object& model, const std::string& lo
   auto fisher_options = options_from<FisherOptions>("fisher", fisher);
   CurvatureOptions options = curvature_options("fisher", keywords, progress);
   const std::unique_ptr<BatchSource> source = adapt_data(batches);
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   return std::make_unique<Fisher>(adapted, loss, read_batches(*source), std::move(fisher_options), std::move(options));
 }
 

@@ -106,8 +106,8 @@ std::unique_ptr<FunctionOperator> from_function(const py::object& function, std:
 void bind_estimators(py::module_& module) {
   py::class_<LinearOperator>(module, "LinearOperator", doc::LinearOperator)
       .def("size", &LinearOperator::size)
-      .def("apply", &LinearOperator::apply, py::call_guard<py::gil_scoped_release>())
-      .def("apply_columns", &LinearOperator::apply_columns, py::call_guard<py::gil_scoped_release>())
+      .def("apply", &LinearOperator::apply, py::call_guard<WithoutLock>())
+      .def("apply_columns", &LinearOperator::apply_columns, py::call_guard<WithoutLock>())
       .def("eigenpairs",
            [](const LinearOperator& self, const py::dict& keywords, const py::object& preconditioner) {
              auto options = options_from<EigenOptions>("eigenpairs", keywords);

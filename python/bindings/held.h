@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "gradwise/core/error.h"
+#include "python/bindings/interpreter_lock.h"
 
 namespace gradwise::python {
 
@@ -17,7 +18,7 @@ using Held = std::shared_ptr<py::object>;
             if (!Py_IsInitialized()) {
               held->release();  // the interpreter is gone, and everything in it
             } else {
-              const py::gil_scoped_acquire lock;
+              const WithLock lock;
               *held = py::object();
             }
             delete held;
@@ -28,7 +29,7 @@ using Held = std::shared_ptr<py::object>;
 struct PythonRaised : py::error_already_set, ForeignException {
   explicit PythonRaised(const py::error_already_set& error) : py::error_already_set(error) {}
   [[nodiscard]] bool is_interruption() const override {
-    const py::gil_scoped_acquire lock;
+    const WithLock lock;
     return !matches(PyExc_Exception);
   }
 };
@@ -36,14 +37,14 @@ struct PythonRaised : py::error_already_set, ForeignException {
 /// Calls `work` without the interpreter lock.
 template <class Work>
 auto without_lock(const Work& work) {
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   return work();
 }
 
 /// Calls `work` with the interpreter lock.
 template <class Work>
 auto with_python(const Work& work) {
-  const py::gil_scoped_acquire lock;
+  const WithLock lock;
   try {
     return work();
   } catch (const py::error_already_set& error) {

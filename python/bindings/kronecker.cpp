@@ -9,7 +9,7 @@ namespace gradwise::python {
 namespace {
 
 constexpr const char* kKronecker = "kronecker_factors";
-using Release = py::call_guard<py::gil_scoped_release>;
+using Release = py::call_guard<WithoutLock>;
 
 // By the loss's name, or by a loss function at the targets of the data, for which `fisher` plays no part.
 std::unique_ptr<KroneckerFactors> kronecker_factors_of(const py::object& model, const py::object& loss,
@@ -27,7 +27,7 @@ std::unique_ptr<KroneckerFactors> kronecker_factors_of(const py::object& model, 
     };
   }
   const std::unique_ptr<BatchSource> source = adapt_data(batches);
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   return by_name ? std::make_unique<KroneckerFactors>(adapted, name, read_batches(*source), fisher_options, options)
                  : std::make_unique<KroneckerFactors>(adapted, loss_function, read_batches(*source), options);
 }
@@ -46,7 +46,7 @@ py::list dicts_of(const std::vector<KroneckerBlock>& blocks) {
 }
 
 std::unique_ptr<KroneckerInverse> inverse_of(const KroneckerFactors& self, double damping, bool factored) {
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   // An operator is made in its place, as it can't be moved.
   return std::unique_ptr<KroneckerInverse>(
       new KroneckerInverse(factored ? self.factored_inverse(damping) : self.inverse(damping)));

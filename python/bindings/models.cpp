@@ -29,13 +29,13 @@ NamedParameters named(const py::object& pairs) {
 }
 
 std::function<void()> remember_modes(const Held& module) {
-  const py::gil_scoped_acquire lock;
+  const WithLock lock;
   auto modes = std::make_shared<std::vector<std::pair<Held, bool>>>();
   for (const py::handle& part : module->attr("modules")()) {
     modes->emplace_back(hold(py::reinterpret_borrow<py::object>(part)), part.attr("training").cast<bool>());
   }
   return [modes] {
-    const py::gil_scoped_acquire relock;
+    const WithLock relock;
     for (const auto& [part, training] : *modes) {
       part->attr("training") = training;  // not train(): a module may have changed what that does
     }
@@ -46,6 +46,7 @@ std::function<void()> remember_modes(const Held& module) {
 class PythonBatches : public BatchSource {
  public:
   explicit PythonBatches(const py::object& dataloader) : iterable_(hold(dataloader)) {
+    const CoreWork work;
     if (!py::hasattr(dataloader, "__iter__") && !py::hasattr(dataloader, "__getitem__")) {
       throw py::type_error("the data loader is a " + type_name(dataloader) +
                            ", allowed: an iterable of (input, target)");
@@ -60,7 +61,7 @@ class PythonBatches : public BatchSource {
   }
 
   void start(std::int64_t /*epoch*/, std::int64_t position) override {
-    const py::gil_scoped_acquire lock;
+    const WithLock lock;
     const bool again = std::exchange(started_, true);
     if (once_ && again) {
       throw py::value_error(
@@ -122,6 +123,7 @@ class PythonBatches : public BatchSource {
 }  // namespace
 
 Model adapt_module(const py::object& object) {
+  const CoreWork work;
   if (!py::hasattr(object, "named_parameters") || !py::hasattr(object, "modules")) {
     throw py::type_error("model is a " + type_name(object) + ", allowed: torch.nn.Module");
   }
@@ -140,16 +142,16 @@ Model adapt_module(const py::object& object) {
     });
   };
   model.set_training = [module](bool training) {
-    const py::gil_scoped_acquire lock;
+    const WithLock lock;
     module->attr("train")(training);
   };
   model.is_training = [module] {
-    const py::gil_scoped_acquire lock;
+    const WithLock lock;
     return module->attr("training").cast<bool>();
   };
   model.remember_modes = [module] { return remember_modes(module); };
   model.to = [module](at::Device device) {
-    const py::gil_scoped_acquire lock;
+    const WithLock lock;
     module->attr("to")(py::cast(device));
   };
   return model;

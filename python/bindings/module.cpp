@@ -29,6 +29,7 @@ PYBIND11_MODULE(_core, module) {
   namespace gp = gradwise::python;
   module.doc() = "Gradwise's core; the public interface is the package gradwise.";
   py::register_exception_translator(&gp::translate);
+  gp::prepare_for_exit();
   gp::bind_optim(module);
   gp::bind_train(module);
   gp::bind_autograd(module);

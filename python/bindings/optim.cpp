@@ -21,7 +21,7 @@
 namespace gradwise::python {
 namespace {
 
-using Release = py::call_guard<py::gil_scoped_release>;
+using Release = py::call_guard<WithoutLock>;
 
 NamedParameters named(const std::vector<std::string>& names, const std::vector<at::Tensor>& tensors) {
   return {names, tensors};

@@ -9,6 +9,7 @@
 
 #include "python/bindings/docstrings.h"
 #include "python/bindings/groups.h"
+#include "python/bindings/interpreter_lock.h"
 #include "python/bindings/models.h"
 
 namespace gradwise::python {
@@ -26,7 +27,7 @@ py::dict dict_of_tensors(const NamedParameters& tensors) {
 template <class Quantity>
 auto of_batch(PerSampleGradients& self, const at::Tensor& input, const std::optional<at::Tensor>& target,
               const Quantity& quantity) {
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   return std::invoke(quantity, self, input, target.value_or(at::Tensor()));
 }
 

@@ -96,6 +96,7 @@ class PythonOptimizer : public torch::optim::Optimizer {
 }  // namespace
 
 std::unique_ptr<torch::optim::Optimizer> adapt_optimizer(const py::object& optimizer) {
+  const CoreWork work;
   if (!py::hasattr(optimizer, "param_groups") || !py::hasattr(optimizer, "step")) {
     throw py::type_error("the optimizer is a " + py::repr(py::type::handle_of(optimizer)).cast<std::string>() +
                          ", allowed: a torch.optim.Optimizer");

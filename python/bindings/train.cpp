@@ -19,7 +19,7 @@
 namespace gradwise::python {
 namespace {
 
-using Release = py::call_guard<py::gil_scoped_release>;
+using Release = py::call_guard<WithoutLock>;
 
 // `optimizer` is a dict of OptimizerOptions, or an optimizer of Python's.
 std::unique_ptr<torch::optim::Optimizer> optimizer_from(const py::object& optimizer, const Model& model) {
@@ -56,7 +56,7 @@ py::dict step(Optimizer& self, const py::object& loss_function, const at::Tensor
   const LossFunction loss = adapt_loss(loss_function);
   StepInfo info;
   {
-    const py::gil_scoped_release release;
+    const WithoutLock released;
     info = self.get().step(loss, input, target, clip_request(clip));
   }
   return dict_of(info);
@@ -65,14 +65,14 @@ py::dict step(Optimizer& self, const py::object& loss_function, const at::Tensor
 void accumulate(Optimizer& self, const py::object& loss_function, const at::Tensor& input, const at::Tensor& target,
                 std::int64_t window) {
   const LossFunction loss = adapt_loss(loss_function);
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   self.get().accumulate(loss, {.input = input, .target = target, .extra = {}}, window);
 }
 
 py::dict finish_step(Optimizer& self, const Clip& clip) {
   StepInfo info;
   {
-    const py::gil_scoped_release release;
+    const WithoutLock released;
     info = self.get().finish_step(clip_request(clip));
   }
   return dict_of(info);
@@ -129,7 +129,7 @@ py::dict train_epoch(Loop& self, const py::object& dataloader, const py::object&
   const LossFunction loss = adapt_loss(loss_function);
   EpochStats stats;
   {
-    const py::gil_scoped_release release;
+    const WithoutLock released;
     stats = self.get().train_epoch(*data, loss, device, clip_request(clip));
   }
   return dict_of(stats);
@@ -140,7 +140,7 @@ py::dict validate(Loop& self, const py::object& dataloader, const py::object& lo
   const LossFunction loss = adapt_loss(loss_function);
   ValidationStats stats;
   {
-    const py::gil_scoped_release release;
+    const WithoutLock released;
     stats = self.get().validate(*data, loss, device);
   }
   return dict_of(stats);
@@ -153,7 +153,7 @@ py::dict fit(Loop& self, const py::object& training, const py::object& validatio
   const LossFunction loss = adapt_loss(loss_function);
   FitResult result;
   {
-    const py::gil_scoped_release release;
+    const WithoutLock released;
     result = self.get().fit(*data, held_out.get(), loss, device);
   }
   return dict_of(result);

@@ -78,28 +78,28 @@ Tensors func_vmap(const py::object& function, const Tensors& inputs,
                                           : randomness == "different" ? Randomness::different
                                                                       : Randomness::error,
                             .chunk_size = chunk_size};
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   return vmap(outputs, options)(inputs);
 }
 
 // The aux results stand behind the gradients.
 Tensors func_grad(const py::object& function, const Tensors& inputs, const std::vector<std::int64_t>& argnums) {
   const TensorFunction adapted = adapt_marked(function);
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   return grad(adapted, {.argnums = argnums, .aux = kMarkedAux})(inputs);
 }
 
 std::tuple<Tensors, at::Tensor, Tensors> func_grad_and_value(const py::object& function, const Tensors& inputs,
                                                              const std::vector<std::int64_t>& argnums) {
   const TensorFunction adapted = adapt_marked(function);
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   ValueAndGrad found = value_and_grad(adapted, {.argnums = argnums, .aux = kMarkedAux})(inputs);
   return {std::move(found.gradients), std::move(found.value), std::move(found.aux)};
 }
 
 std::tuple<Tensors, LinearMap, Tensors> func_vjp(const py::object& function, const Tensors& primals) {
   const TensorFunction adapted = adapt_marked(function);
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   Vjp found = vjp(adapted, primals, kMarkedAux);
   return {std::move(found.outputs), LinearMap(std::move(found.pull_back)), std::move(found.aux)};
 }
@@ -107,14 +107,14 @@ std::tuple<Tensors, LinearMap, Tensors> func_vjp(const py::object& function, con
 std::tuple<Tensors, Tensors, Tensors> func_jvp(const py::object& function, const Tensors& primals,
                                                const Tensors& tangents) {
   const TensorFunction adapted = adapt_marked(function);
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   Jvp found = jvp(adapted, primals, tangents, kMarkedAux);
   return {std::move(found.outputs), std::move(found.tangents), std::move(found.aux)};
 }
 
 std::tuple<Tensors, LinearMap> func_linearize(const py::object& function, const Tensors& primals) {
   const TensorFunction adapted = adapt_marked(function);
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   Linearized found = linearize(adapted, primals, kMarkedAux);
   return {std::move(found.outputs), LinearMap(std::move(found.jvp))};
 }
@@ -127,7 +127,7 @@ Tensors func_jacobian(const py::object& function, const Tensors& inputs, const s
                                 .aux = kMarkedAux,
                                 .mode = forward ? JacobianMode::forward : JacobianMode::reverse,
                                 .chunk_size = chunk_size};
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   return jacobian(adapted, options)(inputs);
 }
 
@@ -135,8 +135,7 @@ Tensors func_jacobian(const py::object& function, const Tensors& inputs, const s
 
 void bind_transforms(py::module_& module) {
   detail::load_batching_rules_by(&load_rules_of_torch);
-  py::class_<LinearMap>(module, "LinearMap")
-      .def("__call__", &LinearMap::operator(), py::call_guard<py::gil_scoped_release>());
+  py::class_<LinearMap>(module, "LinearMap").def("__call__", &LinearMap::operator(), py::call_guard<WithoutLock>());
   module.def("func_vmap", &func_vmap, doc::vmap);
   module.def("func_grad", &func_grad, doc::grad);
   module.def("func_grad_and_value", &func_grad_and_value, doc::value_and_grad);

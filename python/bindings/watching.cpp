@@ -6,6 +6,7 @@
 
 #include "gradwise/core/named_parameters.h"
 #include "gradwise/rules/all_rules.h"
+#include "python/bindings/interpreter_lock.h"
 #include "python/bindings/keywords.h"
 #include "python/bindings/models.h"
 #include "python/bindings/records.h"
@@ -39,7 +40,7 @@ Watching::Watching(const py::object& module, const py::dict& facts, const py::di
 }
 
 void Watching::forward_end(const at::Tensor& loss) {
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   finish_waiting();
   const Batch none;
   const at::Tensor output;
@@ -84,7 +85,7 @@ void Watching::end_skipped(double lr, double loss_scale, const Fused* fused) {
 }
 
 void Watching::expect_backwards(std::int64_t count) {
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   Moment moment{.point = Point::batch_start};
   moment.micro_batches = count;
   (void)monitor_->on(moment);
@@ -98,7 +99,7 @@ void Watching::tell_loss(double loss) {
 py::object Watching::finish(std::optional<std::int64_t> samples) {
   if (ready_ && !closed()) {
     step_->samples = samples.value_or(step_->samples);
-    const py::gil_scoped_release release;
+    const WithoutLock released;
     finish_waiting();
   }
   if (!std::exchange(ended_, false)) {
@@ -148,7 +149,7 @@ py::list Watching::diagnosis() const {
 
 void Watching::close(const std::string& status, const std::string& reason) {
   last_readings_ = readings();
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   if (recording_) {
     record(make_event(steps_, Diagnosed{monitor_->diagnosis().findings()}));
     record(make_event(steps_, RunFinished{status, reason}));
@@ -170,7 +171,7 @@ RunStarted Watching::started(const py::dict& facts) const {
 
 double Watching::read_gradients(double scale, const Fused* fused) {
   clock_->backward_end();
-  const py::gil_scoped_release release;
+  const WithoutLock released;
   finish_waiting();
   measured_ = false;
   place_fused(fused);
