@@ -24,6 +24,7 @@ at::Tensor part_of(const at::Tensor& tensor, std::int64_t first, std::int64_t le
 GradientSource::GradientSource(const Model& model, LossFunction loss_function)
     : model_(model), loss_function_(std::move(loss_function)) {
   model.parameters.check_names("analysis");
+  model.parameters.check_types("analysis");
   for (std::size_t i = 0; i < model.parameters.size(); ++i) {
     if (model.parameters.tensors[i].requires_grad()) {
       parameters_.add(model.parameters.names[i], model.parameters.tensors[i]);

@@ -106,6 +106,7 @@ struct AutogradHooks::Impl {
 AutogradHooks::AutogradHooks(const NamedParameters& parameters, AutogradHooksOptions options)
     : impl_(std::make_shared<Impl>()) {
   parameters.check_names("hooks");
+  parameters.check_types("hooks");
   impl_->options = std::move(options);
   for (std::size_t i = 0; impl_->options.parameter_gradients && i < parameters.size(); ++i) {
     const std::string& name = parameters.names[i];

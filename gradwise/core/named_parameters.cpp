@@ -64,4 +64,11 @@ void NamedParameters::check_names(const char* place) const {
   }
 }
 
+void NamedParameters::check_types(const char* place) const {
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    GRADWISE_CHECK(!tensors[i].requires_grad() || tensors[i].is_floating_point(), place, names[i], " is ",
+                   tensors[i].scalar_type(), ", allowed: real numbers (float64, float32, float16, bfloat16)");
+  }
+}
+
 }  // namespace gradwise

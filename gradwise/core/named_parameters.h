@@ -26,6 +26,8 @@ struct NamedParameters {
   void add(std::string name, at::Tensor tensor);
   /// Throws an Error of `place` where two have the same name: what is told of them could not be told apart.
   void check_names(const char* place) const;
+  /// Throws an Error of `place` for one that asks for a gradient and is complex: its real part alone would count.
+  void check_types(const char* place) const;
 };
 
 }  // namespace gradwise

@@ -18,6 +18,7 @@ namespace gradwise {
 
 void check_over_data(const char* place, const NamedParameters& parameters, const std::vector<Batch>& batches) {
   GRADWISE_CHECK(parameters.size() > 0, place, "no parameter of the model asks for a gradient");
+  parameters.check_types(place);
   const at::Tensor& first = parameters.tensors.front();
   for (std::size_t i = 1; i < parameters.size(); ++i) {
     const at::Tensor& other = parameters.tensors[i];

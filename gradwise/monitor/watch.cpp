@@ -123,6 +123,7 @@ struct Watch::Impl {
       : options(given), watched(parameters.trainable()), shared(std::make_shared<Shared>()) {
     check_fields("watch", options);
     watched.check_names("watch");
+    watched.check_types("watch");
     GRADWISE_CHECK(watched.size() > 0, "watch", "none of the ", parameters.size(), " parameters asks for a gradient");
     for (std::size_t i = 0; i < watched.size(); ++i) {
       GRADWISE_CHECK(watched.tensors[i].is_leaf(), "watch", "parameter \"", watched.names[i],

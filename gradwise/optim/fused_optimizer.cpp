@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <map>
+#include <string>
 
 #include "gradwise/core/error.h"
+#include "gradwise/core/named_parameters.h"
 #include "gradwise/core/tensor_memory.h"
 #include "gradwise/kernels/mixed_bits.h"
 #include "gradwise/kernels/weight_moments.h"
@@ -25,8 +27,10 @@ FusedOptimizer::FusedOptimizer(const std::vector<torch::optim::OptimizerParamGro
                                const FusedOptions& defaults)
     : Optimizer(groups, std::make_unique<FusedOptions>(defaults)) {
   std::size_t group = 0;
+  NamedParameters numbered;
   for (const torch::optim::OptimizerParamGroup& given : param_groups()) {
     for (const at::Tensor& parameter : given.params()) {
+      numbered.add("parameter " + std::to_string(ordered_.size()), parameter);
       places_.emplace(parameter.unsafeGetTensorImpl(), ordered_.size());
       ordered_.push_back(parameter);
       slots_.emplace_back().group = group;
@@ -35,6 +39,7 @@ FusedOptimizer::FusedOptimizer(const std::vector<torch::optim::OptimizerParamGro
     }
     ++group;
   }
+  numbered.check_types("optimizer");
   refuse_shared_parameters();
   moments_.resize(slots_.size());
 }

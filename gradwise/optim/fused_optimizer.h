@@ -32,8 +32,8 @@ class ExponentialMovingAverage;
 /// and `state()` shows them as tensors. Results do not depend on the number of threads. Parameters without a gradient
 /// are passed over; those that have never asked for one take no memory, and train from when they do.
 ///
-/// Errors: parameters that share memory, or whose elements do (views that interleave do not); a gradient of another
-/// shape, type or device.
+/// Errors: complex parameters; parameters that share memory, or whose elements do (views that interleave do not); a
+/// gradient of another shape, type or device.
 class FusedOptimizer : public torch::optim::Optimizer {
  public:
   FusedOptimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups, const FusedOptions& defaults);

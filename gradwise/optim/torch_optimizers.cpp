@@ -251,6 +251,7 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
   const NamedParameters trainable = parameters.trainable();
   GRADWISE_CHECK(trainable.size() > 0, "optimizer", "none of the ", parameters.size(),
                  " parameters asks for a gradient");
+  trainable.check_types("optimizer");
   GRADWISE_CHECK(options.name != "sgd" || !options.nesterov || (options.momentum > 0 && options.dampening == 0),
                  "optimizer", "nesterov needs momentum > 0 and dampening 0, momentum is ", options.momentum,
                  ", dampening ", options.dampening);

@@ -50,6 +50,14 @@ TEST(NamedParameters, MatchingKeepsWhatAPatternMatches) {
                     all.matching({"layer.*", "scala"}, "test"));
 }
 
+TEST(NamedParameters, RefuseComplexOnesThatAskForAGradient) {
+  NamedParameters parameters = three_parameters();
+  parameters.add("phase", at::empty({2}, at::kComplexFloat));
+  EXPECT_NO_THROW(parameters.check_types("test"));
+  parameters.tensors.back().requires_grad_();
+  EXPECT_ERROR_WITH("[test] phase is ComplexFloat, allowed: real numbers", parameters.check_types("test"));
+}
+
 TEST(Batch, SizeIsTheFirstDimension) {
   Batch batch;
   batch.input = at::empty({7, 2});

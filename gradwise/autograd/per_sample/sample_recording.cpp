@@ -65,10 +65,7 @@ SampleRecorder::SampleRecorder(Model model, LossFunction loss_function)
     : model_(std::move(model)), loss_function_(std::move(loss_function)), parameters_(model_.parameters.trainable()) {
   GRADWISE_CHECK(parameters_.size() > 0, "per sample", "no parameter of the model asks for a gradient");
   parameters_.check_names("per sample");
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    GRADWISE_CHECK(parameters_.tensors[i].is_floating_point(), "per sample", parameters_.names[i], " is ",
-                   parameters_.tensors[i].scalar_type(), ", allowed: real numbers");
-  }
+  parameters_.check_types("per sample");
 }
 
 RecordedSamples SampleRecorder::record(const at::Tensor& input, const at::Tensor& target) {
