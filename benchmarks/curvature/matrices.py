@@ -162,7 +162,7 @@ def trace(case: Case, quick: bool) -> Contest:
     matrix = Hessian(case.model, case.loss, case.data)
 
     def by_gradwise(method):
-        return lambda products, seed: matrix.trace(products, method=method, seed=seed).value
+        return lambda products, seed: matrix.trace(products=products, method=method, seed=seed).value
 
     hutchinson = products_for(by_gradwise("hutchinson"), exact, 3 * seeds)
 

@@ -91,12 +91,12 @@ class KFAC(LinearOperator):
         return inverse
 
     def trace(
-        self, products: int | None = None, method: str | None = None, seed: int = 0, tol: float | None = None
+        self, tol: float | None = None, *, products: int | None = None, method: str | None = None, seed: int = 0
     ) -> Record:
         """In closed form: the options play no part, and the keys are those of `LinearOperator.trace`."""
         return _known(self._factors.exact_trace())
 
-    def frobenius_norm(self, products: int | None = None, seed: int = 0, tol: float | None = None) -> Record:
+    def frobenius_norm(self, tol: float | None = None, *, products: int | None = None, seed: int = 0) -> Record:
         """In closed form, as `trace`."""
         return _known(self._factors.exact_frobenius_norm())
 

@@ -46,6 +46,7 @@ class LinearOperator:
 
     def __matmul__(self, other: torch.Tensor) -> torch.Tensor:
         """The product with a vector (n) or a matrix of columns (n, k)."""
+        check_tensors(operand=other)
         n = self._native.size()
         if other.dim() not in (1, 2) or other.shape[0] != n:
             raise ValueError(f"the operand has shape {tuple(other.shape)}, allowed: ({n},) or ({n}, k)")
@@ -84,6 +85,7 @@ class LinearOperator:
         self,
         k: int = 1,
         tol: float = 1e-3,
+        *,
         products: int = 1000,
         seed: int = 0,
         eigenvectors: bool = False,
@@ -98,7 +100,7 @@ class LinearOperator:
         return kept
 
     def trace(
-        self, products: int | None = None, method: str | None = None, seed: int = 0, tol: float | None = None
+        self, tol: float | None = None, *, products: int | None = None, method: str | None = None, seed: int = 0
     ) -> Record:
         """`value`, `standard_error`, and `low` and `high`, the ends of the 95 % interval; `samples`, `products`,
         `converged`. `method`: hutchinson, hutch++, xtrace, or xnystrace for matrices that are positive semi-definite;
@@ -107,13 +109,13 @@ class LinearOperator:
         return record(self._native.trace(method or self._sketched(), _sampled(products, tol, seed)))
 
     def diagonal(
-        self, products: int | None = None, method: str = "xdiag", seed: int = 0, tol: float | None = None
+        self, tol: float | None = None, *, products: int | None = None, method: str = "xdiag", seed: int = 0
     ) -> Record:
         """The sampled diagonal: `diagonal` and `standard_errors` (n), `samples`, `products`, `converged`. `method`: xdiag
         or hutchinson. `tol` as for `trace`, for the norms of errors and values."""
         return record(self._native.diagonal(method, _sampled(products, tol, seed)))
 
-    def frobenius_norm(self, products: int | None = None, seed: int = 0, tol: float | None = None) -> Record:
+    def frobenius_norm(self, tol: float | None = None, *, products: int | None = None, seed: int = 0) -> Record:
         """The root of the sum of squares of all entries, with the keys of `trace`."""
         return record(self._native.frobenius_norm(_sampled(products, tol, seed)))
 
@@ -131,7 +133,7 @@ class LinearOperator:
         return record(self._native.condition_number(damping, options))
 
     def spectral_density(
-        self, steps: int = 40, vectors: int = 4, seed: int = 0, points: int = 200, width: float = 0.01
+        self, steps: int = 40, vectors: int = 4, *, seed: int = 0, points: int = 200, width: float = 0.01
     ) -> Record:
         """Stochastic Lanczos quadrature: `eigenvalues`, a grid of `points`; `density` and `standard_errors` at each, as
         tensors; `products`. `width`: of the Gaussian, over the range of the spectrum."""
@@ -242,13 +244,13 @@ class Hessian(_DataOperator):
         return self._over_data.gradient()
 
     def trace(
-        self, products: int | None = None, method: str | None = None, seed: int = 0, tol: float | None = None
+        self, tol: float | None = None, *, products: int | None = None, method: str | None = None, seed: int = 0
     ) -> Record:
         """As of any operator, and `method="layers"`: random vectors over what the layers give out, one for each sample,
         in place of vectors over the parameters. For models of linear layers on (samples, units), each used once, it
         takes a tenth of the products or fewer, and a product takes less. Without `block` and `damping`."""
         if method != "layers":
-            return super().trace(products, method, seed, tol)
+            return super().trace(tol, products=products, method=method, seed=seed)
         if self._native is not self._over_data:
             raise ValueError("method is 'layers', allowed with block or damping: the other methods")
         assert isinstance(self._over_data, _core.Hessian)

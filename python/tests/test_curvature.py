@@ -227,3 +227,11 @@ def test_a_frozen_weight_that_a_graph_is_recorded_anew_from_must_stay(case):
         case.model[0].weight.add_(1)
     with pytest.raises(ValueError, match="the parameter 0.weight was written to since the operator was made"):
         anew @ vector
+
+
+def test_the_tolerance_is_the_first_argument():
+    matrix = gradwise.curvature.from_matrix(torch.diag(torch.arange(1.0, 41.0, dtype=torch.float64)))
+    for found in (matrix.trace(0.05), matrix.frobenius_norm(0.05), matrix.diagonal(0.05)):
+        assert found.converged and found.products > 0
+    assert matrix.top_eigenvalues(2, 1e-6).eigenvalues == pytest.approx([40, 39], rel=1e-5)
+    assert matrix.spectral_density(10, 3).products == 30
