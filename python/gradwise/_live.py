@@ -58,12 +58,16 @@ def _leave_to_parent() -> None:
         watch._leave_to_parent(_Parents(watch._native))
 
 
+def status_of(error: BaseException | None) -> str:
+    """Of a run that ends by this."""
+    return "finished" if error is None else "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+
+
 def _end() -> None:
     interactive = hasattr(sys, "ps1")  # where an error does not end the program
     error = None if interactive else getattr(sys, "last_value", None)
-    status = "finished" if error is None else "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     for watch in live():
-        watch.detach(status, "" if error is None else f"{type(error).__name__}: {error}")
+        watch.detach(status_of(error), "" if error is None else f"{type(error).__name__}: {error}")
 
 
 atexit.register(_end)

@@ -16,7 +16,7 @@ import torch
 
 from . import _core, _plots
 from ._documented import documented_by
-from ._live import add_live, watching
+from ._live import add_live, status_of, watching
 from ._loss_scale import LossScale
 from ._forward_hook import ForwardHook, remove_all
 from ._records import Findings, Issue, Readings, Record, Table, findings, issues, record
@@ -276,7 +276,7 @@ class Watch:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:  # fmt: skip
-        self.detach("finished" if kind is None else "failed", "" if error is None else str(error))
+        self.detach(status_of(error), "" if error is None else str(error))
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> None:
         return None  # a copied model is not watched

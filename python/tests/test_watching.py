@@ -298,6 +298,15 @@ def test_samples_are_those_of_training_passes(network, data):
     assert unseen.last_step.samples == 0
 
 
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "interrupted"), (LookupError, "failed")])
+def test_a_watch_that_an_exception_ends_says_so_on_record(network, tmp_path, error, status):
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters())
+    with pytest.raises(error), gradwise.watch(model, optimizer, run=tmp_path / "run"):
+        raise error("mine")
+    assert gradwise.load_run(tmp_path / "run").status == status
+
+
 def test_diagnosis_stays_after_the_watch(data):
     torch.manual_seed(0)
     model = nn.Sequential(*[part for _ in range(15) for part in (nn.Linear(4, 4), nn.Sigmoid())], nn.Linear(4, 3))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from .._live import status_of
 from .._records import Findings, Issue, Readings, Table
 from ..errors import GradwiseUsageError
 from ..watching import Watch
@@ -31,8 +32,7 @@ class Session:
             self.watch.detach(status, reason)
 
     def _fail(self, error: BaseException) -> None:
-        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        self.detach(status, f"{type(error).__name__}: {error}")
+        self.detach(status_of(error), f"{type(error).__name__}: {error}")
 
     def _figures(self) -> dict[str, float]:
         """For the framework's logger."""
