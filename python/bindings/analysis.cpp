@@ -1,5 +1,6 @@
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "gradwise/analysis/analysis_json.h"
 #include "gradwise/analysis/gradient_analyzer.h"
@@ -54,7 +55,7 @@ py::dict monitor_step(GradientMonitoring& self, const py::object& model, const p
   }
   py::dict dict;
   dict["step"] = seen.step;
-  dict["analysis"] = as_object(seen.analysis);
+  dict["analysis"] = Analysis{std::move(seen.analysis)};
   dict["issues"] = list_of(seen.issues);
   return dict;
 }
@@ -116,6 +117,9 @@ void bind_step_rule(py::module_& module) {
 void bind_analysis(py::module_& module) {
   bind_step_rule(module);
   py::class_<Analysis>(module, "Analysis").def("to_dict", [](const Analysis& self) { return as_object(self.results); });
+  module.def("analysis_options", [](const py::dict& keywords) {
+    return keywords_of(options_from<GradientAnalysisConfig>("analysis", keywords));
+  });
   py::class_<GradientAnalyzer>(module, "GradientAnalyzer", doc::GradientAnalyzer)
       .def(py::init(&analyzer_of))
       .def("analyze_gradients", &analyze)

@@ -94,4 +94,33 @@ template <class Options>
   return options;
 }
 
+/// Visitor that puts an options struct into a dict of keywords.
+class FieldValues {
+ public:
+  template <FieldType T>
+  void add(std::string_view key, const T& value, std::string_view /*meaning*/, const Allowed& /*allowed*/) {
+    values_[py::str(std::string(key))] = value;
+  }
+
+  template <class Options>
+  void group(std::string_view key, Options& options, std::string_view /*meaning*/) {
+    FieldValues inner;
+    describe(inner, options);
+    values_[py::str(std::string(key))] = inner.values();
+  }
+
+  [[nodiscard]] const py::dict& values() const { return values_; }
+
+ private:
+  py::dict values_;
+};
+
+/// The keywords that `options_from` makes `options` of, all of them.
+template <class Options>
+[[nodiscard]] py::dict keywords_of(Options options) {
+  FieldValues values;
+  describe(values, options);
+  return values.values();
+}
+
 }  // namespace gradwise::python

@@ -12,3 +12,10 @@ def check_tensors(**values: Any) -> None:
     for name, value in values.items():
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"{name} is a {type(value).__name__}, allowed: torch.Tensor")
+
+
+def check_int(**values: Any) -> None:
+    """A TypeError for the first that is no whole number."""
+    for name, value in values.items():
+        if not hasattr(value, "__index__"):
+            raise TypeError(f"{name} is {value!r}, allowed: an int")

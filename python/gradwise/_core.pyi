@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections.abc
 import torch
 import typing
-__all__: list[str] = ['Analysis', 'AutogradHooks', 'AutogradOptimizer', 'AutogradTrainingLoop', 'BlockDiagonal', 'CustomLossFunction', 'Damped', 'DataOperator', 'EmpiricalFisher', 'ExponentialMovingAverage', 'Fisher', 'FunctionOperator', 'FusedOptimizer', 'GaussNewton', 'GradientAnalyzer', 'GradientCovariance', 'GradientMonitoring', 'Hessian', 'KroneckerFactors', 'KroneckerInverse', 'LinearMap', 'LinearOperator', 'MatrixOperator', 'PeakMemory', 'PerSampleGradients', 'RunReader', 'StepClock', 'StepRule', 'Watching', 'checkpoint', 'clip_coefficient', 'contrastive_loss', 'custom_activation', 'custom_leaky_relu', 'custom_linear', 'custom_relu', 'find_nonfinite', 'focal_loss', 'func_grad', 'func_grad_and_value', 'func_jacobian', 'func_jvp', 'func_linearize', 'func_vjp', 'func_vmap', 'gradcheck', 'gradgradcheck', 'gradient_penalty', 'gradients', 'hessian', 'huber_loss', 'hvp', 'is_aside', 'jacobian', 'jvp', 'label_smoothed_cross_entropy', 'matrix_product', 'run_status', 'samples_of', 'set_aside', 'triplet_loss', 'vjp']
+__all__: list[str] = ['Analysis', 'AutogradHooks', 'AutogradOptimizer', 'AutogradTrainingLoop', 'BlockDiagonal', 'CustomLossFunction', 'Damped', 'DataOperator', 'EmpiricalFisher', 'ExponentialMovingAverage', 'Fisher', 'FunctionOperator', 'FusedOptimizer', 'GaussNewton', 'GradientAnalyzer', 'GradientCovariance', 'GradientMonitoring', 'Hessian', 'KroneckerFactors', 'KroneckerInverse', 'LinearMap', 'LinearOperator', 'MatrixOperator', 'PeakMemory', 'PerSampleGradients', 'RunReader', 'StepClock', 'StepRule', 'Watching', 'analysis_options', 'checkpoint', 'clip_coefficient', 'contrastive_loss', 'custom_activation', 'custom_leaky_relu', 'custom_linear', 'custom_relu', 'find_nonfinite', 'focal_loss', 'func_grad', 'func_grad_and_value', 'func_jacobian', 'func_jvp', 'func_linearize', 'func_vjp', 'func_vmap', 'gradcheck', 'gradgradcheck', 'gradient_penalty', 'gradients', 'hessian', 'huber_loss', 'hvp', 'is_aside', 'jacobian', 'jvp', 'label_smoothed_cross_entropy', 'matrix_product', 'run_status', 'samples_of', 'set_aside', 'triplet_loss', 'vjp']
 class ExponentialMovingAverage:
     def __init__(self, arg0: collections.abc.Sequence[str], arg1: collections.abc.Sequence[torch.Tensor], arg2: collections.abc.Sequence[str], arg3: collections.abc.Sequence[torch.Tensor], arg4: dict[str, typing.Any]) -> None:
         ...
@@ -355,6 +355,8 @@ class RunReader:
         ...
     def validations(self) -> list[typing.Any]:
         ...
+def analysis_options(arg0: dict[str, typing.Any]) -> dict[str, typing.Any]:
+    ...
 def checkpoint(arg0: typing.Any, arg1: collections.abc.Sequence[torch.Tensor], arg2: bool, arg3: bool, arg4: bool) -> list[torch.Tensor]:
     ...
 def clip_coefficient(arg0: typing.SupportsFloat | typing.SupportsIndex, arg1: typing.SupportsFloat | typing.SupportsIndex) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from . import _core, _plots
-from ._checks import check_tensors
+from ._checks import check_int, check_tensors
 from ._documented import documented_by
 from ._forward_hook import aside
 from ._records import Issue, Record, Table, issues, record
@@ -22,19 +23,23 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class GradientAnalysisConfig:
-    """What is computed, and the thresholds.
+    """What is computed, and the thresholds: keywords, which are attributes too, to read and to assign.
 
     `gradient_norm_threshold`: global norm above which it is told. `gradient_angle_threshold`: radians beyond a right
     angle from which two gradients conflict. `micro_batches`: parts that a batch is cut into for angles and noise.
     `hessian_eigenvalues`, `hessian_steps`, `trace_vectors`, `density_vectors`: effort for `compute_hessian`;
-    `hessian_layers`: whether it looks at each layer's block too.
+    `hessian_layers`: whether it looks at each layer's block too. An analyzer takes the configuration as it is when the
+    analyzer is made; its own, `analyzer.config`, is fixed.
     """
+
+    options: dict[str, Any]
+    _fixed: bool
 
     def __init__(self, compute_hessian: bool = False, compute_gradient_norms: bool = True,
                  compute_gradient_angles: bool = True, compute_gradient_correlation: bool = True,
                  compute_gradient_flow: bool = True, gradient_norm_threshold: float = 1.0,
                  gradient_angle_threshold: float = 0.1, **options: Any) -> None:  # fmt: skip
-        self.options: dict[str, Any] = {
+        given = {
             "compute_hessian": compute_hessian,
             "compute_gradient_norms": compute_gradient_norms,
             "compute_gradient_angles": compute_gradient_angles,
@@ -43,13 +48,22 @@ class GradientAnalysisConfig:
             "gradient_norm_threshold": gradient_norm_threshold,
             "gradient_angle_threshold": gradient_angle_threshold,
         } | options
-        _core.GradientAnalyzer(self.options, None)  # refuses what is not allowed
+        # With the core's defaults of what is not given; refuses what is not allowed.
+        vars(self).update(options=_core.analysis_options(given), _fixed=False)
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["options"][name]
-        except KeyError:
-            raise AttributeError(name) from None
+        options = vars(self).get("options", {})
+        if name not in options:
+            raise AttributeError(f"there is no option {name!r}, there are: {', '.join(options)}")
+        return options[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._fixed:
+            raise AttributeError(f"{name} is of an analyzer's configuration, allowed: a new analyzer with another one")
+        vars(self)["options"] = _core.analysis_options(self.options | {name: value})
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.options]
 
     def __repr__(self) -> str:
         return f"GradientAnalysisConfig({', '.join(f'{key}={value!r}' for key, value in self.options.items())})"
@@ -62,12 +76,21 @@ class Analysis(Record):
     `hessian`: `sharpness`, `eigenvalues` with `eigenvalue_errors` (residuals), `trace` with `trace_error`, `density`
     with `density_errors`, `layers` (`largest`, `trace` and their errors), and `edge_of_stability`: `value` (learning
     rate x largest eigenvalue, of the preconditioned Hessian where `preconditioned`) beside its `threshold`, or why it
-    is `unknown`.
+    is `unknown`. A pickled one has all of this; only `detect_gradient_issues` doesn't take it.
     """
 
-    def __init__(self, native: Any) -> None:
-        super().__init__(record(native.to_dict()))
+    def __init__(self, native: _core.Analysis | None, found: dict[str, Any] | None = None) -> None:
+        super().__init__(record(native.to_dict()) if native is not None and found is None else found or {})
         object.__setattr__(self, "_native", native)
+
+    def __copy__(self) -> Analysis:
+        return Analysis(self._native, self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Analysis:
+        return Analysis(self._native, copy.deepcopy(dict(self), memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Analysis, (None, dict(self))
 
     def plot(self, what: str = "norms", ax: Any = None) -> Any:
         """Draws with matplotlib into `ax`, or into axes of its own, and gives them. `what`: norms, flow,
@@ -84,7 +107,11 @@ class Analysis(Record):
 
 
 def _config(config: GradientAnalysisConfig | dict[str, Any] | None) -> GradientAnalysisConfig:
-    return config if isinstance(config, GradientAnalysisConfig) else GradientAnalysisConfig(**(config or {}))
+    """An analyzer's own."""
+    given = config.options if isinstance(config, GradientAnalysisConfig) else config or {}
+    own = GradientAnalysisConfig(**given)
+    vars(own)["_fixed"] = True
+    return own
 
 
 @documented_by(_core.GradientAnalyzer)
@@ -128,6 +155,8 @@ class GradientAnalyzer:
     def detect_gradient_issues(self, results: Analysis) -> Table[Issue]:
         if not isinstance(results, Analysis):
             raise TypeError(f"results is a {type(results).__name__}, allowed: what analyze_gradients gave")
+        if results._native is None:
+            raise TypeError("results is an analysis that was pickled, allowed: what analyze_gradients gave")
         return issues(self._native.detect_gradient_issues(results._native))
 
     def plot_gradient_analysis(self, save_path: str | os.PathLike[str] = "gradient_analysis.png") -> str:
@@ -154,8 +183,10 @@ class GradientMonitoring:
                               target_data: torch.Tensor, step: int) -> Record:  # fmt: skip
         """Gives `step`, `analysis` and `issues`."""
         check_tensors(input_data=input_data, target_data=target_data)
+        check_int(step=step)
         with aside():
-            return record(self._native.monitor_training_step(model, loss_function, input_data, target_data, step))
+            seen = self._native.monitor_training_step(model, loss_function, input_data, target_data, step)
+        return Record(step=seen["step"], analysis=Analysis(seen["analysis"]), issues=issues(seen["issues"]))
 
     def get_monitoring_summary(self) -> Record:
         return record(self._native.get_monitoring_summary())
