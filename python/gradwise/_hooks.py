@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from . import _core
 from ._checks import check_tensors
 from ._documented import documented_by
+from ._forward_hook import ForwardHook
 from ._records import Record, record
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -42,7 +44,7 @@ class AutogradHooks:
         if activations or activation_gradients:
             for name, part in model.named_modules():
                 if name and not any(part.children()):
-                    self._handles.append(part.register_forward_hook(_observer(native, name)))
+                    self._handles.append(part.register_forward_hook(ForwardHook(partial(_observe, native, name))))
 
     def records(self) -> list[Record]:
         return [record(seen) for seen in self._native.records()]
@@ -63,12 +65,9 @@ class AutogradHooks:
         self.remove()
 
 
-def _observer(native: Any, name: str) -> Callable[..., None]:
-    def observe(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
-        if isinstance(output, torch.Tensor):
-            native.observe(name, output)
-
-    return observe
+def _observe(native: Any, name: str, _module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+    if isinstance(output, torch.Tensor):
+        native.observe(name, output)
 
 
 @documented_by(_core.find_nonfinite)

@@ -1,5 +1,8 @@
 """Functions, losses, derivatives and hooks against torch's."""
 
+import copy
+import io
+
 import pytest
 import torch
 from torch.nn import functional
@@ -82,3 +85,17 @@ def test_find_nonfinite_names_operator_and_layer(network, data):
     bad = lambda output, target: torch.log(-output.abs()).mean()  # noqa: E731
     found = gradwise.find_nonfinite(model, bad, *data)
     assert found.phase == "forward" and found.op == "aten::log" and found.layer == "2"
+
+
+def test_copies_and_files_of_a_hooked_model_have_no_hooks(network, data):
+    model = network()
+    with AutogradHooks(model) as hooks:
+        file = io.BytesIO()
+        torch.save(model, file)
+        loaded = torch.load(io.BytesIO(file.getvalue()), weights_only=False)
+        for twin in (copy.deepcopy(model), loaded):
+            functional.cross_entropy(twin(data[0]), data[1]).backward()
+        assert hooks.records() == []
+        functional.cross_entropy(model(data[0]), data[1]).backward()
+        assert {seen.name for seen in hooks.records() if seen.kind == "activation"} == {"0", "1", "2"}
+    torch.testing.assert_close(loaded(data[0]), model(data[0]))
