@@ -13,14 +13,30 @@ if TYPE_CHECKING:
     from .runs import Run
 
 _MOST_LINES = 12  # that colours and a legend can tell apart
+_INCHES_A_NAME = 0.2
+_MOST_INCHES = 40.0
 _LEAST_DENSITY = 1e-6  # what a logarithmic axis begins with
 
 
-def _axes(ax: Any) -> Any:
+def _axes(ax: Any, columns: int = 0, rows: int = 0) -> Any:
+    """Those that are given, or ones of their own with room for so many names along x and y."""
     if ax is not None:
         return ax
     pyplot = need("plot", "matplotlib.pyplot", package="matplotlib")
-    return pyplot.subplots(layout="constrained")[1]
+    usual = pyplot.rcParams["figure.figsize"]
+    wanted = (2 + _INCHES_A_NAME * names for names in (columns, rows))
+    size = [min(max(pair), _MOST_INCHES) for pair in zip(usual, wanted, strict=True)]
+    return pyplot.subplots(figsize=size, layout="constrained")[1]
+
+
+def _name_ticks(ax: Any, axis: Any, names: Sequence[str], **style: Any) -> None:
+    """A tick a name, or every so many of them where not all have room."""
+    axis.set_ticks(range(len(names)), names, **style)
+    box = ax.get_window_extent()
+    room = (box.height if axis is ax.yaxis else box.width) / ax.figure.dpi * 72
+    needed = 1.2 * sum(label.get_size() for label in axis.get_ticklabels())
+    every = max(1, math.ceil(needed / room))
+    axis.set_ticks(range(0, len(names), every), names[::every], **style)
 
 
 def _chosen(what: str, drawings: dict[str, Any]) -> Any:
@@ -52,10 +68,10 @@ def _label(ax: Any, title: str, x: str, y: str) -> Any:
 def bars(ax: Any, title: str, quantity: str, names: Sequence[str], values: Sequence[float],
          errors: Sequence[float] | None = None) -> Any:  # fmt: skip
     """One horizontal bar a name, the first on top; with whiskers where there are `errors`."""
-    ax = _axes(ax)
+    ax = _axes(ax, rows=len(names))
     ax.barh(range(len(names)), values, xerr=errors)
-    ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()
+    _name_ticks(ax, ax.yaxis, names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
     if _ranges_widely(values):  # a bar's length says nothing on a logarithmic axis
         ax.set_xscale("log")
     return _label(ax, title, quantity, "")
@@ -73,12 +89,12 @@ def lines(ax: Any, title: str, x: str, y: str, series: dict[str, tuple[Sequence[
 
 def matrix(ax: Any, title: str, values: Sequence[float], names: Sequence[str]) -> Any:
     """Cosines, row by row, from -1 to 1."""
-    ax = _axes(ax)
     side = len(names)
+    ax = _axes(ax, side, side)
     rows = [list(values[row * side : (row + 1) * side]) for row in range(side)]
     shown = ax.imshow(rows, vmin=-1, vmax=1, cmap="RdBu_r")
-    ax.set_xticks(range(side), names, rotation=90)
-    ax.set_yticks(range(side), names)
+    _name_ticks(ax, ax.xaxis, names, rotation=90)
+    _name_ticks(ax, ax.yaxis, names)
     ax.set_title(title)
     ax.figure.colorbar(shown, ax=ax, label="cosine")
     return ax
@@ -150,9 +166,9 @@ def _numbered(word: str, values: Sequence[float]) -> list[str]:
 
 
 def _draw_flow(a: Analysis, ax: Any) -> Any:
-    ax = _axes(ax)
+    ax = _axes(ax, columns=len(a.flow.weights))
     ax.plot(range(len(a.flow.rms)), a.flow.rms, marker="o")
-    ax.set_xticks(range(len(a.flow.weights)), a.flow.weights, rotation=90)
+    _name_ticks(ax, ax.xaxis, a.flow.weights, rotation=90)
     _log_scale(ax, a.flow.rms)
     return _label(ax, "Flow: gradients by depth", "", "RMS of the gradient")
 

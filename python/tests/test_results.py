@@ -152,3 +152,29 @@ else:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def apart(ax, axis):
+    """How many names an axis shows, none over another."""
+    ax.figure.canvas.draw()
+    boxes = sorted((label.get_window_extent() for label in axis.get_ticklabels()), key=lambda box: box.y0)
+    assert all(low.y1 <= high.y0 for low, high in zip(boxes, boxes[1:], strict=False))
+    return len(boxes)
+
+
+def test_names_of_many_parameters_do_not_overlap():
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    model = nn.Sequential(*[nn.Linear(3, 3) for _ in range(40)])
+    analysis = gradwise.GradientAnalyzer().analyze_gradients(
+        model, functional.mse_loss, torch.randn(16, 3), torch.randn(16, 3)
+    )
+    own = analysis.plot("norms")
+    assert apart(own, own.yaxis) == 40
+    assert [bar.get_height() for bar in own.patches] == pytest.approx([0.8] * 40)
+    given = analysis.plot("norms", pyplot.subplots(figsize=(4, 3))[1])
+    assert 5 <= apart(given, given.yaxis) < 40 and given.figure.get_size_inches().tolist() == [4, 3]
+    assert given.get_yticklabels()[0].get_text() == "0" and len(given.patches) == 40
+    pyplot.close("all")
