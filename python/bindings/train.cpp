@@ -170,6 +170,10 @@ Action action_named(const py::object& answer) {
   if (answer.is_none()) {
     return Action::proceed;
   }
+  const char* const allowed = ", allowed: None, \"skip\", \"stop\", \"roll_back\"";
+  if (!py::isinstance<py::str>(answer)) {
+    throw py::type_error("a callback answered " + py::repr(answer).cast<std::string>() + allowed);
+  }
   const auto word = answer.cast<std::string>();
   if (word == "skip") {
     return Action::skip;
@@ -180,7 +184,7 @@ Action action_named(const py::object& answer) {
   if (word == "roll_back") {
     return Action::roll_back;
   }
-  throw py::value_error("a callback answered \"" + word + "\", allowed: None, \"skip\", \"stop\", \"roll_back\"");
+  throw py::value_error("a callback answered \"" + word + "\"" + allowed);
 }
 
 // `callback` gets a dict: point, step, epoch, and at step_end the step's figures.

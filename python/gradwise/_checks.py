@@ -14,6 +14,13 @@ def check_tensors(**values: Any) -> None:
             raise TypeError(f"{name} is a {type(value).__name__}, allowed: torch.Tensor")
 
 
+def check_number(**values: Any) -> None:
+    """A TypeError for the first that is no real number."""
+    for name, value in values.items():
+        if not hasattr(value, "__float__") and not hasattr(value, "__index__"):
+            raise TypeError(f"{name} is {value!r}, allowed: a number")
+
+
 def check_int(**values: Any) -> None:
     """A TypeError for the first that is no whole number."""
     for name, value in values.items():

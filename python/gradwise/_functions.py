@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from . import _core
+from ._checks import check_tensors
 from ._documented import documented_by
 
 
@@ -17,22 +18,30 @@ class CustomAutogradFunction:
 
     @staticmethod
     def apply(input_tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        check_tensors(input_tensor=input_tensor, weight=weight)
         return _core.matrix_product(input_tensor, weight)
 
-    relu = staticmethod(_core.custom_relu)
+    @staticmethod
+    @documented_by(_core.custom_relu)
+    def relu(input: torch.Tensor) -> torch.Tensor:
+        check_tensors(input=input)
+        return _core.custom_relu(input)
 
     @staticmethod
     def leaky_relu(input: torch.Tensor, negative_slope: float = 0.01) -> torch.Tensor:
+        check_tensors(input=input)
         return _core.custom_leaky_relu(input, negative_slope)
 
     @staticmethod
     def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        check_tensors(input=input, weight=weight, **({} if bias is None else {"bias": bias}))
         return _core.custom_linear(input, weight, bias)
 
     @staticmethod
     def activation(input: torch.Tensor, value: Callable[[torch.Tensor], torch.Tensor],
                    derivative: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:  # fmt: skip
         """An activation of your own, from its value and its derivative, both written with PyTorch's operators."""
+        check_tensors(input=input)
         return _core.custom_activation(input, value, derivative)
 
 
@@ -49,6 +58,7 @@ class CustomLossFunction:
         self._name = name
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+        check_tensors(**{f"input {i}": value for i, value in enumerate(inputs)})
         loss: torch.Tensor = self._native(list(inputs))
         return loss
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 
 from . import _core
+from ._checks import check_tensors
 
 
-def _several(value: Any) -> list[torch.Tensor]:
-    return [value] if isinstance(value, torch.Tensor) else list(value)
+def _several(name: str, value: Any) -> list[torch.Tensor]:
+    """A tensor, or several, as a list."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if not isinstance(value, Iterable):
+        raise TypeError(f"{name} is a {type(value).__name__}, allowed: a torch.Tensor or several")
+    several = list(value)
+    check_tensors(**{f"{name}[{i}]": item for i, item in enumerate(several)})
+    return several
 
 
 def _like(given: Any, results: Sequence[torch.Tensor]) -> Any:
@@ -25,21 +33,21 @@ class GradientComputationUtils:
     def gradients(outputs: Any, inputs: Any, grad_outputs: Any = None, create_graph: bool = False,
                   retain_graph: bool = False) -> Any:  # fmt: skip
         """Gradients with respect to `inputs`; zeros where nothing depends on one. `.grad` stays as it is."""
-        weights = [] if grad_outputs is None else _several(grad_outputs)
-        found = _core.gradients(_several(outputs), _several(inputs), weights, create_graph, retain_graph)
+        weights = [] if grad_outputs is None else _several("grad_outputs", grad_outputs)
+        found = _core.gradients(_several("outputs", outputs), _several("inputs", inputs), weights, create_graph, retain_graph)
         return _like(inputs, found)
 
     @staticmethod
     def jacobian(function: Callable[..., Any], inputs: Any, mode: str = "automatic",
                  chunk_size: int | None = None) -> Any:  # fmt: skip
         """Of `function(*inputs)`: output shape + input shape, one an input. `mode`: automatic, reverse, forward."""
-        primals = _several(inputs)
+        primals = _several("inputs", inputs)
         return _like(inputs, _core.jacobian(function, primals, list(range(len(primals))), mode, chunk_size))
 
     @staticmethod
     def hessian(function: Callable[..., torch.Tensor], inputs: Any, chunk_size: int | None = None) -> Any:
         """Second derivatives of a scalar function; of several inputs a tuple of rows of blocks."""
-        primals = _several(inputs)
+        primals = _several("inputs", inputs)
         found = _core.hessian(function, primals, list(range(len(primals))), chunk_size)
         if isinstance(inputs, torch.Tensor):
             return found[0]
@@ -49,20 +57,20 @@ class GradientComputationUtils:
     @staticmethod
     def vjp(function: Callable[..., Any], inputs: Any, cotangents: Any) -> tuple[Any, Any]:
         """The function's value, and cotangents times its Jacobian."""
-        outputs, found = _core.vjp(function, _several(inputs), _several(cotangents))
+        outputs, found = _core.vjp(function, _several("inputs", inputs), _several("cotangents", cotangents))
         return _like(cotangents, outputs), _like(inputs, found)
 
     @staticmethod
     def jvp(function: Callable[..., Any], inputs: Any, tangents: Any) -> tuple[Any, Any]:
         """The function's value, and its Jacobian times the tangents."""
-        outputs, found = _core.jvp(function, _several(inputs), _several(tangents))
+        outputs, found = _core.jvp(function, _several("inputs", inputs), _several("tangents", tangents))
         single = len(outputs) == 1
         return (outputs[0], found[0]) if single else (tuple(outputs), tuple(found))
 
     @staticmethod
     def hessian_vector_product(function: Callable[..., torch.Tensor], inputs: Any, vectors: Any) -> tuple[Any, Any]:
         """The value of a scalar function, and its Hessian times the vectors."""
-        value, _, products = _core.hvp(function, _several(inputs), _several(vectors))
+        value, _, products = _core.hvp(function, _several("inputs", inputs), _several("vectors", vectors))
         return value, _like(inputs, products)
 
     @staticmethod
@@ -94,6 +102,7 @@ class GradientComputationUtils:
     @staticmethod
     def gradient_penalty(output: torch.Tensor, input: torch.Tensor, target: float = 1.0) -> torch.Tensor:
         """Mean of (norm of the output's gradient by the input - target)², differentiable (WGAN-GP)."""
+        check_tensors(output=output, input=input)
         return _core.gradient_penalty(output, input, target)
 
     @staticmethod
@@ -102,7 +111,7 @@ class GradientComputationUtils:
                   raise_exception: bool = True) -> bool:  # fmt: skip
         """Gradients against central differences; arguments as `torch.autograd.gradcheck`."""
         return _core.gradcheck(
-            function, _several(inputs), eps, atol, rtol, nondet_tol, check_undefined_grad, raise_exception
+            function, _several("inputs", inputs), eps, atol, rtol, nondet_tol, check_undefined_grad, raise_exception
         )
 
     @staticmethod
@@ -111,5 +120,5 @@ class GradientComputationUtils:
                       raise_exception: bool = True) -> bool:  # fmt: skip
         """The same of second derivatives."""
         return _core.gradgradcheck(
-            function, _several(inputs), eps, atol, rtol, nondet_tol, check_undefined_grad, raise_exception
+            function, _several("inputs", inputs), eps, atol, rtol, nondet_tol, check_undefined_grad, raise_exception
         )

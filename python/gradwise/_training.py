@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from . import _core
-from ._checks import check_tensors
+from ._checks import check_int, check_number, check_tensors
 from ._documented import documented_by
 from ._native_optimizer import native_options
 from ._records import Record, record
@@ -29,6 +29,9 @@ def _has_own_clipping(step_options: dict[str, Any]) -> bool:
 
 def _clip(by_options: bool, clip_gradients: bool, max_grad_norm: float) -> tuple[bool, float] | None:
     """What a call asks of clipping; None where it asks for nothing of its own and the options have their say."""
+    if not isinstance(clip_gradients, bool):
+        raise TypeError(f"clip_gradients is {clip_gradients!r}, allowed: True or False")
+    check_number(max_grad_norm=max_grad_norm)
     usual = clip_gradients is True and max_grad_norm == 1.0
     return None if by_options and usual else (clip_gradients, float(max_grad_norm))
 
@@ -88,6 +91,7 @@ class AutogradOptimizer:
                    window: int = 1) -> None:  # fmt: skip
         """Forward and backward of one of `window` micro-batches."""
         check_tensors(input_data=input_data, target_data=target_data)
+        check_int(window=window)
         self._read_rate()
         self._native.accumulate(loss_function, input_data, target_data, window)
 
@@ -185,6 +189,10 @@ class AutogradTrainingLoop:
 
     def on(self, point: str, callback: Callable[[Record], str | None]) -> None:
         """Calls back at a point ("step_end", "epoch_end", ...); an answer of "skip", "stop" or "roll_back" steers."""
+        if not isinstance(point, str):
+            raise TypeError(f"point is {point!r}, allowed: a str")
+        if not callable(callback):
+            raise TypeError(f"callback is {callback!r}, allowed: a callable of what is told")
         self._native.on(point, lambda told: callback(record(told)))
 
     def request_stop(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from . import _core, _plots
+from ._checks import check_int, check_number, check_tensors
 from ._documented import documented_by
 from ._live import add_live, status_of, watching
 from ._loss_scale import LossScale
@@ -182,6 +183,7 @@ class Watch:
     def observe(self, loss: torch.Tensor) -> None:
         """Reads activations off the loss's graph; call it before `backward`. Only every tenth step costs anything."""
         self._check_open()
+        check_tensors(loss=loss)
         self._native.forward_end(loss)
 
     def backward_end(self) -> None:
@@ -195,7 +197,10 @@ class Watch:
         """Ends a step, after the optimizer's; gives the issues that are new. Without an optimizer: after `backward`
         and whatever changes the weights. `samples`: of the step, where the forward pass does not show them."""
         self._check_open()
+        if samples is not None:
+            check_int(samples=samples)
         if loss is not None:
+            check_number(loss=loss)
             self._native.tell_loss(loss.item() if isinstance(loss, torch.Tensor) else float(loss))
         seen = len(self._issues)
         if not self._optimizers:

@@ -46,3 +46,48 @@ def test_a_one_pass_optimizer_refuses_complex_parameters(optimizer_class):
     model(X).sum().backward()
     with pytest.raises(gradwise.GradwiseUsageError, match="parameter 2 is ComplexFloat, allowed: real numbers"):
         optimizer.step()
+
+
+def answering(answer):
+    loop = gradwise.AutogradTrainingLoop(nn.Linear(4, 2))
+    loop.on("step_end", lambda _told: answer)
+    loop.train_epoch([(X, Y)], functional.mse_loss)
+
+
+LINEAR = nn.Linear(4, 2)
+FUNCTION, UTILITIES = gradwise.CustomAutogradFunction, gradwise.GradientComputationUtils
+
+WRONG = {
+    "input_tensor is a list, allowed: torch.Tensor": lambda: FUNCTION.apply([1], X),
+    "weight is a int, allowed: torch.Tensor": lambda: FUNCTION.linear(X, 1),
+    "bias is a int, allowed: torch.Tensor": lambda: FUNCTION.linear(X, LINEAR.weight, 1),
+    "input is a list, allowed: torch.Tensor": lambda: FUNCTION.relu([1]),
+    "input 1 is a float, allowed: torch.Tensor": lambda: gradwise.CustomLossFunction.huber()(X, 1.0),
+    "operand is a list, allowed: torch.Tensor": lambda: curvature.from_matrix(torch.eye(2)) @ [1.0, 2.0],
+    r"inputs\[1\] is a int, allowed: torch.Tensor": lambda: UTILITIES.jacobian(torch.add, [X, 1]),
+    "outputs is a int, allowed: a torch.Tensor or several": lambda: UTILITIES.gradients(1, X),
+    "loss is a float, allowed: torch.Tensor": lambda: gradwise.watch(nn.Linear(4, 2)).observe(1.0),
+    "samples is 'many', allowed: an int": lambda: gradwise.watch(nn.Linear(4, 2)).step(samples="many"),
+    "loss is 'low', allowed: a number": lambda: gradwise.watch(nn.Linear(4, 2)).step("low"),
+    "step is '1', allowed: an int": lambda: gradwise.GradientMonitoring().monitor_training_step(
+        LINEAR, functional.mse_loss, X, Y, step="1"
+    ),
+    "window is 'two', allowed: an int": lambda: gradwise.AutogradOptimizer(LINEAR).accumulate(
+        functional.mse_loss, X, Y, "two"
+    ),
+    "clip_gradients is 'yes', allowed: True or False": lambda: gradwise.AutogradOptimizer(LINEAR).step(
+        functional.mse_loss, X, Y, clip_gradients="yes"
+    ),
+    "max_grad_norm is 'one', allowed: a number": lambda: gradwise.AutogradOptimizer(LINEAR).step(
+        functional.mse_loss, X, Y, max_grad_norm="one"
+    ),
+    "point is 3, allowed: a str": lambda: gradwise.AutogradTrainingLoop(LINEAR).on(3, print),
+    "callback is 3, allowed: a callable": lambda: gradwise.AutogradTrainingLoop(LINEAR).on("step_end", 3),
+    'a callback answered True, allowed: None, "skip", "stop", "roll_back"': lambda: answering(True),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_a_wrong_type_is_told_in_the_users_terms(message):
+    with pytest.raises(TypeError, match=f"^{message}"):
+        WRONG[message]()
