@@ -206,7 +206,7 @@ void AutogradOptimizer::Impl::take_averages() {
     return;
   }
   average_moves = average->moves();
-  fused_averages = fused->averages_by_place(*average);
+  fused_averages = fused->averages_by_place(average->averaged_parameters(), average->parameter_averages());
 }
 
 void AutogradOptimizer::Impl::end_window(StepInfo& info) {

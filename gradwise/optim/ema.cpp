@@ -50,6 +50,28 @@ void load_tensors(const State& state, const std::vector<std::string>& names, std
 
 }  // namespace
 
+double average_decay(const EmaOptions& options, std::int64_t update) {
+  if (!options.warmup) {
+    return options.decay;
+  }
+  const auto n = static_cast<double>(update);
+  return std::min(options.decay, (1.0 + n) / (10.0 + n));
+}
+
+void move_averages(const std::vector<at::Tensor>& averages, const std::vector<at::Tensor>& values, double share) {
+  GRADWISE_CHECK(averages.size() == values.size(), "ema", "there are ", averages.size(), " averages for ",
+                 values.size(), " tensors");
+  if (averages.empty()) {
+    return;
+  }
+  const at::NoGradGuard no_grad;
+  bool moved = false;
+  for (std::size_t i = 0; i < averages.size(); ++i) {
+    moved = moved || averages[i].scalar_type() != values[i].scalar_type() || averages[i].device() != values[i].device();
+  }
+  at::_foreach_lerp_(averages, moved ? converted(values, averages) : values, share);
+}
+
 ExponentialMovingAverage::ExponentialMovingAverage(const NamedParameters& parameters, EmaOptions options,
                                                    const NamedParameters& buffers)
     : options_(options), sources_(parameters.trainable()), parameters_(sources_.size()) {
@@ -67,14 +89,6 @@ ExponentialMovingAverage::ExponentialMovingAverage(const NamedParameters& parame
   }
 }
 
-double ExponentialMovingAverage::current_decay() const {
-  if (!options_.warmup) {
-    return options_.decay;
-  }
-  const auto n = static_cast<double>(num_updates_);
-  return std::min(options_.decay, (1.0 + n) / (10.0 + n));
-}
-
 double ExponentialMovingAverage::begin_update() {
   due_ = ++since_update_ >= options_.every;
   if (!due_) {
@@ -82,14 +96,14 @@ double ExponentialMovingAverage::begin_update() {
   }
   since_update_ = 0;
   ++num_updates_;
-  const double decay = current_decay();
+  const double decay = average_decay(options_, num_updates_);
   decay_product_ *= decay;
   return share_ = 1.0 - decay;
 }
 
 void ExponentialMovingAverage::finish_update() {
   if (due_) {
-    move_averages(parameters_, share_);
+    move_from(parameters_, share_);
     write_into(counter_shadow_, counters_.tensors);
   }
 }
@@ -97,25 +111,15 @@ void ExponentialMovingAverage::finish_update() {
 void ExponentialMovingAverage::update() {
   const double share = begin_update();
   if (due_) {
-    move_averages(0, share);
+    move_from(0, share);
     write_into(counter_shadow_, counters_.tensors);
   }
 }
 
-void ExponentialMovingAverage::move_averages(std::size_t from, double share) {
-  const at::NoGradGuard no_grad;
-  if (from == shadow_.size()) {
-    return;
-  }
-  const std::vector<at::Tensor> averages(shadow_.begin() + static_cast<std::ptrdiff_t>(from), shadow_.end());
-  const std::vector<at::Tensor> sources(sources_.tensors.begin() + static_cast<std::ptrdiff_t>(from),
-                                        sources_.tensors.end());
-  bool moved = false;
-  for (std::size_t i = 0; i < averages.size(); ++i) {
-    moved =
-        moved || averages[i].scalar_type() != sources[i].scalar_type() || averages[i].device() != sources[i].device();
-  }
-  at::_foreach_lerp_(averages, moved ? converted(sources, averages) : sources, share);
+void ExponentialMovingAverage::move_from(std::size_t first, double share) {
+  const auto begin = static_cast<std::ptrdiff_t>(first);
+  move_averages({shadow_.begin() + begin, shadow_.end()}, {sources_.tensors.begin() + begin, sources_.tensors.end()},
+                share);
 }
 
 std::vector<at::Tensor> ExponentialMovingAverage::parameter_averages() const {

@@ -26,6 +26,13 @@ void describe(Fields& fields, EmaOptions& o) {
              anything());
 }
 
+/// The weight of the old average in the `update`th update, counted from 1.
+[[nodiscard]] double average_decay(const EmaOptions& options, std::int64_t update);
+
+/// average += share · (value - average) of each; values of another type or device are converted. Errors: lists of
+/// different lengths.
+void move_averages(const std::vector<at::Tensor>& averages, const std::vector<at::Tensor>& values, double share);
+
 /// Exponential moving average of parameters and, if given, buffers:
 /// shadow <- decay · shadow + (1 - decay) · parameter, after every optimizer step.
 ///
@@ -93,8 +100,7 @@ class ExponentialMovingAverage {
   void to(at::ScalarType dtype);
 
  private:
-  [[nodiscard]] double current_decay() const;
-  void move_averages(std::size_t from, double share);
+  void move_from(std::size_t first, double share);
 
   EmaOptions options_;
   NamedParameters sources_;   // averaged: parameters, then floating-point buffers

@@ -13,7 +13,6 @@
 #include "gradwise/core/tensor_memory.h"
 #include "gradwise/kernels/mixed_bits.h"
 #include "gradwise/kernels/weight_moments.h"
-#include "gradwise/optim/ema.h"
 #include "gradwise/optim/parameter_memory.h"
 
 namespace gradwise {
@@ -49,15 +48,16 @@ std::optional<std::size_t> FusedOptimizer::place_of(const at::Tensor& parameter)
   return found == places_.end() ? std::nullopt : std::optional(found->second);
 }
 
-std::vector<at::Tensor> FusedOptimizer::averages_by_place(const ExponentialMovingAverage& average) const {
-  const std::vector<at::Tensor> averages = average.parameter_averages();
-  const std::vector<at::Tensor> sources = average.averaged_parameters();
+std::vector<at::Tensor> FusedOptimizer::averages_by_place(const std::vector<at::Tensor>& sources,
+                                                          const std::vector<at::Tensor>& averages) const {
+  GRADWISE_CHECK(averages.size() == sources.size(), "optimizer", "there are ", averages.size(), " averages for ",
+                 sources.size(), " parameters");
   std::vector<at::Tensor> ordered(ordered_.size());
   for (std::size_t i = 0; i < sources.size(); ++i) {
     const std::optional<std::size_t> place = place_of(sources[i]);
     const at::Tensor& shadow = averages[i];
     if (!place || shadow.scalar_type() != sources[i].scalar_type() || shadow.device() != sources[i].device() ||
-        shadow.strides() != sources[i].strides()) {
+        shadow.sizes() != sources[i].sizes() || shadow.strides() != sources[i].strides()) {
       return {};
     }
     ordered[*place] = shadow;

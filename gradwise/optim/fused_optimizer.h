@@ -20,8 +20,6 @@
 
 namespace gradwise {
 
-class ExponentialMovingAverage;
-
 /// AdamW, Adam, SGD, RMSprop, Adagrad and Lion in one pass over memory (kernels/fused_update.h), which also scales the
 /// gradient, moves an average and measures weights and update.
 ///
@@ -61,9 +59,10 @@ class FusedOptimizer : public torch::optim::Optimizer {
   [[nodiscard]] const std::vector<at::Tensor>& ordered_parameters() const { return ordered_; }
   /// Where a parameter stands among them; none where it is not held.
   [[nodiscard]] std::optional<std::size_t> place_of(const at::Tensor& parameter) const;
-  /// The averages of parameters as Riders take them. Empty where one of them can't ride along, being of another type,
+  /// The averages of `sources` as Riders take them. Empty where one of them can't ride along, being of another type,
   /// device or layout than its parameter, or of a parameter that is not held.
-  [[nodiscard]] std::vector<at::Tensor> averages_by_place(const ExponentialMovingAverage& average) const;
+  [[nodiscard]] std::vector<at::Tensor> averages_by_place(const std::vector<at::Tensor>& sources,
+                                                           const std::vector<at::Tensor>& averages) const;
   /// Whether every parameter that trains is where updates are measured: on the CPU.
   [[nodiscard]] bool measures() const;
   /// Of the last update, in the order of `ordered_parameters`; a parameter that it passed over has not moved.

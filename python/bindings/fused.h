@@ -7,7 +7,6 @@
 #include <tuple>
 #include <vector>
 
-#include "gradwise/optim/ema.h"
 #include "gradwise/optim/fused_optimizer.h"
 #include "gradwise/optim/gradient_pass.h"
 
@@ -24,7 +23,9 @@ class Fused {
   /// parameters than those that this was made for, or one asks for a gradient that had never done so.
   [[nodiscard]] bool read_groups(const py::list& param_groups);
   [[nodiscard]] double gradient_norm();
-  void update(double grad_scale, ExponentialMovingAverage* average);
+  /// A step that moves `averages`, those of `averaged`, by `share` as well.
+  void update(double grad_scale, const std::vector<at::Tensor>& averaged, const std::vector<at::Tensor>& averages,
+              double share);
   /// Norm of the weights, norm of the update, their ratio.
   [[nodiscard]] std::tuple<double, double, double> statistics() const;
   /// Step (float32, of no dimension) and lines of a parameter's state, as views of what the next steps count and
@@ -39,7 +40,8 @@ class Fused {
   [[nodiscard]] const FusedOptimizer& get() const { return *optimizer_; }
 
  private:
-  void run(double grad_scale, ExponentialMovingAverage* average);
+  void run(double grad_scale, const std::vector<at::Tensor>& averaged, const std::vector<at::Tensor>& averages,
+           double share);
   [[nodiscard]] bool holds(const py::list& param_groups) const;
 
   std::unique_ptr<FusedOptimizer> optimizer_;

@@ -15,17 +15,11 @@
 #include "python/bindings/fused.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
-#include "python/bindings/keywords.h"
-#include "python/bindings/states.h"
 
 namespace gradwise::python {
 namespace {
 
 using Release = py::call_guard<WithoutLock>;
-
-NamedParameters named(const std::vector<std::string>& names, const std::vector<at::Tensor>& tensors) {
-  return {names, tensors};
-}
 
 // Keys of a torch.optim parameter group; those that a rule has no use for are not there.
 void read_group(const py::dict& group, FusedOptions& options) {
@@ -142,14 +136,15 @@ double Fused::gradient_norm() {
 }
 
 // The counts are shared with Python, which may have set them.
-void Fused::update(double grad_scale, ExponentialMovingAverage* average) {
+void Fused::update(double grad_scale, const std::vector<at::Tensor>& averaged, const std::vector<at::Tensor>& averages,
+                   double share) {
   auto* counts = counts_.mutable_data_ptr<float>();
   for (std::size_t i = 0; i < trained_.size(); ++i) {
     if (FusedState* state = optimizer_->state_at(i); state != nullptr && counts[i] != static_cast<float>(state->step)) {
       state->step = static_cast<std::int64_t>(counts[i]);
     }
   }
-  run(grad_scale, average);
+  run(grad_scale, averaged, averages, share);
   for (std::size_t i = 0; i < trained_.size(); ++i) {
     if (const FusedState* state = optimizer_->state_at(i); state != nullptr) {
       counts[i] = static_cast<float>(state->step);
@@ -157,22 +152,17 @@ void Fused::update(double grad_scale, ExponentialMovingAverage* average) {
   }
 }
 
-void Fused::run(double grad_scale, ExponentialMovingAverage* average) {
-  if (average == nullptr) {
+void Fused::run(double grad_scale, const std::vector<at::Tensor>& averaged, const std::vector<at::Tensor>& averages,
+                double share) {
+  if (share == 0) {
     optimizer_->update({.grad_scale = grad_scale});
     return;
   }
-  const std::vector<at::Tensor> averages = optimizer_->averages_by_place(*average);
-  if (averages.empty()) {
-    optimizer_->update({.grad_scale = grad_scale});
-    average->update();
-    return;
+  const std::vector<at::Tensor> along = optimizer_->averages_by_place(averaged, averages);
+  optimizer_->update({.grad_scale = grad_scale, .averages = along, .average_share = share});
+  if (along.empty()) {
+    move_averages(averages, averaged, share);
   }
-  const double share = average->begin_update();
-  optimizer_->update({.grad_scale = grad_scale,
-                      .averages = share != 0 ? std::span<const at::Tensor>(averages) : std::span<const at::Tensor>(),
-                      .average_share = share});
-  average->finish_update();
 }
 
 std::tuple<double, double, double> Fused::statistics() const {
@@ -223,25 +213,10 @@ void Fused::set_lines(std::size_t index, std::int64_t step, const py::object& fi
 }
 
 void bind_optim(py::module_& module) {
-  py::class_<ExponentialMovingAverage>(module, "ExponentialMovingAverage", doc::ExponentialMovingAverage)
-      .def(py::init([](const std::vector<std::string>& names, const std::vector<at::Tensor>& tensors,
-                       const std::vector<std::string>& buffer_names, const std::vector<at::Tensor>& buffers,
-                       const py::dict& options) {
-        return std::make_unique<ExponentialMovingAverage>(
-            named(names, tensors), options_from<EmaOptions>("ema", options), named(buffer_names, buffers));
-      }))
-      .def("update", &ExponentialMovingAverage::update, Release())
-      .def("copy_to", &ExponentialMovingAverage::copy_to, Release())
-      .def("averages", [](const ExponentialMovingAverage& self) { return self.averages().tensors; })
-      .def("num_updates", &ExponentialMovingAverage::num_updates)
-      .def("decay", &ExponentialMovingAverage::decay)
-      .def("every", &ExponentialMovingAverage::every)
-      .def("state", [](const ExponentialMovingAverage& self) { return tuple_of(self.state()); })
-      .def("load_state", [](ExponentialMovingAverage& self, const std::string& values,
-                            const py::dict& tensors) { self.load_state(state_from(values, tensors)); })
-      .def("to_device", [](ExponentialMovingAverage& self, at::Device device) { self.to(device); })
-      .def("to_dtype", [](ExponentialMovingAverage& self, at::ScalarType dtype) { self.to(dtype); });
-
+  module.def("average_decay", [](double decay, bool warm_up, std::int64_t update) {
+    return average_decay({.decay = decay, .warmup = warm_up}, update);
+  });
+  module.def("move_averages", &move_averages, doc::move_averages, Release());
   module.def("clip_coefficient", &clip_coefficient, doc::clip_coefficient);
   py::class_<Fused>(module, "FusedOptimizer", doc::FusedOptimizer)
       .def(py::init<const std::string&, bool, const py::list&, bool, bool, bool>(), py::arg("rule"),
@@ -249,7 +224,7 @@ void bind_optim(py::module_& module) {
            py::arg("stochastic_rounding"))
       .def("read_groups", &Fused::read_groups)
       .def("gradient_norm", &Fused::gradient_norm, Release())
-      .def("update", &Fused::update, Release(), py::arg("grad_scale"), py::arg("average").none(true))
+      .def("update", &Fused::update, Release())
       .def("statistics", &Fused::statistics)
       .def("measures", [](const Fused& self) { return self.get().measures(); })
       .def("measure_standing", [](Fused& self) { self.get().measure_standing(); })

@@ -3,189 +3,238 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 
 from . import _core
-from ._documented import documented_by
+
+Tensors = list[torch.Tensor]
 
 
-@documented_by(_core.ExponentialMovingAverage)
+def _check_decay(decay: float) -> None:
+    if not 0.0 <= decay <= 1.0:
+        raise ValueError("Decay must be between 0 and 1")
+
+
+def _check_every(every: int) -> None:
+    if every < 1:
+        raise ValueError(f"every is {every}, allowed: >= 1")
+
+
+def _existing(references: list[weakref.ref[torch.Tensor]]) -> Tensors | None:
+    """What they refer to; None where one of them is gone."""
+    tensors = [found for reference in references if (found := reference()) is not None]
+    return tensors if len(tensors) == len(references) else None
+
+
+def _clones(tensors: Iterable[torch.Tensor]) -> Tensors:
+    return [tensor.detach().clone() for tensor in tensors]
+
+
+def _write(targets: Iterable[torch.Tensor], values: Iterable[torch.Tensor]) -> None:
+    for target, value in zip(targets, values, strict=False):  # of buffers there may be no values
+        target.data.copy_(value)  # a graph that holds the tensor can still go backward once it is restored
+
+
+def _moved(tensors: Tensors, device: Any, dtype: torch.dtype | None) -> Tensors:
+    return [t.to(device=device, dtype=dtype if t.is_floating_point() else None) for t in tensors]
+
+
+def _loaded(name: str, given: Tensors, targets: Tensors | None) -> Tensors:
+    """Copies, in the types and on the devices of `targets` where these exist."""
+    if targets is None:
+        return _clones(given)
+    for value, target in zip(given, targets, strict=True):
+        if value.shape != target.shape:
+            raise ValueError(f"the state has {name} of shape {tuple(value.shape)} for one of {tuple(target.shape)}")
+    return [t.to(target) for t, target in zip(_clones(given), targets, strict=True)]
+
+
 class ExponentialMovingAverage:
-    """The interface is that of the package torch_ema.
+    """Exponential moving average of parameters and, if given, buffers: shadow <- decay · shadow + (1 - decay) ·
+    parameter, after every optimizer step. The interface is that of the package torch_ema.
 
     ema = ExponentialMovingAverage(model.parameters(), decay=0.995)
     ...; optimizer.step(); ema.update()
     with ema.average_parameters():
         validate(model)
 
-    `use_num_updates` warms up: decay is min(decay, (1 + n) / (10 + n)) in update n. With `every` = k each k-th call of
-    `update` moves the averages. Of a module given in place of its
-    parameters, `use_buffers=True` averages the floating-point buffers too and copies the others.
+    `use_num_updates` warms up: decay is min(decay, (1 + n) / (10 + n)) in update n. `decay`, `num_updates` (None
+    without warm-up), `shadow_params` and `collected_params` may be assigned. Parameters that ask for no gradient are
+    averaged as well. The model is not kept alive. Of a module given in place of its parameters, `use_buffers=True`
+    averages the floating-point buffers too and copies the others. With `every` = k each k-th call of `update` moves the
+    averages.
     """
 
     def __init__(self, parameters: Iterable[torch.Tensor] | torch.nn.Module, decay: float = 0.995,
                  use_num_updates: bool = True, use_buffers: bool = False, *, every: int = 1) -> None:  # fmt: skip
-        if not 0.0 <= decay <= 1.0:
-            raise ValueError("Decay must be between 0 and 1")
-        buffers: list[torch.Tensor] = []
+        _check_decay(decay)
+        _check_every(every)
+        buffers: Tensors = []
         if isinstance(parameters, torch.nn.Module):
             buffers = list(parameters.buffers()) if use_buffers else []
             parameters = parameters.parameters()
-        self._take([p for p in parameters if p.requires_grad], buffers, float(decay), bool(use_num_updates), every)
+        self.decay = decay
+        self.every = every
+        self._since_update = 0
+        self.num_updates: int | None = 0 if use_num_updates else None
+        targets = list(parameters)
+        self._refer_to(targets, buffers)
+        self.shadow_params = _clones(targets)
+        self.collected_params: Tensors | None = None
+        self._shadow_buffers = _clones(buffers)
+        self._collected_buffers: Tensors = []
 
-    def _take(self, parameters: list[torch.Tensor], buffers: list[torch.Tensor], decay: float, warm_up: bool,
-              every: int) -> None:  # fmt: skip
-        self._parameters = parameters
-        self._buffers = buffers
-        # The core lists the averaged buffers before the copied ones.
-        floating = [i for i, buffer in enumerate(buffers) if buffer.is_floating_point()]
-        self._buffer_order = floating + [i for i in range(len(buffers)) if i not in floating]
-        self._native = _core.ExponentialMovingAverage(
-            [f"p{i}" for i in range(len(self._parameters))],
-            self._parameters,
-            [f"b{i}" for i in range(len(buffers))],
-            buffers,
-            {"decay": decay, "warmup": warm_up, "every": every},
-        )
-        self._use_num_updates = warm_up
-        self._stored: list[torch.Tensor] | None = None
+    def _refer_to(self, parameters: Tensors, buffers: Tensors) -> None:
+        self._parameters = [weakref.ref(parameter) for parameter in parameters]
+        self._buffers = [weakref.ref(buffer) for buffer in buffers]
 
     def _follow(self, parameters: Iterable[torch.Tensor]) -> None:
-        """Averages these from now on, of new ones those that ask for a gradient: their averages begin at their present
-        values. What `store` holds is dropped."""
-        known = {id(p) for p in self._parameters}
-        now = [p for p in parameters if p.requires_grad or id(p) in known]
-        if not now or [id(p) for p in now] == [id(p) for p in self._parameters]:
+        """Averages these from now on; the averages of new ones begin at their present values. What `store` holds is
+        dropped where they are others than before."""
+        now = list(parameters)
+        before = [reference() for reference in self._parameters]
+        if [id(p) for p in now] == [id(p) for p in before]:
             return
-        saved = self.state_dict()
-        averages = {id(p): average for p, average in zip(self._parameters, saved["shadow_params"], strict=True)}
-        converted = {average.dtype for p in self._parameters if (average := averages[id(p)]).dtype != p.dtype}
-        self._take(now, self._buffers, self.decay, self._use_num_updates, self._native.every())
-        if converted:
-            self.to(dtype=converted.pop())
-        shadow = [averages.get(id(p), p.detach()) for p in now]
-        self.load_state_dict(saved | {"shadow_params": shadow, "collected_params": None})
+        averages = {id(p): average for p, average in zip(before, self.shadow_params, strict=True) if p is not None}
+        self._parameters = [weakref.ref(parameter) for parameter in now]
+        self.shadow_params = [averages[id(p)] if id(p) in averages else p.detach().clone() for p in now]
+        self.collected_params = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            "parameters": self._parameters,
-            "buffers": self._buffers,
-            "state": self.state_dict(),
-        }
+        kept = {"parameters": _existing(self._parameters), "buffers": _existing(self._buffers)}
+        return kept | {"state": self.state_dict()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         saved = state["state"]
-        warm_up = saved["num_updates"] is not None
-        self._take(state["parameters"], state["buffers"], saved["decay"], warm_up, saved.get("every", 1))
-        self.load_state_dict(saved)
+        gone = [[torch.empty(0) for _ in saved[name]] for name in ("shadow_params", "shadow_buffers")]
+        self._refer_to(state["parameters"] or gone[0], state["buffers"] or gone[1])
+        self.decay, self.num_updates = saved["decay"], saved["num_updates"]
+        self.every, self._since_update = saved["every"], saved["steps_since_update"]
+        self.shadow_params, self.collected_params = saved["shadow_params"], saved["collected_params"]
+        self._shadow_buffers, self._collected_buffers = saved["shadow_buffers"], []
 
-    @property
-    def decay(self) -> float:
-        return self._native.decay()
+    def _own(self, references: list[weakref.ref[torch.Tensor]]) -> Tensors:
+        found = _existing(references)
+        if found is None:
+            raise ValueError(
+                "(One of) the parameters with which this ExponentialMovingAverage was initialized no longer exists "
+                "(was garbage collected); please either provide `parameters` explicitly or keep the model to which "
+                "they belong from being garbage collected."
+            )
+        return found
 
-    @property
-    def num_updates(self) -> int:
-        return self._native.num_updates()
+    def _buffer_targets(self, parameters: object) -> Tensors:
+        return self._own(self._buffers) if parameters is None else []
 
-    @property
-    def shadow_params(self) -> list[torch.Tensor]:
-        return self._native.averages()[: len(self._parameters)]
-
-    @property
-    def collected_params(self) -> list[torch.Tensor] | None:
-        return self._stored
-
-    def _targets(self, parameters: Iterable[torch.Tensor] | None) -> list[torch.Tensor]:
+    def _targets(self, parameters: Iterable[torch.Tensor] | None) -> Tensors:
         if parameters is None:
-            return [*self._parameters, *(self._buffers[i] for i in self._buffer_order)]
-        given = [p for p in parameters if p.requires_grad]
-        if len(given) != len(self._parameters):
+            return self._own(self._parameters)
+        given = list(parameters)
+        if len(given) != len(self.shadow_params):
             raise ValueError(
                 "Number of parameters passed as argument is different from number of shadow parameters maintained by "
                 "this ExponentialMovingAverage"
             )
-        return list(given)
+        return given
+
+    def _share(self) -> float | None:
+        """Of the parameters in the average, for an update that begins; None where its turn has not come."""
+        self._since_update += 1
+        if self._since_update < self.every:
+            return None
+        self._since_update = 0
+        warm_up = self.num_updates is not None
+        self.num_updates = None if self.num_updates is None else self.num_updates + 1
+        return 1.0 - _core.average_decay(self.decay, warm_up, self.num_updates or 0)
+
+    def _ride(self) -> tuple[Tensors, Tensors, float]:
+        """Begins an update that an optimizer makes in its own pass: parameters, their averages, share."""
+        return self._targets(None), self.shadow_params, self._share() or 0.0
 
     def update(self, parameters: Iterable[torch.Tensor] | None = None) -> None:
-        """Moves the averages, of the parameters or towards others that are given in their place."""
-        if parameters is None:
-            self._native.update()
+        """Moves the averages, towards the parameters or others that are given in their place."""
+        targets = self._targets(parameters)
+        share = self._share()
+        if share is None:
             return
-        given = self._targets(parameters)
-        with torch.no_grad():
-            kept = [p.detach().clone() for p in self._parameters]
-            for own, other in zip(self._parameters, given, strict=True):
-                own.copy_(other)
-            try:
-                self._native.update()
-            finally:
-                for own, before in zip(self._parameters, kept, strict=True):
-                    own.copy_(before)
+        _core.move_averages(self.shadow_params, targets, share)
+        buffers = list(zip(self._shadow_buffers, _existing(self._buffers) or [], strict=False))
+        floating = [pair for pair in buffers if pair[1].is_floating_point()]
+        _core.move_averages([average for average, _ in floating], [buffer for _, buffer in floating], share)
+        for count, buffer in buffers:
+            if not buffer.is_floating_point():
+                count.copy_(buffer)
 
     def copy_to(self, parameters: Iterable[torch.Tensor] | None = None) -> None:
-        with torch.no_grad():
-            for target, average in zip(self._targets(parameters), self._native.averages(), strict=False):
-                target.copy_(average)
+        _write(self._targets(parameters), self.shadow_params)
+        _write(self._buffer_targets(parameters), self._shadow_buffers)
 
     def store(self, parameters: Iterable[torch.Tensor] | None = None) -> None:
-        self._stored = [p.detach().clone() for p in self._targets(parameters)]
+        self.collected_params = _clones(self._targets(parameters))
+        self._collected_buffers = _clones(self._buffer_targets(parameters))
 
     def restore(self, parameters: Iterable[torch.Tensor] | None = None) -> None:
-        if self._stored is None:
+        if self.collected_params is None:
             raise RuntimeError("This ExponentialMovingAverage has no `store()`ed weights to `restore()`")
-        with torch.no_grad():
-            for target, before in zip(self._targets(parameters), self._stored, strict=True):
-                target.copy_(before)
+        _write(self._targets(parameters), self.collected_params)
+        _write(self._buffer_targets(parameters), self._collected_buffers)
 
     @contextlib.contextmanager
     def average_parameters(self, parameters: Iterable[torch.Tensor] | None = None) -> Iterator[None]:
         """The averages in the parameters' place for a scope; what `store` holds stays."""
         targets = None if parameters is None else list(parameters)
-        kept = self._stored
+        kept = self.collected_params, self._collected_buffers
         self.store(targets)
         self.copy_to(targets)
         try:
             yield
         finally:
             self.restore(targets)
-            self._stored = kept
+            self.collected_params, self._collected_buffers = kept
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> None:
-        if device is not None:
-            self._native.to_device(torch.device(device))
-        if dtype is not None:
-            self._native.to_dtype(dtype)
+        """Moves the averages and what `store` holds."""
+        self.shadow_params = _moved(self.shadow_params, device, dtype)
+        self._shadow_buffers = _moved(self._shadow_buffers, device, dtype)
+        self._collected_buffers = _moved(self._collected_buffers, device, dtype)
+        if self.collected_params is not None:
+            self.collected_params = _moved(self.collected_params, device, dtype)
 
     def state_dict(self) -> dict[str, Any]:
-        values, tensors = self._native.state()
-        now = json.loads(values)
         return {
-            "decay": now["decay"],
-            "num_updates": now["num_updates"] if self._use_num_updates else None,
-            "shadow_params": [tensors[f"p{i}"] for i in range(len(self._parameters))],
-            "shadow_buffers": [tensors[f"b{i}"] for i in self._buffer_order],
-            "collected_params": self._stored,
-            "every": now["every"],
-            "steps_since_update": now["steps_since_update"],
+            "decay": self.decay,
+            "num_updates": self.num_updates,
+            "shadow_params": _clones(self.shadow_params),
+            "shadow_buffers": _clones(self._shadow_buffers),
+            "collected_params": self.collected_params,
+            "every": self.every,
+            "steps_since_update": self._since_update,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes a state of this class or of torch_ema's."""
-        shadow = list(state_dict["shadow_params"])
-        if len(shadow) != len(self._parameters):
-            raise ValueError(f"the state has {len(shadow)} shadow_params, there are {len(self._parameters)} parameters")
-        values, tensors = self._native.state()
-        now = json.loads(values)
-        now["decay"] = state_dict["decay"]
-        self._use_num_updates = now["warmup"] = state_dict["num_updates"] is not None
-        now["num_updates"] = state_dict["num_updates"] or 0
-        now["every"] = state_dict.get("every", now["every"])
-        now["steps_since_update"] = state_dict.get("steps_since_update", 0)
-        tensors |= {f"p{i}": average for i, average in enumerate(shadow)}
-        tensors |= {f"b{i}": average for i, average in zip(self._buffer_order, state_dict.get("shadow_buffers", []))}
-        self._native.load_state(json.dumps(now), tensors)
-        self._stored = state_dict.get("collected_params")
+        _check_decay(state_dict["decay"])
+        updates = state_dict["num_updates"]
+        if updates is not None and not isinstance(updates, int):
+            raise TypeError(f"num_updates is {updates!r}, allowed: an int, or None for no warm-up")
+        every = state_dict.get("every", self.every)
+        _check_every(every)
+        found: dict[str, Tensors] = {}
+        for name in ("shadow_params", "collected_params", "shadow_buffers"):
+            given = state_dict.get(name)
+            if given is None and name != "shadow_params" or given == [] and name == "shadow_buffers":
+                continue
+            if not isinstance(given, list) or not all(isinstance(tensor, torch.Tensor) for tensor in given):
+                raise TypeError(f"{name} is a {type(given).__name__}, allowed: a list of torch.Tensor")
+            references = self._buffers if name == "shadow_buffers" else self._parameters
+            if len(given) != len(references):
+                raise ValueError(f"the state has {len(given)} {name}, allowed: {len(references)}")
+            found[name] = _loaded(name, given, _existing(references))
+        self.decay, self.num_updates = state_dict["decay"], updates
+        self.every, self._since_update = every, state_dict.get("steps_since_update", 0)
+        self.shadow_params, self.collected_params = found["shadow_params"], found.get("collected_params")
+        self._shadow_buffers = found.get("shadow_buffers", self._shadow_buffers)

@@ -164,7 +164,7 @@ class _OnePass(torch.optim.Optimizer):
         if skipped:
             native.measure_standing()
         else:
-            native.update(scale, None if self.ema is None else self.ema._native)
+            native.update(scale, *(([], [], 0.0) if self.ema is None else self.ema._ride()))
         param_norm, update_norm, ratio = native.statistics() if native.measures() else (math.nan,) * 3
         self._last = Record(
             grad_norm=norm, clipped=scale < 1, skipped=skipped, param_norm=param_norm, update_norm=update_norm,

@@ -160,7 +160,7 @@ def test_a_parameter_that_is_unfrozen_is_averaged_too():
     a[1].requires_grad_(False)
     mine = gradwise.AdamW(a, ema_decay=0.9)
     take_steps(mine, [a[0], a[2]], range(2))
-    assert len(mine.ema.shadow_params) == 2 and len(mine.state) == 2
+    assert len(mine.ema.shadow_params) == 3 and len(mine.state) == 2
     a[1].requires_grad_()
     take_steps(mine, a, range(2, 4))
     assert len(mine.ema.shadow_params) == 3 and float(mine.state[a[1]]["step"]) == 2
