@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,15 +25,21 @@ class AutogradHooks:
     with AutogradHooks(model, patterns=["encoder.*"]) as hooks:
         loss_function(model(x), y).backward()
     for seen in hooks.records(): print(seen.name, seen.norm)
+
+    Of a layer that gives a tuple, a list or a dict, the first tensor has the layer's name and the others say where they
+    were: "lstm", "lstm[1][0]". A model that is itself one layer goes by its class, "Linear". "*" stands for the layers,
+    and for modules of several layers whose output is no tensor; any other pattern that matches a module of several
+    layers has its output as well.
     """
 
     def __init__(self, model: torch.nn.Module, patterns: Sequence[str] = ("*",), parameter_gradients: bool = True,
                  activations: bool = True, activation_gradients: bool = True,
                  keep_tensors: bool = False) -> None:  # fmt: skip
+        asked = [patterns] if isinstance(patterns, str) else list(patterns)
         native = _core.AutogradHooks(
             model,
             {
-                "patterns": [patterns] if isinstance(patterns, str) else list(patterns),
+                "patterns": asked,
                 "parameter_gradients": parameter_gradients,
                 "activations": activations,
                 "activation_gradients": activation_gradients,
@@ -43,8 +50,10 @@ class AutogradHooks:
         self._handles = []
         if activations or activation_gradients:
             for name, part in model.named_modules():
-                if name and not any(part.children()):
-                    self._handles.append(part.register_forward_hook(ForwardHook(partial(_observe, native, name))))
+                whole = next(part.children(), None) is None or any(_matches(name, p) for p in asked if p.strip("*"))
+                if whole or "*" in asked:
+                    hook = ForwardHook(partial(_observe, native, name or type(part).__name__, whole))
+                    self._handles.append(part.register_forward_hook(hook))
 
     def records(self) -> list[Record]:
         return [record(seen) for seen in self._native.records()]
@@ -65,9 +74,31 @@ class AutogradHooks:
         self.remove()
 
 
-def _observe(native: Any, name: str, _module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+def _matches(name: str, pattern: str) -> bool:
+    """As the core's: * and ? alone."""
+    return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
+
+
+def _tensors(output: Any, place: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors within an output, each with its place."""
     if isinstance(output, torch.Tensor):
-        native.observe(name, output)
+        yield place, output
+    elif isinstance(output, Mapping):
+        for key, part in output.items():
+            yield from _tensors(part, f"{place}[{key}]")
+    elif isinstance(output, (tuple, list)):
+        for index, part in enumerate(output):
+            yield from _tensors(part, f"{place}[{index}]")
+
+
+def _observe(native: Any, name: str, whole: bool, _module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+    """`whole`: also where the output is a tensor."""
+    if isinstance(output, torch.Tensor):
+        if whole:
+            native.observe(name, output)
+        return
+    for index, (place, tensor) in enumerate(_tensors(output)):
+        native.observe(name + place if index else name, tensor)
 
 
 @documented_by(_core.find_nonfinite)

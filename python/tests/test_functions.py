@@ -5,6 +5,7 @@ import io
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 import gradwise
@@ -77,6 +78,57 @@ def test_hooks_see_gradients_and_activations(network, data):
     }  # fmt: skip
     assert seen["parameter_gradient", "0.weight"].norm == pytest.approx(float(model[0].weight.grad.norm()))
     assert seen["activation", "0"].mean == pytest.approx(float(model[0](data[0]).detach().mean()), rel=1e-4)
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(4, 5, batch_first=True), nn.Sequential(nn.Linear(5, 5), nn.ReLU())
+        self.attention = nn.MultiheadAttention(5, 1, batch_first=True)
+
+    def forward(self, x):
+        out, (h, _) = self.lstm(x)
+        return {"logits": self.attention(out, out, out)[0].mean(1), "last": self.head(h[-1])}
+
+
+LAYERS = {"lstm", "lstm[1][0]", "lstm[1][1]", "head.0", "head.1", "attention", "attention[1]"}
+
+
+@pytest.mark.parametrize(
+    "patterns, expected",
+    [
+        ("*", LAYERS | {"Recurrent", "Recurrent[last]"}),
+        ("lstm*", {"lstm", "lstm[1][0]", "lstm[1][1]"}),
+        (["lstm[1][?]"], {"lstm[1][0]", "lstm[1][1]"}),
+        (["head"], {"head"}),
+        (["head*"], {"head", "head.0", "head.1"}),
+        (["head.*", "att*n"], {"head.0", "head.1", "attention"}),
+    ],
+)
+def test_hooks_see_outputs_of_several_tensors_and_of_containers(patterns, expected):
+    torch.manual_seed(0)
+    model, x = Recurrent(), torch.randn(2, 3, 4)
+    with AutogradHooks(model, patterns) as hooks:
+        output = model(x)
+        (output["logits"].sum() + output["last"].sum()).backward()
+    seen = {r.name: r for r in hooks.records() if r.kind == "activation"}
+    assert set(seen) == expected
+    out, (h, c) = model.lstm(x)
+    references = {"lstm": out, "lstm[1][0]": h, "lstm[1][1]": c, "head": output["last"], "Recurrent": output["logits"]}
+    for name in expected & set(references):
+        assert seen[name].norm == pytest.approx(float(references[name].detach().norm()), rel=1e-5)
+    back = {r.name for r in hooks.records() if r.kind == "activation_gradient"}
+    assert back == expected - {"lstm[1][1]", "attention[1]"}  # which the loss does not use
+
+
+def test_hooks_on_a_model_of_one_layer():
+    model, x = nn.Linear(4, 3), torch.randn(2, 4)
+    with AutogradHooks(model) as hooks:
+        model(x).sum().backward()
+    assert {(r.kind, r.name) for r in hooks.records()} == {
+        ("activation", "Linear"), ("activation_gradient", "Linear"), ("parameter_gradient", "weight"),
+        ("parameter_gradient", "bias"),
+    }  # fmt: skip
 
 
 def test_find_nonfinite_names_operator_and_layer(network, data):

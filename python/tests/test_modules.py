@@ -1,5 +1,6 @@
 """Every module of PyTorch's own test table, float32, on the CPU, in training mode and where it differs in evaluation:
-its gradients as a watch and an analysis read them, beside autograd's. No module is left out; of their samples, those
+its gradients as a watch and an analysis read them, beside autograd's, and its output
+as hooks see it. No module is left out; of their samples, those
 are whose input has a name, and for the analysis, which refuses them, those without a batch."""
 
 import warnings
@@ -115,3 +116,39 @@ def test_an_analysis_reads_every_module_and_leaves_no_trace(info):
             assert found.missing == (gradient is None)
             if gradient is not None:
                 assert found.norm == pytest.approx(float(gradient.norm()), rel=1e-4, abs=1e-6, nan_ok=True)
+
+
+def parts(output):
+    if isinstance(output, torch.Tensor):
+        return [output]
+    return [tensor for part in output if part is not None for tensor in parts(part)]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("info, training", MODES)
+def test_hooks_see_what_every_module_gives_and_what_comes_back(info, training):
+    for module, x in cases(info, training):
+        given = []
+        handle = module.module.register_forward_hook(lambda *call, given=given: given.append(call[-1]))
+        torch.manual_seed(1)
+        loss = module(x)
+        outputs = [t for t in parts(given[0]) if t.is_floating_point()]
+        through = [t for t in outputs if t.requires_grad]
+        gradients = torch.autograd.grad(loss, through, allow_unused=True)
+        handle.remove()
+        with gradwise.AutogradHooks(module, patterns=["module", "module[*"]) as hooks:
+            torch.manual_seed(1)
+            module(x).backward()
+        seen = {(record.kind, record.name): record for record in hooks.records()}
+        activations = [record for (kind, _), record in seen.items() if kind == "activation"]
+        assert len(activations) == len(outputs) > 0
+        for record, output in zip(activations, outputs, strict=True):
+            assert tuple(record.shape) == output.shape
+            norm = float(output.detach().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).double().norm())
+            assert record.norm == pytest.approx(norm, rel=1e-4, abs=1e-6)
+        names = [record.name for record, output in zip(activations, outputs, strict=True) if output.requires_grad]
+        for name, gradient in zip(names, gradients, strict=True):
+            if gradient is not None:
+                found = seen["activation_gradient", name]
+                norm = float(gradient.nan_to_num(nan=0.0).double().norm())
+                assert found.norm == pytest.approx(norm, rel=1e-4, abs=1e-6)
