@@ -207,7 +207,7 @@ void bind_hooks(py::module_& module) {
         return std::make_unique<AutogradHooks>(adapt_module(model).parameters,
                                                options_from<AutogradHooksOptions>("hooks", options));
       }))
-      .def("observe", &AutogradHooks::observe)
+      .def("observe", &AutogradHooks::observe, Release())
       .def("records",
            [](const AutogradHooks& self) {
              py::list list;

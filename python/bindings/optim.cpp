@@ -225,9 +225,10 @@ void bind_optim(py::module_& module) {
       .def("read_groups", &Fused::read_groups)
       .def("gradient_norm", &Fused::gradient_norm, Release())
       .def("update", &Fused::update, Release())
-      .def("statistics", &Fused::statistics)
+      .def("statistics", &Fused::statistics, Release())
       .def("measures", [](const Fused& self) { return self.get().measures(); })
-      .def("measure_standing", [](Fused& self) { self.get().measure_standing(); })
+      .def(
+          "measure_standing", [](Fused& self) { self.get().measure_standing(); }, Release())
       .def("layout", [](const Fused& self) { return self.get().layout(); })
       .def("lines", &Fused::lines)
       .def("set_lines", &Fused::set_lines)

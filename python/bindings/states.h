@@ -6,25 +6,41 @@
 #include <string>
 
 #include "gradwise/core/state.h"
+#include "python/bindings/held.h"
 
-/// Saved state across the border: JSON as text, tensors as a dict.
+/// Saved state across the border: JSON as text, tensors as a dict. What takes long is done without the interpreter
+/// lock.
 namespace gradwise::python {
 
-[[nodiscard]] inline py::tuple tuple_of(const State& state) {
+/// What `self.state()` gives, as copies.
+template <class Stateful>
+[[nodiscard]] py::tuple saved_state(Stateful& self) {
+  std::string values;
+  const State state = without_lock([&] {
+    State copy = self.state();
+    for (auto& [name, tensor] : copy.tensors) {
+      tensor = tensor.detach().clone();
+    }
+    values = copy.values.dump();
+    return copy;
+  });
   py::dict tensors;
   for (const auto& [name, tensor] : state.tensors) {
-    tensors[py::str(name)] = tensor.detach().clone();
+    tensors[py::str(name)] = tensor;
   }
-  return py::make_tuple(state.values.dump(), tensors);
+  return py::make_tuple(values, tensors);
 }
 
-[[nodiscard]] inline State state_from(const std::string& values, const py::dict& tensors) {
+template <class Stateful>
+void load_saved_state(Stateful& self, const std::string& values, const py::dict& tensors) {
   State state;
-  state.values = nlohmann::json::parse(values);
   for (const auto& item : tensors) {
     state.tensors[py::str(item.first)] = item.second.cast<at::Tensor>();
   }
-  return state;
+  without_lock([&] {
+    state.values = nlohmann::json::parse(values);
+    self.load_state(state);
+  });
 }
 
 }  // namespace gradwise::python

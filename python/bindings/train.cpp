@@ -223,9 +223,9 @@ void bind_train(py::module_& module) {
       .def("finish_step", &finish_step)
       .def("rates", &rates)
       .def("set_rates", &set_rates)
-      .def("state", [](Optimizer& self) { return tuple_of(self.get().state()); })
+      .def("state", [](Optimizer& self) { return saved_state(self.get()); })
       .def("load_state", [](Optimizer& self, const std::string& values,
-                            const py::dict& tensors) { self.get().load_state(state_from(values, tensors)); })
+                            const py::dict& tensors) { load_saved_state(self.get(), values, tensors); })
       .def_property_readonly("steps", [](Optimizer& self) { return self.get().steps(); })
       .def_property_readonly("skipped_steps", [](Optimizer& self) { return self.get().skipped_steps(); })
       .def_property_readonly("parameters_without_gradient",
