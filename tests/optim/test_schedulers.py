@@ -243,6 +243,32 @@ def test_equals_torch(name):
     assert_within_one_ulp(probe_values(name), torch_values(CASES[name], adam=False))
 
 
+def closed_form(description):
+    """The rates of each step by torch's formula, which knows no step before."""
+    parameters = [torch.nn.Parameter(torch.zeros(1)) for _ in GROUPS]
+    optimizer = torch.optim.SGD([{"params": p} | g for p, g in zip(parameters, GROUPS)], lr=0.1)
+    scheduler = torch_scheduler(description, optimizer)
+    rows = []
+    for step in range(STEPS + 1):
+        scheduler.last_epoch = step
+        rows.append(scheduler._get_closed_form_lr())
+    return np.array(rows, dtype=np.float64)
+
+
+# torch's two ways of a constant over no steps differ: stepped, it is the factor for good.
+CLOSED = [
+    name
+    for name, case in CASES.items()
+    if hasattr(getattr(lr_scheduler, case["type"]), "_get_closed_form_lr") and name != "constant_never"
+]
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_equals_the_closed_form(name):
+    # Rates that follow one from the other gather rounding errors, and lose digits where a cosine is near zero.
+    np.testing.assert_allclose(probe_values(name)[:, ::2], closed_form(CASES[name]), rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["one_cycle", "one_cycle_three", "cyclic", "cyclic_exp", "sequential_one_cycle"])
 def test_beta1_equals_torch(name):
     assert_within_one_ulp(probe_values(name), torch_values(CASES[name], adam=True))
