@@ -131,6 +131,73 @@ def test_plots_show_the_figures(trained):
         gradwise.GradientAnalyzer().plot()
 
 
+def test_plots_show_what_the_run_holds(trained):
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("Agg")
+    run, watch, analysis = trained
+    weights = {row.name: row.elements for row in run.parameters() if len(row.shape) == 2}
+    assert len(weights) == 16 and weights["30.weight"] == 12
+    flow = run.plot("flow").lines
+    steps = [row.step for row in run.readings() if row.parameter == "0.weight"]
+    assert [line.get_label() for line in (flow[0], flow[-1])] == [f"step {steps[0]}", f"step {steps[-1]}"]
+    last = {row.parameter: row.grad_norm for row in run.readings() if row.step == steps[-1]}
+    assert list(flow[-1].get_ydata()) == pytest.approx([last[name] / size**0.5 for name, size in weights.items()])
+
+    counts = [row.counts for row in run.histograms() if row.parameter == "0.weight"]
+    assert counts and all(len(row) == 64 and sum(row) == 16 for row in counts)
+    largest = next(name for name, size in weights.items() if size == max(weights.values()))
+    ridges = run.plot("histograms")
+    assert largest in ridges.get_title() and len(ridges.lines) == len(counts)
+
+    sigmoids = [row for row in run.activations() if row.op == "sigmoid"]
+    first = [100 * row.saturated for row in sigmoids if row.layer == sigmoids[0].layer]
+    assert list(run.plot("activations").lines[0].get_ydata()) == first
+
+    scale, batch = run.plot("noise").lines
+    assert list(zip(scale.get_xdata(), scale.get_ydata(), strict=True)) == [(10, 5), (20, 90), (40, 700)]
+    assert set(batch.get_ydata()) == {60}
+    assert list(run.plot("memory").lines[0].get_ydata()) == [row.step for row in run.steps()]
+
+    for thing in (run, analysis):
+        widths = [bar.get_width() for bar in thing.plot("trace").patches]
+        assert widths == [analysis.hessian.trace, *(layer.trace for layer in analysis.hessian["layers"])]
+        edge = thing.plot("edge")
+        (bar,), (line,) = edge.patches, [found for found in edge.lines if found.get_linestyle() == "--"]
+        assert bar.get_width() == pytest.approx(0.5 * analysis.hessian.sharpness)
+        assert set(line.get_xdata()) == {2.0}
+    matplotlib.pyplot.close("all")
+
+
+def test_plots_say_what_is_missing(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    model = nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gradwise.watch(model, optimizer, run=tmp_path / "run") as watch:
+        loss = model(torch.randn(8, 4)).square().mean()
+        loss.backward()
+        optimizer.step()
+        watch.step(loss)
+    run = gradwise.load_run(tmp_path / "run")
+    for what in ("histograms", "activations", "noise", "memory", "spectrum", "curvature", "trace", "edge"):
+        with pytest.raises(ValueError, match=f"what is '{what}', and the run holds nothing of it; it takes "):
+            run.plot(what)
+
+
+def test_a_spectral_density_is_drawn():
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("Agg")
+    found = gradwise.curvature.from_matrix(torch.diag(torch.linspace(0, 5, 50, dtype=torch.float64))).spectral_density()
+    from matplotlib import pyplot
+
+    figure, ax = pyplot.subplots()
+    assert found.plot(ax) is ax and ax.get_yscale() == "log"
+    curve = ax.lines[0]
+    assert list(curve.get_xdata()) == found.eigenvalues.tolist()
+    assert list(curve.get_ydata()) == found.density.clamp(min=1e-6).tolist()
+    assert found.plot().figure is not figure
+    pyplot.close("all")
+
+
 @pytest.mark.parametrize("package, call", [("pandas", "to_pandas()"), ("matplotlib", "plot('grad_norm')")])
 def test_neither_is_imported_before_it_is_used_and_what_is_missing_is_named(package, call):
     code = f"""
