@@ -24,8 +24,8 @@ AutogradOptimizer::Impl::Impl(Model m, std::unique_ptr<torch::optim::Optimizer> 
   GRADWISE_CHECK(trainable.size() > 0, "optimizer", "none of the ", model.parameters.size(),
                  " parameters asks for a gradient");
   trainable.check_types("optimizer");
-  GRADWISE_CHECK(!closure_driven || dtype == at::kFloat, "optimizer", "lbfgs needs precision \"float32\", it is \"",
-                 options.precision, "\"");
+  GRADWISE_CHECK(!closure_driven || dtype == at::kFloat, "optimizer",
+                 "an optimizer that takes a closure needs precision \"float32\", it is \"", options.precision, "\"");
   for (const at::Tensor& parameter : model.parameters.tensors) {
     known.push_back(parameter.requires_grad());
   }

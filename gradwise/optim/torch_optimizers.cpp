@@ -14,6 +14,7 @@
 #include <sstream>
 #include <utility>
 
+#include "gradwise/optim/closure_driven.h"
 #include "gradwise/optim/fused_optimizer.h"
 #include "gradwise/optim/param_state_members.h"
 #include "gradwise/optim/parameter_groups.h"
@@ -270,7 +271,8 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
 }
 
 bool needs_closure(const torch::optim::Optimizer& optimizer) {
-  return dynamic_cast<const torch::optim::LBFGS*>(&optimizer) != nullptr;
+  return dynamic_cast<const torch::optim::LBFGS*>(&optimizer) != nullptr ||
+         dynamic_cast<const ClosureDriven*>(&optimizer) != nullptr;
 }
 
 double momentum_of(const torch::optim::OptimizerOptions& group_options) {

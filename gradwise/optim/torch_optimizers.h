@@ -21,7 +21,7 @@ namespace gradwise {
 [[nodiscard]] std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& options,
                                                                       const NamedParameters& parameters);
 
-/// Whether `step` evaluates the loss itself, through a closure (LBFGS).
+/// Whether `step` evaluates the loss itself, through a closure: LBFGS, or what is ClosureDriven.
 [[nodiscard]] bool needs_closure(const torch::optim::Optimizer& optimizer);
 
 /// Momentum of SGD and RMSprop, beta1 of the Adam family; `kUnset` for the others, where setting it does nothing.

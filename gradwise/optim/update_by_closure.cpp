@@ -6,6 +6,7 @@
 
 #include "gradwise/optim/autograd_optimizer_impl.h"
 #include "gradwise/optim/clipping.h"
+#include "gradwise/optim/closure_driven.h"
 
 namespace gradwise {
 namespace {
@@ -72,6 +73,9 @@ void AutogradOptimizer::Impl::update_by_closure(StepInfo& info) {
     const at::NoGradGuard no_grad;
     at::_foreach_copy_(trainable.tensors, parameters_before);
     optimizer->state().clear();  // its history may hold the bad evaluation
+    if (auto* driven = dynamic_cast<ClosureDriven*>(optimizer.get())) {
+      driven->forget_evaluations();
+    }
     refuse_nonfinite(info);
   }
   clear_gradients();

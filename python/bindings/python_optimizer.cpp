@@ -6,9 +6,13 @@
 #include <torch/serialize/output-archive.h>
 
 #include <cstring>
+#include <exception>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "gradwise/optim/closure_driven.h"
 #include "python/bindings/held.h"
 
 namespace gradwise::python {
@@ -63,14 +67,14 @@ class PythonOptimizer : public torch::optim::Optimizer {
   }
 
   torch::Tensor step(LossClosure /*closure*/) override {
-    with_python([this] { optimizer_->attr("step")(); });
+    with_python([this] { optimizer().attr("step")(); });
     return {};
   }
 
   void save(torch::serialize::OutputArchive& archive) const override {
     const std::string bytes = with_python([this] {
       const py::object file = py::module_::import("io").attr("BytesIO")();
-      py::module_::import("torch").attr("save")(optimizer_->attr("state_dict")(), file);
+      py::module_::import("torch").attr("save")(optimizer().attr("state_dict")(), file);
       return file.attr("getvalue")().cast<std::string>();
     });
     at::Tensor tensor = at::empty({static_cast<std::int64_t>(bytes.size())}, at::kByte);
@@ -85,13 +89,69 @@ class PythonOptimizer : public torch::optim::Optimizer {
                             static_cast<std::size_t>(tensor.numel()));
     with_python([&] {
       const py::object file = py::module_::import("io").attr("BytesIO")(py::bytes(bytes));
-      optimizer_->attr("load_state_dict")(py::module_::import("torch").attr("load")(file));
+      optimizer().attr("load_state_dict")(py::module_::import("torch").attr("load")(file));
     });
   }
+
+ protected:
+  [[nodiscard]] const py::object& optimizer() const { return *optimizer_; }
 
  private:
   Held optimizer_;
 };
+
+// A step's evaluations of the loss, for Python to call.
+struct Evaluations {
+  torch::optim::Optimizer::LossClosure closure;  // none after the step, however long Python keeps what calls it
+  std::exception_ptr thrown;                     // by the core
+};
+
+at::Tensor evaluate(Evaluations& self) {
+  if (!self.closure) {
+    throw py::value_error("the closure was called after its step, allowed: within it");
+  }
+  try {
+    return without_lock(self.closure);
+  } catch (const PythonRaised&) {
+    throw;
+  } catch (...) {
+    self.thrown = std::current_exception();
+    throw;
+  }
+}
+
+// One whose step has to be given a closure, as that of LBFGS.
+class PythonClosureOptimizer : public PythonOptimizer, public ClosureDriven {
+ public:
+  using PythonOptimizer::PythonOptimizer;
+
+  torch::Tensor step(LossClosure closure) override {
+    const auto evaluations = std::make_shared<Evaluations>(Evaluations{std::move(closure), nullptr});
+    try {
+      with_python(
+          [&] { optimizer().attr("step")(py::cpp_function([evaluations] { return evaluate(*evaluations); })); });
+    } catch (const PythonRaised&) {
+      evaluations->closure = nullptr;
+      if (evaluations->thrown) {
+        std::rethrow_exception(evaluations->thrown);  // as the core knows it
+      }
+      throw;
+    }
+    evaluations->closure = nullptr;
+    return {};
+  }
+
+  void forget_evaluations() override {
+    with_python([this] { optimizer().attr("state").attr("clear")(); });
+  }
+};
+
+bool takes_closure(const py::object& optimizer) {
+  const auto inspect = py::module_::import("inspect");
+  const py::object parameters = inspect.attr("signature")(optimizer.attr("step")).attr("parameters");
+  return parameters.contains("closure") &&
+         parameters["closure"].attr("default").is(inspect.attr("Parameter").attr("empty"));
+}
 
 }  // namespace
 
@@ -100,6 +160,9 @@ std::unique_ptr<torch::optim::Optimizer> adapt_optimizer(const py::object& optim
   if (!py::hasattr(optimizer, "param_groups") || !py::hasattr(optimizer, "step")) {
     throw py::type_error("the optimizer is a " + py::repr(py::type::handle_of(optimizer)).cast<std::string>() +
                          ", allowed: a torch.optim.Optimizer");
+  }
+  if (takes_closure(optimizer)) {
+    return std::make_unique<PythonClosureOptimizer>(optimizer);
   }
   return std::make_unique<PythonOptimizer>(optimizer);
 }

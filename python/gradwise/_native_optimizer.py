@@ -57,14 +57,14 @@ def native_options(optimizer_class: Any, given: dict[str, Any]) -> dict[str, Any
 
 
 def _lbfgs(options: dict[str, Any]) -> dict[str, Any] | None:
-    search = options["line_search_fn"]
+    """Without a line search alone: LibTorch's takes other steps than PyTorch's."""
     usual = inspect.signature(torch.optim.LBFGS).parameters
-    if any(options[key] != usual[key].default for key in ("max_eval", "tolerance_grad", "tolerance_change")):
+    if any(options[key] != usual[key].default for key in options if key not in ("lr", "max_iter", "history_size")):
         return None
     return {
         "name": "lbfgs",
         "lr": float(options["lr"]),
         "max_iter": options["max_iter"],
         "history_size": options["history_size"],
-        "line_search": search == "strong_wolfe",
+        "line_search": False,
     }

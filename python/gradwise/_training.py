@@ -46,16 +46,15 @@ def _optimizer(model: torch.nn.Module, optimizer_class: Any, options: dict[str, 
     if "weight_decay" not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
         options = {key: value for key, value in options.items() if key != "weight_decay"}
     native = native_options(optimizer_class, options)
-    if native is None and optimizer_class is torch.optim.LBFGS:
-        raise ValueError("LBFGS takes lr, max_iter, history_size and line_search_fn here; leave the others as they are")
     return optimizer_class(model.parameters(), **options) if native is None else native
 
 
 @documented_by(_core.AutogradOptimizer)
 class AutogradOptimizer:
-    """`optimizer_class` is a class of torch.optim, given as a class; AdamW, Adam, SGD, RMSprop, Adagrad and LBFGS run
-    in the core's one pass, every other class (or an optimizer that you have made) as it is. Further keywords are its
-    options; a learning rate that is a tensor is read at each step. `step_options` are those of the step:
+    """`optimizer_class` is a class of torch.optim, given as a class; AdamW, Adam, SGD, RMSprop and Adagrad run in the
+    core's one pass, LBFGS without a line search and tolerances of its own in LibTorch's. Every other class, or an
+    optimizer that you have made, runs as it is, and gets a closure where its `step` asks for one. Further keywords are
+    its options; a learning rate that is a tensor is read at each step. `step_options` are those of the step:
     ``{"clip": {"method": "agc"}, "precision": "bfloat16"}``; with a "clip" among them, a call that leaves
     `clip_gradients` and `max_grad_norm` at their defaults clips by it. `in_backward` updates each parameter as its
     gradient arrives, as the step option of the name does; it clips by the options alone. A parameter that is unfrozen

@@ -149,7 +149,7 @@ INSTANTIATE_TEST_SUITE_P(
                    "lbfgs takes no parameter groups"},
         BadOptions{"lbfgs_precision",
                    [](OptimizerOptions& o, AutogradOptimizerOptions& s) { o.name = "lbfgs", s.precision = "bfloat16"; },
-                   "lbfgs needs precision \"float32\", it is \"bfloat16\""},
+                   "an optimizer that takes a closure needs precision \"float32\", it is \"bfloat16\""},
         BadOptions{"clip_method", [](OptimizerOptions&, AutogradOptimizerOptions& s) { s.clip.method = "norms"; },
                    "[optimizer] clip.method is \"norms\", allowed: norm, value, agc, none"},
         BadOptions{"max_norm", [](OptimizerOptions&, AutogradOptimizerOptions& s) { s.clip.max_norm = 0; },

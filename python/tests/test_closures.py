@@ -1,0 +1,122 @@
+"""Optimizers whose step evaluates the loss: LBFGS and what users write like it."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from gradwise import AutogradOptimizer, AutogradTrainingLoop
+
+DOUBLE = torch.float64
+
+
+def problem(seed):
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)).to(DOUBLE)
+    return model, torch.randn(32, 4, dtype=DOUBLE) * (seed + 1), torch.randn(32, 2, dtype=DOUBLE) * (1 + seed % 4)
+
+
+def torchs_steps(seed, make, steps=10):
+    model, x, y = problem(seed)
+    optimizer = make(model.parameters())
+
+    def closure():
+        optimizer.zero_grad()
+        loss = functional.mse_loss(model(x), y)
+        loss.backward()
+        return loss
+
+    for _ in range(steps):
+        optimizer.step(closure)
+    return list(model.parameters())
+
+
+OPTIONS = [
+    {"lr": 0.5},
+    {"lr": 1.0, "line_search_fn": "strong_wolfe"},
+    {"lr": 1e-3, "line_search_fn": "strong_wolfe"},
+    {"lr": 0.5, "tolerance_grad": 0.1},
+    {"lr": 0.5, "tolerance_change": 1e-2},
+    {"lr": 0.5, "max_eval": 3},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("seed", [0, 11])  # in the latter LibTorch's line search goes another way
+def test_lbfgs_takes_the_steps_of_torch(options, seed):
+    model, x, y = problem(seed)
+    optimizer = AutogradOptimizer(model, torch.optim.LBFGS, **options)
+    for _ in range(10):
+        optimizer.step(functional.mse_loss, x, y)
+    expected = torchs_steps(seed, lambda parameters: torch.optim.LBFGS(parameters, **options))
+    torch.testing.assert_close(list(model.parameters()), expected, rtol=1e-9, atol=1e-12)
+
+
+class Twice(torch.optim.Optimizer):
+    """Two half steps, each from a gradient of its own."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure):
+        self.closure = closure
+        for _ in range(2):
+            with torch.enable_grad():
+                closure()
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.sub_(p.grad, alpha=group["lr"] / 2)
+
+
+MAKERS = {
+    "an instance": lambda parameters: torch.optim.LBFGS(parameters, line_search_fn="strong_wolfe"),
+    "a subclass": lambda parameters: type("Mine", (torch.optim.LBFGS,), {})(parameters, lr=0.5),
+    "a class of the user's": lambda parameters: Twice(parameters, lr=0.1),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_an_optimizer_that_asks_for_a_closure_gets_it(make):
+    model, x, y = problem(3)
+    loop = AutogradTrainingLoop(model, make(model.parameters()))
+    told = loop.train_epoch([(x, y)] * 10, functional.mse_loss)
+    assert len(told.losses) == 10 and told.losses[-1] < told.losses[0]
+    torch.testing.assert_close(list(model.parameters()), torchs_steps(3, make), rtol=1e-9, atol=1e-12)
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_the_next_one_goes_on():
+    model, x, y = problem(1)
+    optimizer = AutogradOptimizer(model, torch.optim.LBFGS, line_search_fn="strong_wolfe")
+    optimizer.step(functional.mse_loss, x, y)
+    before = [p.detach().clone() for p in model.parameters()]
+    calls = []
+
+    def breaks(output, target):
+        calls.append(output)
+        return functional.mse_loss(output, target) * (float("nan") if len(calls) > 2 else 1.0)
+
+    stats = optimizer.step(breaks, x, y)
+    assert stats.skipped and stats.issues
+    torch.testing.assert_close(list(model.parameters()), before, rtol=0, atol=0)
+    first = optimizer.step(functional.mse_loss, x, y).loss
+    assert optimizer.step(functional.mse_loss, x, y).loss < first
+
+
+def test_an_error_of_the_loss_comes_out_as_it_is():
+    model, x, y = problem(1)
+
+    def fails(_output, _target):
+        raise LookupError("mine")
+
+    optimizer = AutogradOptimizer(model, torch.optim.LBFGS, line_search_fn="strong_wolfe")
+    with pytest.raises(LookupError, match="mine"):
+        optimizer.step(fails, x, y)
+
+
+def test_a_closure_is_of_no_use_after_its_step():
+    model, x, y = problem(1)
+    kept = Twice(model.parameters(), 0.1)
+    AutogradOptimizer(model, kept).step(functional.mse_loss, x, y)
+    with pytest.raises(ValueError, match="the closure was called after its step"):
+        kept.closure()
