@@ -29,7 +29,7 @@ struct Analysis {
 
 Analysis analyze(GradientAnalyzer& self, const py::object& model, const py::object& loss_function,
                  const at::Tensor& input, const at::Tensor& target, const StepRule& rule) {
-  const Model adapted = adapt_module(model);
+  const Model adapted = adapt_module(model, Outputs::any);
   const LossFunction loss = adapt_loss(loss_function);
   const WithoutLock released;
   return {self.analyze_gradients(adapted, loss, input, target, rule)};
@@ -37,7 +37,7 @@ Analysis analyze(GradientAnalyzer& self, const py::object& model, const py::obje
 
 Analysis analyze_data(GradientAnalyzer& self, const py::object& model, const py::object& loss_function,
                       const py::object& dataloader, const StepRule& rule) {
-  const Model adapted = adapt_module(model);
+  const Model adapted = adapt_module(model, Outputs::any);
   const LossFunction loss = adapt_loss(loss_function);
   const auto data = adapt_data(dataloader);
   const WithoutLock released;
@@ -46,7 +46,7 @@ Analysis analyze_data(GradientAnalyzer& self, const py::object& model, const py:
 
 py::dict monitor_step(GradientMonitoring& self, const py::object& model, const py::object& loss_function,
                       const at::Tensor& input, const at::Tensor& target, std::int64_t step) {
-  const Model adapted = adapt_module(model);
+  const Model adapted = adapt_module(model, Outputs::any);
   const LossFunction loss = adapt_loss(loss_function);
   MonitoringResult seen;
   {
@@ -131,7 +131,7 @@ void bind_analysis(py::module_& module) {
              return list_of(self.detect_gradient_issues(analysis.results));
            })
       .def("plot_gradient_analysis", [](const GradientAnalyzer& self, const std::string& path) {
-        const PlotStatus status = self.plot_gradient_analysis(path);
+        const PlotStatus status = without_lock([&] { return self.plot_gradient_analysis(path); });
         return std::pair(status.drawn, status.reason);
       });
   py::class_<GradientMonitoring>(module, "GradientMonitoring", doc::GradientMonitoring)
@@ -140,8 +140,10 @@ void bind_analysis(py::module_& module) {
       }))
       .def("monitor_training_step", &monitor_step)
       .def("get_monitoring_summary", &summary_of)
-      .def("save_monitoring_report",
-           [](const GradientMonitoring& self, const std::string& path) { self.save_monitoring_report(path); });
+      .def(
+          "save_monitoring_report",
+          [](const GradientMonitoring& self, const std::string& path) { self.save_monitoring_report(path); },
+          py::call_guard<py::gil_scoped_release>());
 }
 
 }  // namespace gradwise::python

@@ -151,7 +151,7 @@ void bind_derivatives(py::module_& module) {
 
 py::object nonfinite_origin(const py::object& module, const py::object& loss_function, const at::Tensor& input,
                             const at::Tensor& target) {
-  const Model model = adapt_module(module);
+  const Model model = adapt_module(module, Outputs::any);
   const LossFunction loss = adapt_loss(loss_function);
   const std::optional<NonfiniteOrigin> origin =
       without_lock([&] { return find_nonfinite(model, loss, input, target); });

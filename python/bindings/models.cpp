@@ -1,5 +1,7 @@
 #include "python/bindings/models.h"
 
+#include <ATen/ops/alias.h>
+
 #include <string>
 #include <utility>
 #include <vector>
@@ -120,9 +122,64 @@ class PythonBatches : public BatchSource {
   bool started_ = false;
 };
 
+constexpr const char* kOwnOutput = "_gradwise_own_output";  // attribute of the tensor that stands for an output
+
+// The parts of a dict, a tuple, a list; at depth 0 the attributes of any other object; else None.
+py::object parts_of(const py::object& output, int depth) {
+  if (py::hasattr(output, "values") && py::hasattr(output, "keys")) {
+    return output.attr("values")();
+  }
+  if (py::isinstance<py::tuple>(output) || py::isinstance<py::list>(output)) {
+    return output;
+  }
+  return depth == 0 && py::hasattr(output, "__dict__") ? py::object(output.attr("__dict__").attr("values")())
+                                                       : py::none();
+}
+
+// "logits", or the first tensor of floating point; undefined where there is none.
+at::Tensor main_tensor(const py::object& output, int depth = 0) {
+  if (THPVariable_Check(output.ptr())) {
+    const at::Tensor& tensor = THPVariable_Unpack(output.ptr());
+    return tensor.is_floating_point() ? tensor : at::Tensor();
+  }
+  if (py::object logits = py::getattr(output, "logits", py::none()); THPVariable_Check(logits.ptr())) {
+    return main_tensor(logits, depth + 1);
+  }
+  constexpr int kDeepest = 4;  // a list may hold itself
+  const py::object parts = parts_of(output, depth);
+  if (!parts.is_none() && depth < kDeepest) {
+    for (const py::handle& part : parts) {
+      if (at::Tensor found = main_tensor(py::reinterpret_borrow<py::object>(part), depth + 1); found.defined()) {
+        return found;
+      }
+    }
+  }
+  return {};
+}
+
+at::Tensor output_tensor(const py::object& output, Outputs allowed) {
+  if (THPVariable_Check(output.ptr())) {
+    return THPVariable_Unpack(output.ptr());
+  }
+  if (allowed == Outputs::tensors) {
+    throw py::type_error("the model's output is a " + type_name(output) +
+                         ", allowed: torch.Tensor; wrap the model in a torch.nn.Module whose forward gives the tensor, "
+                         "as in `return self.model(x).logits`");
+  }
+  const at::Tensor found = main_tensor(output);
+  if (!found.defined()) {
+    throw py::type_error("the model's output is a " + type_name(output) +
+                         ", allowed: torch.Tensor, or what holds one of floating point");
+  }
+  // An alias, which no part of the output refers to: output and attribute make no cycle.
+  at::Tensor standing = at::alias(found);
+  py::cast(standing).attr(kOwnOutput) = output;
+  return standing;
+}
+
 }  // namespace
 
-Model adapt_module(const py::object& object) {
+Model adapt_module(const py::object& object, Outputs outputs) {
   const CoreWork work;
   if (!py::hasattr(object, "named_parameters") || !py::hasattr(object, "modules")) {
     throw py::type_error("model is a " + type_name(object) + ", allowed: torch.nn.Module");
@@ -131,14 +188,14 @@ Model adapt_module(const py::object& object) {
   Model model;
   model.parameters = named(object.attr("named_parameters")());
   model.buffers = named(object.attr("named_buffers")());
-  model.forward = [module](const Batch& batch) {
+  model.forward = [module, outputs](const Batch& batch) {
     return with_python([&] {
       py::tuple arguments(1 + batch.extra.size());
       arguments[0] = py::cast(batch.input);
       for (std::size_t i = 0; i < batch.extra.size(); ++i) {
         arguments[i + 1] = py::cast(batch.extra[i]);
       }
-      return tensor_of((*module)(*arguments), "the model's output");
+      return output_tensor((*module)(*arguments), outputs);
     });
   };
   model.set_training = [module](bool training) {
@@ -163,7 +220,11 @@ LossFunction adapt_loss(const py::object& loss_function) {
                          ", allowed: a callable of (output, target)");
   }
   return [held = hold(loss_function)](const at::Tensor& output, const at::Tensor& target) {
-    return with_python([&] { return tensor_of((*held)(py::cast(output), py::cast(target)), "the loss"); });
+    return with_python([&] {
+      const py::object given = py::cast(output);
+      const py::object own = py::getattr(given, kOwnOutput, py::none());
+      return tensor_of((*held)(own.is_none() ? given : own, py::cast(target)), "the loss");
+    });
   };
 }
 

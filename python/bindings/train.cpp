@@ -40,7 +40,7 @@ std::optional<ClipRequest> clip_request(const Clip& clip) {
 class Optimizer {
  public:
   Optimizer(const py::object& module, const py::object& optimizer, const py::dict& options) {
-    Model model = adapt_module(module);
+    Model model = adapt_module(module, Outputs::any);
     auto made = optimizer_from(optimizer, model);
     wrapped_ = std::make_unique<AutogradOptimizer>(std::move(model), std::move(made),
                                                    options_from<AutogradOptimizerOptions>("optimizer", options));
@@ -101,7 +101,7 @@ class Loop {
  public:
   Loop(const py::object& module, const py::object& optimizer, const py::dict& options, const std::string& folder,
        const std::optional<at::Tensor>& training_targets) {
-    Model model = adapt_module(module);
+    Model model = adapt_module(module, Outputs::any);
     auto made = optimizer_from(optimizer, model);
     LoopOptions given = options_from<LoopOptions>("train", options);
     given.checkpoint.folder = folder;
