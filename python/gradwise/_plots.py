@@ -1,4 +1,4 @@
-"""Pictures with matplotlib: of a run, an analysis, a watch. Each draws into axes that are given, or into its own."""
+"""Pictures with matplotlib: of an analysis, a watch, a spectrum. Each draws into axes that are given, or its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from ._optional import need
 
 if TYPE_CHECKING:
     from .gradient_analysis import Analysis
-    from .runs import Run
 
 _MOST_LINES = 12  # that colours and a legend can tell apart
 _INCHES_A_NAME = 0.2
@@ -18,7 +17,7 @@ _MOST_INCHES = 40.0
 _LEAST_DENSITY = 1e-6  # what a logarithmic axis begins with
 
 
-def _axes(ax: Any, columns: int = 0, rows: int = 0) -> Any:
+def own_axes(ax: Any, columns: int = 0, rows: int = 0) -> Any:
     """Those that are given, or ones of their own with room for so many names along x and y."""
     if ax is not None:
         return ax
@@ -39,13 +38,13 @@ def _name_ticks(ax: Any, axis: Any, names: Sequence[str], **style: Any) -> None:
     axis.set_ticks(range(0, len(names), every), names[::every], **style)
 
 
-def _chosen(what: str, drawings: dict[str, Any]) -> Any:
+def chosen(what: str, drawings: dict[str, Any]) -> Any:
     if what not in drawings:
         raise ValueError(f"what is {what!r}, allowed: {', '.join(drawings)}")
     return drawings[what]
 
 
-def _log_scale(ax: Any, values: Iterable[float]) -> None:
+def log_scale(ax: Any, values: Iterable[float]) -> None:
     known = [value for value in values if math.isfinite(value)]
     if known and min(known) > 0:
         ax.set_yscale("log")
@@ -57,7 +56,7 @@ def _ranges_widely(values: Iterable[float]) -> bool:
     return bool(known) and min(known) > 0 and max(known) > 100 * min(known)
 
 
-def _label(ax: Any, title: str, x: str, y: str) -> Any:
+def label(ax: Any, title: str, x: str, y: str) -> Any:
     ax.set_title(title)
     ax.set_xlabel(x)
     ax.set_ylabel(y)
@@ -68,29 +67,29 @@ def _label(ax: Any, title: str, x: str, y: str) -> Any:
 def bars(ax: Any, title: str, quantity: str, names: Sequence[str], values: Sequence[float],
          errors: Sequence[float] | None = None) -> Any:  # fmt: skip
     """One horizontal bar a name, the first on top; with whiskers where there are `errors`."""
-    ax = _axes(ax, rows=len(names))
+    ax = own_axes(ax, rows=len(names))
     ax.barh(range(len(names)), values, xerr=errors)
     _name_ticks(ax, ax.yaxis, names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     if _ranges_widely(values):  # a bar's length says nothing on a logarithmic axis
         ax.set_xscale("log")
-    return _label(ax, title, quantity, "")
+    return label(ax, title, quantity, "")
 
 
 def lines(ax: Any, title: str, x: str, y: str, series: dict[str, tuple[Sequence[float], Sequence[float]]]) -> Any:
     """Points (x, y) of each name; of many, the first ones."""
-    ax = _axes(ax)
+    ax = own_axes(ax)
     for name, (across, up) in list(series.items())[:_MOST_LINES]:
         ax.plot(across, up, label=name, marker="." if len(across) < 2 else "")
     if len(series) > 1:
         ax.legend(fontsize="small")
-    return _label(ax, title, x, y)
+    return label(ax, title, x, y)
 
 
 def matrix(ax: Any, title: str, values: Sequence[float], names: Sequence[str]) -> Any:
     """Cosines, row by row, from -1 to 1."""
     side = len(names)
-    ax = _axes(ax, side, side)
+    ax = own_axes(ax, side, side)
     rows = [list(values[row * side : (row + 1) * side]) for row in range(side)]
     shown = ax.imshow(rows, vmin=-1, vmax=1, cmap="RdBu_r")
     _name_ticks(ax, ax.xaxis, names, rotation=90)
@@ -98,64 +97,6 @@ def matrix(ax: Any, title: str, values: Sequence[float], names: Sequence[str]) -
     ax.set_title(title)
     ax.figure.colorbar(shown, ax=ax, label="cosine")
     return ax
-
-
-# --- a run ---
-
-
-def _of_steps(title: str, value: Callable[[Any], float]) -> Callable[[Run, Any], Any]:
-    def draw(run: Run, ax: Any) -> Any:
-        rows = run.steps()
-        values = [value(row) for row in rows]
-        ax = lines(ax, run.name or run.path, "step", title, {title: ([row.step for row in rows], values)})
-        _log_scale(ax, values)
-        return ax
-
-    return draw
-
-
-def _draw_loss(run: Run, ax: Any) -> Any:
-    rows = run.steps()
-    series: dict[str, tuple[Sequence[float], Sequence[float]]] = {
-        "training": ([row.step for row in rows], [row.loss for row in rows])
-    }
-    for row in run.validations():
-        if row.metric == "loss":
-            across, up = series.setdefault(row.data, ([], []))
-            across.append(row.step)  # type: ignore[attr-defined]
-            up.append(row.value)  # type: ignore[attr-defined]
-    return lines(ax, run.name or run.path, "step", "loss", series)
-
-
-def _of_readings(title: str, key: str, logarithmic: bool = True) -> Callable[[Run, Any], Any]:
-    def draw(run: Run, ax: Any) -> Any:
-        series: dict[str, tuple[list[float], list[float]]] = {}
-        for row in run.readings():
-            across, up = series.setdefault(row.parameter, ([], []))
-            across.append(row.step)
-            up.append(row[key])
-        ax = lines(ax, run.name or run.path, "step", title, dict(series))
-        if logarithmic:
-            _log_scale(ax, (value for _, up in series.values() for value in up))
-        return ax
-
-    return draw
-
-
-_OF_RUN: dict[str, Callable[[Run, Any], Any]] = {
-    "loss": _draw_loss,
-    "grad_norm": _of_steps("gradient norm", lambda row: row.grad_norm),
-    "lr": _of_steps("learning rate", lambda row: row.lr),
-    "seconds": _of_steps("seconds a step", lambda row: row.seconds.total),
-    "gradients": _of_readings("gradient norm", "grad_norm"),
-    "updates": _of_readings("update-to-weight ratio", "update_ratio"),
-    "weights": _of_readings("weight norm", "weight_norm"),
-    "cosines": _of_readings("cosine with the gradient before", "grad_cosine", False),
-}
-
-
-def plot_run(run: Run, what: str, ax: Any) -> Any:
-    return _chosen(what, _OF_RUN)(run, ax)
 
 
 # --- an analysis ---
@@ -166,36 +107,69 @@ def _numbered(word: str, values: Sequence[float]) -> list[str]:
 
 
 def _draw_flow(a: Analysis, ax: Any) -> Any:
-    ax = _axes(ax, columns=len(a.flow.weights))
+    ax = own_axes(ax, columns=len(a.flow.weights))
     ax.plot(range(len(a.flow.rms)), a.flow.rms, marker="o")
     _name_ticks(ax, ax.xaxis, a.flow.weights, rotation=90)
-    _log_scale(ax, a.flow.rms)
-    return _label(ax, "Flow: gradients by depth", "", "RMS of the gradient")
+    log_scale(ax, a.flow.rms)
+    return label(ax, "Flow: gradients by depth", "", "RMS of the gradient")
 
 
-def _draw_spectrum(a: Analysis, ax: Any) -> Any:
-    ax = _axes(ax)
-    across, up = zip(*a.hessian.density, strict=True)
-    errors = a.hessian.density_errors
-    if errors:
+def density_curve(ax: Any, title: str, across: Sequence[float], up: Sequence[float], errors: Sequence[float]) -> Any:
+    """A spectral density, with a band of one standard error where there are `errors`."""
+    ax = own_axes(ax)
+    shown = [max(share, _LEAST_DENSITY) for share in up]
+    if len(errors):
         low, high = ([max(y + sign * e, _LEAST_DENSITY) for y, e in zip(up, errors, strict=True)] for sign in (-1, 1))
         ax.fill_between(across, low, high, alpha=0.4, label="one standard error")
-        ax.plot(across, [max(share, _LEAST_DENSITY) for share in up], label="density")
+        ax.plot(across, shown, label="density")
         ax.legend(fontsize="small")
     else:
-        ax.fill_between(across, [max(share, _LEAST_DENSITY) for share in up], _LEAST_DENSITY)
+        ax.fill_between(across, shown, _LEAST_DENSITY)
     ax.set_yscale("log")
     ax.set_ylim(bottom=_LEAST_DENSITY)
-    return _label(ax, "Spectrum of the Hessian", "eigenvalue", "density")
+    return label(ax, title, "eigenvalue", "density")
 
 
-def _draw_curvature(a: Analysis, ax: Any) -> Any:
-    layers = a.hessian["layers"]
+# Of the `hessian` of an analysis.
+
+
+def draw_spectrum(hessian: Any, ax: Any) -> Any:
+    across, up = zip(*hessian["density"], strict=True)
+    return density_curve(ax, "Spectrum of the Hessian", across, up, hessian["density_errors"])
+
+
+def draw_curvature(hessian: Any, ax: Any) -> Any:
+    layers = hessian["layers"]
     return bars(
         ax, "Largest eigenvalue of each layer's block of the Hessian", "eigenvalue, residual",
-        [layer.name for layer in layers], [layer.largest for layer in layers],
-        [layer.largest_error for layer in layers],
+        [layer["name"] for layer in layers], [layer["largest"] for layer in layers],
+        [layer["largest_error"] for layer in layers],
     )  # fmt: skip
+
+
+def draw_trace(hessian: Any, ax: Any) -> Any:
+    rows = [{"name": "whole network"} | {key: hessian[key] for key in ("trace", "trace_error")}, *hessian["layers"]]
+    return bars(
+        ax, "Trace of the Hessian, and of each layer's block", "trace, one standard error",
+        [row["name"] for row in rows], [row["trace"] for row in rows], [row["trace_error"] for row in rows],
+    )  # fmt: skip
+
+
+def draw_edge(hessian: Any, ax: Any) -> Any:
+    edge = hessian["edge_of_stability"]
+    ax = own_axes(ax)
+    ax.barh([edge["optimizer"]], [edge["value"]], xerr=[edge["error"]])
+    ax.axvline(edge["threshold"], linestyle="--", color="tab:red", label=f"edge at {edge['threshold']:.3g}")
+    ax.set_ylim(-1.5, 1.5)
+    ax.legend(fontsize="small")
+    of = " of the preconditioned Hessian" if edge["preconditioned"] else ""
+    return label(ax, "Edge of stability: beyond the line steps grow", f"learning rate x largest eigenvalue{of}", "")
+
+
+def has_edge(hessian: Any) -> bool:
+    """A learning rate of 0 says nothing of the curvature."""
+    value = hessian["edge_of_stability"]["value"]
+    return math.isfinite(value) and value != 0
 
 
 # What is drawn, and whether the analysis holds it.
@@ -220,13 +194,15 @@ _OF_ANALYSIS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any], Any]]] 
         lambda a, ax: matrix(ax, "Cosines between layers", a.angles.between_layers, list(a.angles.layers)),
         lambda a: a.angles.between_layers,
     ),
-    "spectrum": (_draw_spectrum, lambda a: a.hessian.density),
-    "curvature": (_draw_curvature, lambda a: a.hessian["layers"]),
+    "spectrum": (lambda a, ax: draw_spectrum(a.hessian, ax), lambda a: a.hessian.density),
+    "curvature": (lambda a, ax: draw_curvature(a.hessian, ax), lambda a: a.hessian["layers"]),
+    "trace": (lambda a, ax: draw_trace(a.hessian, ax), lambda a: math.isfinite(a.hessian.trace)),
+    "edge": (lambda a, ax: draw_edge(a.hessian, ax), lambda a: has_edge(a.hessian)),
 }  # fmt: skip
 
 
 def plot_analysis(analysis: Analysis, what: str, ax: Any) -> Any:
-    draw, found = _chosen(what, _OF_ANALYSIS)
+    draw, found = chosen(what, _OF_ANALYSIS)
     if not found(analysis):
         there = ", ".join(name for name, (_, has) in _OF_ANALYSIS.items() if has(analysis))
         raise ValueError(f"what is {what!r}, which this analysis did not compute, allowed: {there or 'nothing'}")
@@ -241,5 +217,5 @@ def plot_readings(readings: dict[str, Any], what: str, ax: Any) -> Any:
         "grad_norm": "gradient norm", "weight_norm": "weight norm", "update_ratio": "update-to-weight ratio",
         "grad_max": "greatest gradient", "grad_zeros": "share of zeros", "grad_cosine": "cosine with the one before",
     }  # fmt: skip
-    title = _chosen(what, titles)
+    title = chosen(what, titles)
     return bars(ax, "The last step, by parameter", title, list(readings), [r[what] for r in readings.values()])

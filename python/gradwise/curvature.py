@@ -17,6 +17,7 @@ from ._checks import check_tensors
 from ._documented import documented_by
 from ._operator_inputs import batches_of, check_progress, patterns_of
 from ._records import Record, record
+from ._spectral_density import SpectralDensity
 
 __all__ = [
     "EKFAC", "EmpiricalFisher", "Fisher", "GaussNewton", "GradientCovariance", "Hessian", "KFAC", "LinearOperator",
@@ -134,14 +135,14 @@ class LinearOperator:
 
     def spectral_density(
         self, steps: int = 40, vectors: int = 4, *, seed: int = 0, points: int = 200, width: float = 0.01
-    ) -> Record:
+    ) -> SpectralDensity:
         """Stochastic Lanczos quadrature: `eigenvalues`, a grid of `points`; `density` and `standard_errors` at each, as
-        tensors; `products`. `width`: of the Gaussian, over the range of the spectrum."""
+        tensors; `products`; `plot()`. `width`: of the Gaussian, over the range of the spectrum."""
         found = self._native.spectral_density(
             {"steps": steps, "vectors": vectors, "seed": seed}, {"points": points, "width": width}
         )
         grids = ("eigenvalues", "density", "standard_errors")
-        return record(found | {key: torch.tensor(found[key], dtype=torch.float64) for key in grids})
+        return SpectralDensity(record(found | {key: torch.tensor(found[key], dtype=torch.float64) for key in grids}))
 
     def solve(
         self, b: torch.Tensor, tol: float = 1e-6, damping: float = 0.0, method: str = "cg", products: int = 1000

@@ -94,7 +94,7 @@ class Analysis(Record):
 
     def plot(self, what: str = "norms", ax: Any = None) -> Any:
         """Draws with matplotlib into `ax`, or into axes of its own, and gives them. `what`: norms, flow,
-        micro_batches, classes, layers, spectrum, curvature."""
+        micro_batches, classes, layers, spectrum, curvature, trace, edge."""
         return _plots.plot_analysis(self, what, ax)
 
     def to_pandas(self) -> Any:

@@ -6,7 +6,7 @@ import html
 import os
 from typing import Any
 
-from . import _core, _plots
+from . import _core, _run_plots
 from ._documented import documented_by
 from ._records import Findings, Issue, Record, Table, findings, issues, records, table_of
 
@@ -44,6 +44,24 @@ class Run:
         """A row for each parameter in each step that was put on record."""
         return records(self._native.readings(after))
 
+    def parameters(self) -> Table[Record]:
+        """The model's: `name`, `shape`, `elements`, `trainable`; empty where the run was not watched."""
+        return records(self._native.parameters())
+
+    def activations(self, after: int = 0) -> Table[Record]:
+        """A row for each activation in each step that looked at them: `zeros`, `dead`, `saturated`, ..."""
+        return records(self._native.activations(after))
+
+    def histograms(self, after: int = 0) -> Table[Record]:
+        """A row for each parameter in each step that has them: `counts` of the gradient's elements by sign and power of
+        two, 64 numbers: bins 0 to 31 hold the negative, 32 to 63 the positive ones; within each half, bin b holds
+        2^(b-26) <= |g| < 2^(b-25)."""
+        return records(self._native.histograms(after))
+
+    def noise_scales(self, after: int = 0) -> Table[Record]:
+        """`noise_scale` at each step that measured it."""
+        return records(self._native.noise_scales(after))
+
     @property
     def issues(self) -> Table[Issue]:
         return issues(self._native.issues())
@@ -53,8 +71,10 @@ class Run:
 
     def plot(self, what: str = "loss", ax: Any = None) -> Any:
         """Draws with matplotlib into `ax`, or into axes of its own, and gives them. `what`: loss, grad_norm, lr,
-        seconds over the steps; gradients, updates, weights, cosines: each weight's over the steps that were read."""
-        return _plots.plot_run(self, what, ax)
+        seconds, memory over the steps; gradients, updates, weights, cosines: each weight's over the steps that were
+        read; flow, histograms, activations, noise; spectrum, curvature, trace, edge: of the Hessian that `gradwise
+        analyze --hessian` has left in the run."""
+        return _run_plots.plot_run(self, what, ax)
 
     def __repr__(self) -> str:
         return f"<gradwise.Run {self.path}: {self.status}, {self._native.last_step()} steps>"

@@ -1,6 +1,8 @@
 """What results look like: tables for pandas, HTML for notebooks, matplotlib's axes."""
 
 import html.parser
+import json
+import sqlite3
 import subprocess
 import sys
 
@@ -12,6 +14,9 @@ from torch.nn import functional
 import gradwise
 
 
+NOISE = [(10, 5.0), (20, 90.0), (30, None), (40, 700.0)]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A sick training on record, and its watch."""
@@ -21,16 +26,23 @@ def trained(tmp_path_factory):
     model = nn.Sequential(*[part for _ in range(15) for part in (nn.Linear(4, 4), nn.Sigmoid())], nn.Linear(4, 3))
     optimizer = torch.optim.AdamW(model.parameters())
     folder = tmp_path_factory.mktemp("runs") / "a <b>"
-    with gradwise.watch(model, optimizer, run=folder, record_every=5) as watch:
+    with gradwise.watch(model, optimizer, run=folder, record_every=5, histograms_every=10) as watch:
         for _ in range(40):
             optimizer.zero_grad()
             loss = functional.cross_entropy(model(x), y)
+            watch.observe(loss)
             loss.backward()
             optimizer.step()
             watch.step(loss)
     analysis = gradwise.GradientAnalyzer({"compute_hessian": True}).analyze_gradients(
-        model, functional.cross_entropy, x, y
+        model, functional.cross_entropy, x, y, optimizer=torch.optim.SGD(model.parameters(), lr=0.5)
     )
+    # What the loop and `gradwise analyze` would add.
+    (folder / "gradient_analysis.json").write_text(json.dumps({"step": 40, "hessian": analysis.hessian.to_dict()}))
+    with sqlite3.connect(folder / "run.sqlite") as store:
+        store.execute("UPDATE steps SET peak_bytes = step * 1048576")
+        store.execute("DELETE FROM step_readings")
+        store.executemany("INSERT INTO step_readings(step, noise_scale) VALUES (?, ?)", NOISE)
     return gradwise.load_run(folder), watch, analysis
 
 
@@ -84,8 +96,9 @@ def test_pandas(trained):
     assert watch.readings().to_dict()["0.weight"]["weight_norm"] == watch.readings()["0.weight"].weight_norm
 
 
-OF_RUN = ["loss", "grad_norm", "lr", "seconds", "gradients", "updates", "weights", "cosines"]
-OF_ANALYSIS = ["norms", "flow", "micro_batches", "classes", "layers", "spectrum", "curvature"]
+OF_RUN = ["loss", "grad_norm", "lr", "seconds", "gradients", "updates", "weights", "cosines", "flow", "histograms",
+          "activations", "noise", "memory", "spectrum", "curvature", "trace", "edge"]  # fmt: skip
+OF_ANALYSIS = ["norms", "flow", "micro_batches", "classes", "layers", "spectrum", "curvature", "trace", "edge"]
 OF_WATCH = ["grad_norm", "weight_norm", "update_ratio", "grad_max", "grad_zeros", "grad_cosine"]
 
 
