@@ -4,6 +4,7 @@
 
 #include "gradwise/data/target_scaling.h"
 #include "gradwise/optim/torch_optimizers.h"
+#include "gradwise/train/gradient_computation.h"
 #include "gradwise/train/loop.h"
 #include "python/bindings/docstrings.h"
 #include "python/bindings/groups.h"
@@ -213,9 +214,31 @@ void on(Loop& self, const std::string& point, const py::object& callback) {
   throw py::value_error("there is no point \"" + point + "\", allowed: " + names);
 }
 
+NamedParameters numbered(const Tensors& parameters) {
+  NamedParameters named;
+  for (const at::Tensor& parameter : parameters) {
+    named.add(std::to_string(named.size()), parameter);
+  }
+  return named;
+}
+
+void bind_gradient_computation(py::module_& module) {
+  module.def("clip_gradients", [](const Tensors& parameters, const py::dict& keywords) {
+    const auto options = options_from<ClipOptions>("clip", keywords);
+    return without_lock([&] { return GradientComputationUtils::clip_gradients(numbered(parameters), options); });
+  });
+  module.def(
+      "accumulate_gradients",
+      [](const at::Tensor& loss, const Tensors& parameters, double weight) {
+        GradientComputationUtils::accumulate_gradients(loss, numbered(parameters), weight);
+      },
+      Release());
+}
+
 }  // namespace
 
 void bind_train(py::module_& module) {
+  bind_gradient_computation(module);
   py::class_<Optimizer>(module, "AutogradOptimizer", doc::AutogradOptimizer)
       .def(py::init<const py::object&, const py::object&, const py::dict&>())
       .def("step", &step)

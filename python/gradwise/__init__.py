@@ -29,6 +29,7 @@ from .autograd_utils import (  # noqa: E402
     CustomLossFunction,
     ExponentialMovingAverage,
     GradientComputationUtils,
+    LossDefinition,
     find_nonfinite,
 )
 from .gradient_analysis import GradientAnalysisConfig, GradientAnalyzer, GradientMonitoring  # noqa: E402
@@ -63,6 +64,7 @@ __all__ = [
     "GradwiseUsageError",
     "Issue",
     "Lion",
+    "LossDefinition",
     "PerSampleGradients",
     "RMSprop",
     "Record",

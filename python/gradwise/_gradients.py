@@ -88,16 +88,22 @@ class GradientComputationUtils:
         }
 
     @staticmethod
-    def clip_gradients(model: torch.nn.Module, max_norm: float = 1.0, method: str = "norm") -> float:
-        """In place, to a global norm (`method="norm"`) or element by element ("value"); gives the norm before."""
-        before = GradientComputationUtils.gradient_norm(model)
-        if method == "norm":
-            torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
-        elif method == "value":
-            torch.nn.utils.clip_grad_value_(model.parameters(), max_norm)
-        else:
-            raise ValueError(f"method is {method!r}, allowed: 'norm', 'value'")
-        return before
+    def clip_gradients(model: torch.nn.Module, max_norm: float = 1.0, method: str = "norm", *,
+                       agc_lambda: float = 0.01, agc_eps: float = 1e-3) -> float:  # fmt: skip
+        """In place; gives the norm before. `method`: "norm", to a global norm; "value", element by element to
+        [-max_norm, max_norm]; "agc", each unit (a row along dimension 0) to `agc_lambda` times the norm of its weights,
+        of which `agc_eps` is the least that counts (Brock et al. 2021)."""
+        if method not in ("norm", "value", "agc"):
+            raise ValueError(f"method is {method!r}, allowed: 'norm', 'value', 'agc'")
+        bound = {"norm": {"max_norm": max_norm}, "value": {"max_value": max_norm}}.get(method, {})
+        options = {"method": method, "agc_lambda": agc_lambda, "agc_eps": agc_eps} | bound
+        return _core.clip_gradients(list(model.parameters()), options)
+
+    @staticmethod
+    def accumulate_gradients(loss: torch.Tensor, model: torch.nn.Module, weight: float = 1.0) -> None:
+        """Adds `weight` times the loss's gradients to what the parameters hold: a mini-batch in parts is each part's
+        mean loss with its share of the samples as weight."""
+        _core.accumulate_gradients(loss, list(model.parameters()), weight)
 
     @staticmethod
     def gradient_penalty(output: torch.Tensor, input: torch.Tensor, target: float = 1.0) -> torch.Tensor:

@@ -4,6 +4,7 @@ from ._average import ExponentialMovingAverage
 from ._functions import CustomAutogradFunction, CustomLossFunction
 from ._gradients import GradientComputationUtils
 from ._hooks import AutogradHooks, find_nonfinite
+from ._loss_definition import LossDefinition
 from ._training import AutogradOptimizer, AutogradTrainingLoop
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "CustomLossFunction",
     "ExponentialMovingAverage",
     "GradientComputationUtils",
+    "LossDefinition",
     "find_nonfinite",
 ]

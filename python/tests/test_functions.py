@@ -14,6 +14,7 @@ from gradwise.autograd_utils import (
     CustomAutogradFunction,
     CustomLossFunction,
     GradientComputationUtils,
+    LossDefinition,
 )
 
 
@@ -78,6 +79,129 @@ def test_hooks_see_gradients_and_activations(network, data):
     }  # fmt: skip
     assert seen["parameter_gradient", "0.weight"].norm == pytest.approx(float(model[0].weight.grad.norm()))
     assert seen["activation", "0"].mean == pytest.approx(float(model[0](data[0]).detach().mean()), rel=1e-4)
+
+
+class LogCosh(LossDefinition):
+    def check(self, *inputs):
+        if len(inputs) != 2 or inputs[0].shape != inputs[1].shape:
+            raise ValueError("two of one shape")
+
+    def losses(self, input, target):
+        return (input - target).cosh().log()
+
+    def gradients(self, grad_losses, needed, input, target):
+        slope = (input - target).tanh() * grad_losses
+        return slope, -slope if needed[1] else None
+
+
+class Padded(LogCosh):
+    """Where the target is 0 there is nothing to predict."""
+
+    def losses(self, input, target):
+        return super().losses(input, target) * (target != 0)
+
+    def gradients(self, grad_losses, needed, input, target):
+        return super().gradients(grad_losses * (target != 0), needed, input, target)
+
+    def count(self, losses, input, target):
+        return (target != 0).sum()
+
+
+def log_cosh(x, y, reduction="mean"):
+    losses = (x - y).cosh().log()
+    return losses if reduction == "none" else getattr(losses, reduction)()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_a_loss_of_ones_own(reduction):
+    torch.manual_seed(0)
+    x, y = (torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    loss_function = LogCosh(reduction)
+    assert isinstance(loss_function, nn.Module) and reduction in repr(loss_function)
+    torch.testing.assert_close(loss_function(x, y), log_cosh(x, y, reduction))
+    utils = GradientComputationUtils
+    assert utils.gradcheck(loss_function, (x, y)) and utils.gradgradcheck(loss_function, (x, y))
+    found = torch.autograd.grad(loss_function(x, y).sum(), (x, y))
+    torch.testing.assert_close(found, torch.autograd.grad(log_cosh(x, y, reduction).sum(), (x, y)))
+
+
+def test_a_loss_of_ones_own_counts_what_counts_and_goes_through_transforms(network, data):
+    x, y = torch.tensor([[1.0, 5.0]], requires_grad=True), torch.tensor([[2.0, 0.0]])
+    loss = Padded()(x, y)
+    torch.testing.assert_close(loss, log_cosh(x[:, 0], y[:, 0]))
+    torch.testing.assert_close(torch.autograd.grad(loss, x)[0], torch.tensor([[1.0, 0.0]]) * (x - y).tanh())
+    slopes = torch.func.vmap(torch.func.grad(LogCosh()))(torch.ones(3, 2), torch.zeros(3, 2))
+    torch.testing.assert_close(slopes, torch.ones(3, 2).tanh() / 2)
+    targets = functional.one_hot(data[1], 3).float()
+    own, plain = (gradwise.AutogradOptimizer(network()) for _ in range(2))
+    for _ in range(3):
+        mine, theirs = own.step(LogCosh(), data[0], targets), plain.step(log_cosh, data[0], targets)
+        assert mine.loss == theirs.loss and mine.grad_norm == pytest.approx(theirs.grad_norm, rel=1e-5)
+
+
+def test_a_loss_of_ones_own_says_what_is_wrong_with_it():
+    x, y = torch.ones(2, requires_grad=True), torch.zeros(2)
+    with pytest.raises(ValueError, match="reduction is 'most', allowed: mean, sum, none"):
+        LogCosh("most")
+    with pytest.raises(ValueError, match="two of one shape"):
+        LogCosh()(x, torch.zeros(3))
+    with pytest.raises(NotImplementedError, match=r"LossDefinition has no losses"):
+        LossDefinition()(x, y)
+
+    class Single(LogCosh):
+        def gradients(self, grad_losses, needed, input, target):
+            return grad_losses
+
+    class Misshapen(LogCosh):
+        def gradients(self, grad_losses, needed, input, target):
+            return grad_losses.sum(), None
+
+    with pytest.raises(gradwise.GradwiseUsageError, match="Single.gradients gave Tensor, allowed: a tuple of 2"):
+        Single()(x, y).backward()
+    with pytest.raises(gradwise.GradwiseUsageError, match=r"Misshapen.gradients gave \(\) for input 0 of \(2,\)"):
+        Misshapen()(x, y).backward()
+
+
+def with_gradients(model, data):
+    functional.cross_entropy(model(data[0]), data[1]).backward()
+    return model
+
+
+def test_clipping_is_torchs_and_by_unit_the_papers(network, data):
+    utils = GradientComputationUtils
+    for method, clip in {"norm": nn.utils.clip_grad_norm_, "value": nn.utils.clip_grad_value_}.items():
+        ours, theirs = with_gradients(network(), data), with_gradients(network(), data)
+        norm = float(nn.utils.get_total_norm([p.grad for p in theirs.parameters()]))
+        clip(theirs.parameters(), 0.01)
+        assert utils.clip_gradients(ours, 0.01, method) == pytest.approx(norm)
+        for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(p.grad, q.grad)
+    model, before = network(), with_gradients(network(), data)
+    clipped = with_gradients(model, data)
+    utils.clip_gradients(clipped, method="agc", agc_lambda=0.02, agc_eps=0.3)
+    scaled = 0
+    for p, q in zip(clipped.parameters(), before.parameters(), strict=True):
+        tensors = p.detach(), q.grad, p.grad
+        for weights, gradient, found in zip(*tensors, strict=True) if p.dim() > 1 else [tensors]:
+            bound = 0.02 * max(float(weights.norm()), 0.3)
+            scaled += float(gradient.norm()) > bound
+            torch.testing.assert_close(found, gradient * min(1.0, bound / float(gradient.norm())))
+    assert 0 < scaled
+    with pytest.raises(ValueError, match="method is 'most', allowed: 'norm', 'value', 'agc'"):
+        utils.clip_gradients(model, method="most")
+    with pytest.raises(ValueError, match="agc_lambda is 0"):
+        utils.clip_gradients(model, method="agc", agc_lambda=0.0)
+
+
+def test_parts_accumulate_to_the_whole(network, data):
+    whole, parts = with_gradients(network(), data), network()
+    for rows in (slice(0, 10), slice(10, 60)):
+        x, y = data[0][rows], data[1][rows]
+        GradientComputationUtils.accumulate_gradients(functional.cross_entropy(parts(x), y), parts, len(x) / 60)
+    for p, q in zip(parts.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
+    with pytest.raises(gradwise.GradwiseUsageError, match="the loss has 3 elements, allowed: one"):
+        GradientComputationUtils.accumulate_gradients(parts(data[0][:1]), parts)
 
 
 class Recurrent(nn.Module):
