@@ -20,7 +20,7 @@ struct RunStarted {
   std::string device;  ///< as "cpu"
   std::int64_t parameters = 0;
   std::int64_t threads = 0;
-  std::int64_t epochs = 0;
+  std::int64_t epochs = 0;            ///< 0 where not known
   std::int64_t steps_per_epoch = -1;  ///< optimizer steps; -1 where not known
   std::string monitor = {};           ///< the validation figure that decides what is best; "" where not known
   std::int64_t resumed_at = -1;       ///< step the run goes on from; -1 for a new run

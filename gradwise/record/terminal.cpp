@@ -50,13 +50,19 @@ void TerminalSink::line(const std::string& text, const char* colour) {
   }
 }
 
+std::string TerminalSink::epoch_of_all(std::int64_t epoch) const {
+  return count(epoch + 1) + (epochs_ > 0 ? "/" + count(epochs_) : "");
+}
+
 std::string TerminalSink::progress_text(const Event& event, const StepInfo& info) const {
-  std::string text = "epoch " + count(info.epoch + 1) + "/" + count(epochs_);
+  std::string text = "epoch " + epoch_of_all(info.epoch);
   if (steps_per_epoch_ > 0) {
     text += "  step " + count(info.step - info.epoch * steps_per_epoch_) + "/" + count(steps_per_epoch_);
-    const auto left = static_cast<double>(epochs_ * steps_per_epoch_ - info.step);
-    const auto done = static_cast<double>(std::max<std::int64_t>(1, info.step - first_step_));
-    text += "  ETA " + duration_text(left * (event.time - started_) / done);
+    if (epochs_ > 0) {
+      const auto left = static_cast<double>(epochs_ * steps_per_epoch_ - info.step);
+      const auto done = static_cast<double>(std::max<std::int64_t>(1, info.step - first_step_));
+      text += "  ETA " + duration_text(left * (event.time - started_) / done);
+    }
   } else {
     text += "  step " + count(info.step);
   }
@@ -99,7 +105,7 @@ void TerminalSink::show(const Event& event, const RunStarted& started) {
 }
 
 void TerminalSink::show(const Event& /*event*/, const EpochFinished& done) {
-  line("epoch " + count(done.epoch + 1) + "/" + count(epochs_) +
+  line("epoch " + epoch_of_all(done.epoch) +
        format("  train loss %.4f  grad norm %.3g  %.0f samples/s  ", done.mean_loss, done.mean_grad_norm,
               done.samples_per_second) +
        duration_text(done.seconds));

@@ -45,6 +45,7 @@ class TerminalSink : public Sink {
   void show(const Event& /*event*/, const Diagnosed& /*diagnosed*/) {}
   void line(const std::string& text, const char* colour = "");
   void progress(const Event& event);
+  [[nodiscard]] std::string epoch_of_all(std::int64_t epoch) const;
   [[nodiscard]] std::string progress_text(const Event& event, const StepInfo& info) const;
   /// Of all steps; NaN where their number is not known.
   [[nodiscard]] double share_done(const StepInfo& info) const;

@@ -10,6 +10,7 @@
 #include "python/bindings/groups.h"
 #include "python/bindings/held.h"
 #include "python/bindings/keywords.h"
+#include "python/bindings/loop_records.h"
 #include "python/bindings/models.h"
 #include "python/bindings/python_optimizer.h"
 #include "python/bindings/records.h"
@@ -101,7 +102,8 @@ void set_rates(Optimizer& self, const std::vector<double>& lrs) {
 class Loop {
  public:
   Loop(const py::object& module, const py::object& optimizer, const py::dict& options, const std::string& folder,
-       const std::optional<at::Tensor>& training_targets) {
+       const std::optional<at::Tensor>& training_targets, bool progress, const std::string& run)
+      : model_name_(name_of_type(module)) {
     Model model = adapt_module(module, Outputs::any);
     auto made = optimizer_from(optimizer, model);
     LoopOptions given = options_from<LoopOptions>("train", options);
@@ -110,9 +112,29 @@ class Loop {
       scaling_ = target_scaling_of({.inputs = {}, .targets = training_targets->detach().cpu()});
       given.target_scaling = scaling_;
     }
+    epochs_ = given.epochs;
+    accumulate_ = given.accumulate;
+    monitor_ = given.monitor;
     wrapped_ = std::make_unique<AutogradTrainingLoop>(std::move(model), std::move(made), std::move(given));
+    records_ = std::make_unique<LoopRecords>(progress, run);
+    records_->attach(*wrapped_, py::isinstance<py::dict>(optimizer) ? optimizer["name"].cast<std::string>()
+                                                                    : name_of_type(optimizer));
   }
   [[nodiscard]] AutogradTrainingLoop& get() { return *wrapped_; }
+  // Trains by `work`, on record. `all_epochs`: as many as the options say; else the caller alone knows how many.
+  template <class Work>
+  auto on_record(const BatchSource& data, bool all_epochs, const Work& work) {
+    const std::int64_t batches = data.batches_per_epoch();
+    records_->begin(model_name_, all_epochs ? epochs_ : 0, batches < 0 ? -1 : (batches + accumulate_ - 1) / accumulate_,
+                    monitor_);
+    try {
+      return work();
+    } catch (...) {
+      records_->end("failed", "an exception");
+      throw;
+    }
+  }
+  [[nodiscard]] LoopRecords& records() { return *records_; }
   [[nodiscard]] const TargetScaling& scaling() const { return scaling_; }
   [[nodiscard]] std::unique_ptr<BatchSource> data_of(const py::object& dataloader) const {
     std::unique_ptr<BatchSource> source = adapt_data(dataloader);
@@ -120,8 +142,17 @@ class Loop {
   }
 
  private:
+  static std::string name_of_type(const py::handle& object) {
+    return py::type::handle_of(object).attr("__name__").cast<std::string>();
+  }
+
+  std::string model_name_;
+  std::unique_ptr<LoopRecords> records_;  // outlives the loop, which tells it of all that happens
   std::unique_ptr<AutogradTrainingLoop> wrapped_;
   TargetScaling scaling_;
+  std::int64_t epochs_ = 0;
+  std::int64_t accumulate_ = 1;
+  std::string monitor_;
 };
 
 py::dict train_epoch(Loop& self, const py::object& dataloader, const py::object& loss_function, at::Device device,
@@ -131,7 +162,8 @@ py::dict train_epoch(Loop& self, const py::object& dataloader, const py::object&
   EpochStats stats;
   {
     const WithoutLock released;
-    stats = self.get().train_epoch(*data, loss, device, clip_request(clip));
+    stats =
+        self.on_record(*data, false, [&] { return self.get().train_epoch(*data, loss, device, clip_request(clip)); });
   }
   return dict_of(stats);
 }
@@ -155,7 +187,8 @@ py::dict fit(Loop& self, const py::object& training, const py::object& validatio
   FitResult result;
   {
     const WithoutLock released;
-    result = self.get().fit(*data, held_out.get(), loss, device);
+    result = self.on_record(*data, true, [&] { return self.get().fit(*data, held_out.get(), loss, device); });
+    self.records().end(result.status, result.reason);
   }
   return dict_of(result);
 }
@@ -256,11 +289,13 @@ void bind_train(py::module_& module) {
 
   py::class_<Loop>(module, "AutogradTrainingLoop", doc::AutogradTrainingLoop)
       .def(py::init<const py::object&, const py::object&, const py::dict&, const std::string&,
-                    const std::optional<at::Tensor>&>())
+                    const std::optional<at::Tensor>&, bool, const std::string&>())
       .def("train_epoch", &train_epoch)
       .def("validate", &validate)
       .def("fit", &fit)
       .def("on", &on)
+      .def(
+          "end_records", [](Loop& self) { self.records().end("finished", ""); }, Release())
       .def("request_stop", [](Loop& self) { self.get().request_stop(); })
       .def("target_scaling",
            [](const Loop& self) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -144,11 +145,15 @@ class AutogradTrainingLoop:
     `standardize_targets`: the targets of the training data, numbers of shape (N) or (N, K). The targets of every batch
     are then scaled, (y - mean) / deviation by the columns of these; losses are of scaled targets, and so are the
     outputs of the model (`target_scaling`), but metrics are in the data's own units.
+
+    `progress`: shows the training on standard error, on a terminal by a bar. `run`: a new folder that the training is
+    put on record in, with readings, issues and diagnosis as `gradwise train` has them; for `load_run`.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer_class: Any = torch.optim.AdamW, lr: float = 1e-3,
                  weight_decay: float = 1e-2, *, options: dict[str, Any] | None = None,
                  checkpoints: str | os.PathLike[str] | None = None, standardize_targets: torch.Tensor | None = None,
+                 progress: bool = False, run: str | os.PathLike[str] | None = None,
                  **optimizer_options: Any) -> None:  # fmt: skip
         if standardize_targets is not None:
             check_tensors(standardize_targets=standardize_targets)
@@ -157,8 +162,11 @@ class AutogradTrainingLoop:
         self._clips_by_options = _has_own_clipping((options or {}).get("step", {}))
         folder = "" if checkpoints is None else os.fspath(checkpoints)
         self._native = _core.AutogradTrainingLoop(
-            model, _optimizer(model, optimizer_class, given), options or {}, folder, standardize_targets
-        )
+            model, _optimizer(model, optimizer_class, given), options or {}, folder, standardize_targets, progress,
+            "" if run is None else os.fspath(run),
+        )  # fmt: skip
+        if progress or run is not None:
+            weakref.finalize(self, self._native.end_records)
 
     def train_epoch(self, dataloader: Iterable[Any], loss_function: Loss, device: Device = "cpu",
                     clip_gradients: bool = True, max_grad_norm: float = 1.0) -> Record:  # fmt: skip

@@ -34,7 +34,12 @@ def bare_optimizers(given: Any, model: torch.nn.Module) -> list[torch.optim.Opti
     own = {id(p) for p in model.parameters()}
     for one in optimizers:
         if not isinstance(one, torch.optim.Optimizer):
-            raise TypeError(f"optimizer is a {type(one).__name__}, allowed: torch.optim.Optimizer")
+            name = type(one).__name__
+            way_out = ""
+            if name in ("AutogradTrainingLoop", "AutogradOptimizer"):
+                way_out = f"; make one, and give it to {name} and to watch"
+                way_out += ", or give the loop `run=`, which watches it" if name == "AutogradTrainingLoop" else ""
+            raise TypeError(f"optimizer is a {name}, allowed: torch.optim.Optimizer{way_out}")
         if not any(id(p) in own for group in one.param_groups for p in group["params"]):
             raise ValueError("the optimizer holds none of the model's parameters, allowed: one that trains this model")
     return optimizers
