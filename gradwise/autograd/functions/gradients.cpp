@@ -5,6 +5,7 @@
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "gradwise/autograd/functions/differentiable_gradients.h"
 #include "gradwise/core/error.h"
 
 namespace gradwise {
@@ -38,10 +39,12 @@ void check_gradients(const Tensors& outputs, const Tensors& inputs, const Tensor
 Tensors gradients(const Tensors& outputs, const Tensors& inputs, const Tensors& grad_outputs,
                   const GradientsOptions& options) {
   check_gradients(outputs, inputs, grad_outputs);
-  return filled_with_zeros(
-      torch::autograd::grad(outputs, inputs, grad_outputs, options.retain_graph || options.create_graph,
-                            options.create_graph, /*allow_unused=*/true),
-      inputs);
+  if (options.create_graph) {
+    return filled_with_zeros(differentiable_gradients(outputs, inputs, grad_outputs), inputs);
+  }
+  return filled_with_zeros(torch::autograd::grad(outputs, inputs, grad_outputs, options.retain_graph,
+                                                 /*create_graph=*/false, /*allow_unused=*/true),
+                           inputs);
 }
 
 Tensors filled_with_zeros(Tensors gradients, const Tensors& like) {
@@ -84,6 +87,7 @@ at::Tensor gradient_penalty(const at::Tensor& output, const at::Tensor& input, d
   GRADWISE_CHECK(input.dim() >= 1 && input.size(0) > 0, "gradient_penalty", "the input has the shape ", input.sizes(),
                  ", allowed: (batch, ...) with at least one sample");
   const at::Tensor gradient = gradients({output}, {input}, {at::ones_like(output)}, {.create_graph = true}).front();
+  check_goes_on("gradient_penalty", {gradient});
   return gradient.reshape({input.size(0), input.numel() / input.size(0)}).norm(2, 1).sub(target).pow(2).mean();
 }
 

@@ -15,7 +15,7 @@ struct GradientsOptions {
 ///
 /// Errors: no input, an input that asks for no gradient, an output without a graph, an output that is no scalar where
 /// `grad_outputs` is empty, shapes that differ; with `create_graph`, the operator without a second derivative is named
-/// by LibTorch when the result is differentiated.
+/// when the result is differentiated, a function of the user's own too.
 [[nodiscard]] Tensors gradients(const Tensors& outputs, const Tensors& inputs, const Tensors& grad_outputs = {},
                                 const GradientsOptions& options = {});
 
@@ -31,7 +31,8 @@ struct GradientsOptions {
 
 /// The mean over the batch of (‖∂output/∂input‖₂ - target)², differentiable: the penalty of Gulrajani et al., "Improved
 /// Training of Wasserstein GANs", 2017, equation 3. `input` (batch, ...) asks for a gradient and `output` has its
-/// graph; the gradient of a sample is that of the sum of its outputs.
+/// graph; the gradient of a sample is that of the sum of its outputs. Error: a function of the user's own whose gradients
+/// are not differentiable.
 [[nodiscard]] at::Tensor gradient_penalty(const at::Tensor& output, const at::Tensor& input, double target = 1.0);
 
 }  // namespace gradwise

@@ -1,7 +1,6 @@
 #include "gradwise/autograd/transforms/closures.h"
 
-#include <c10/util/Exception.h>
-
+#include "gradwise/autograd/transforms/fallback.h"
 #include "gradwise/autograd/transforms/jacobian_rows.h"
 #include "gradwise/autograd/transforms/layer.h"
 #include "gradwise/autograd/transforms/recorded.h"
@@ -58,7 +57,7 @@ Vjp vjp(const Closure& closure, const NamedParameters& parameters, std::int64_t 
 
 Jvp jvp(const Closure& closure, const NamedParameters& parameters, const Tensors& tangents, std::int64_t aux) {
   detail::check_tangents("jvp", parameters.trainable().tensors, tangents);
-  const detail::TransposedTwice twice(recorded_closure("jvp", closure, parameters, aux));
+  const detail::TransposedTwice twice("jvp", recorded_closure("jvp", closure, parameters, aux));
   return {twice.recorded.values, twice.product(tangents), twice.recorded.aux, /*forward_mode=*/false};
 }
 
@@ -74,11 +73,9 @@ Tensors jacobian(const Closure& closure, const NamedParameters& parameters, cons
     return detail::column_jacobian(recorded, rows);
   }
   if (options.mode == JacobianMode::automatic && detail::columns_are_fewer(recorded)) {
-    try {
-      return detail::column_jacobian(recorded, rows);
-    } catch (const c10::Error&) {
-      // a backward without a derivative of its own: rows need none
-    }
+    // A backward without a derivative of its own: rows need none.
+    return detail::first_or_else([&] { return detail::column_jacobian(recorded, rows); },
+                                 [&] { return detail::reverse_jacobian(recorded, rows); });
   }
   return detail::reverse_jacobian(recorded, rows);
 }

@@ -1,11 +1,11 @@
 #include "gradwise/autograd/transforms/jacobian.h"
 
 #include <ATen/ops/cat.h>
-#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "gradwise/autograd/transforms/fallback.h"
 #include "gradwise/autograd/transforms/jacobian_rows.h"
 #include "gradwise/autograd/transforms/jvp.h"
 #include "gradwise/autograd/transforms/recorded.h"
@@ -105,11 +105,9 @@ TensorFunction jacobian(TensorFunction function, JacobianOptions options) {
     const detail::Recorded recorded =
         detail::record("jacobian", function, arguments, {.argnums = options.argnums, .aux = options.aux});
     if (options.mode == JacobianMode::automatic && detail::columns_are_fewer(recorded)) {
-      try {
-        return forward_jacobian(function, arguments, options);
-      } catch (const c10::Error&) {
-        // an operator without a forward derivative: reverse mode has what it needs already
-      }
+      // Reverse mode has what it needs already, where an operator has no forward derivative.
+      return detail::first_or_else([&] { return forward_jacobian(function, arguments, options); },
+                                   [&] { return detail::reverse_jacobian(recorded, options); });
     }
     return detail::reverse_jacobian(recorded, options);
   };

@@ -5,11 +5,13 @@
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
-#include <c10/util/Exception.h>
 
 #include <algorithm>
 
+#include "gradwise/autograd/functions/differentiable_gradients.h"
 #include "gradwise/autograd/memory/peak_memory.h"
+#include "gradwise/autograd/transforms/fallback.h"
+#include "gradwise/autograd/transforms/layer.h"
 #include "gradwise/autograd/transforms/recorded_twice.h"
 #include "gradwise/autograd/transforms/vmap.h"
 #include "gradwise/core/error.h"
@@ -45,14 +47,18 @@ std::int64_t chunk_length(const JacobianOptions& options, std::int64_t rows, con
 namespace {
 
 // A linear function of every unit vector in the shape of `like`: (elements, result shape...) for each of its results;
-// none where there is no element.
-Tensors of_units(const TensorFunction& linear, const at::Tensor& like, const JacobianOptions& options) {
+// none where there is no element. It pulls back through `pulled`, if anything, with a graph.
+Tensors of_units(const TensorFunction& linear, const at::Tensor& like, const Tensors& pulled,
+                 const JacobianOptions& options) {
   const std::int64_t numel = like.numel();
   const std::int64_t chunk = chunk_length(options, numel, [&] { (void)linear({unit_vectors(like, 0, 1).squeeze(0)}); });
   std::vector<Tensors> parts;
   for (std::int64_t start = 0; start < numel; start += chunk) {
     const std::int64_t length = std::min(chunk, numel - start);
-    const at::Tensor basis = unit_vectors(like, start, length);
+    at::Tensor basis = unit_vectors(like, start, length);
+    if (!pulled.empty()) {
+      basis = with_starts(pulled, {basis}).front();
+    }
     Tensors found;
     if (length == 1) {
       found = linear({basis.squeeze(0)});
@@ -75,15 +81,14 @@ Tensors of_units(const TensorFunction& linear, const at::Tensor& like, const Jac
 }
 
 // A user's own backward may read values, which vmap can't give: then one by one.
-Tensors of_units_one_by_one_if_needed(const TensorFunction& linear, const at::Tensor& like,
+Tensors of_units_one_by_one_if_needed(const TensorFunction& linear, const at::Tensor& like, const Tensors& pulled,
                                       const JacobianOptions& options) {
-  try {
-    return of_units(linear, like, options);
-  } catch (const c10::Error&) {
-    JacobianOptions single = options;
-    single.chunk_size = 1;
-    return of_units(linear, like, single);
-  }
+  return first_or_else([&] { return of_units(linear, like, pulled, options); },
+                       [&] {
+                         JacobianOptions single = options;
+                         single.chunk_size = 1;
+                         return of_units(linear, like, pulled, single);
+                       });
 }
 
 std::int64_t elements(const Tensors& tensors) {
@@ -104,7 +109,8 @@ Tensors reverse_jacobian(const Recorded& recorded, const JacobianOptions& option
     const TensorFunction pull = [&alone](const Tensors& cotangents) {
       return pull_back(alone, cotangents, /*create_graph=*/alone.differentiable);
     };
-    const Tensors rows = of_units_one_by_one_if_needed(pull, value, options);
+    const bool with_graph = alone.differentiable && !inside_transform();
+    const Tensors rows = of_units_one_by_one_if_needed(pull, value, with_graph ? alone.outputs : Tensors{}, options);
     for (std::size_t i = 0; i < recorded.inputs.size(); ++i) {
       const at::DimVector shape = joined_shape(value, recorded.inputs[i]);
       results.push_back(rows.empty() ? at::zeros(shape, value.options()) : rows[i].reshape(shape));
@@ -115,7 +121,7 @@ Tensors reverse_jacobian(const Recorded& recorded, const JacobianOptions& option
 }
 
 Tensors column_jacobian(const Recorded& recorded, const JacobianOptions& options) {
-  const TransposedTwice twice(recorded);
+  const TransposedTwice twice("jacobian", recorded);
   const at::AutoGradMode graph_of_columns(recorded.differentiable);
   std::vector<Tensors> by_input;
   for (std::size_t i = 0; i < recorded.inputs.size(); ++i) {
@@ -127,7 +133,7 @@ Tensors column_jacobian(const Recorded& recorded, const JacobianOptions& options
       tangents[i] = tangent[0];
       return twice.product(tangents);
     };
-    by_input.push_back(of_units_one_by_one_if_needed(push, recorded.inputs[i], options));
+    by_input.push_back(of_units_one_by_one_if_needed(push, recorded.inputs[i], {}, options));
   }
   Tensors results;
   for (std::size_t o = 0; o < recorded.values.size(); ++o) {
@@ -153,6 +159,7 @@ bool columns_are_fewer(const Recorded& recorded) {
 Tensors hessian_of(const char* place, const Recorded& recorded, const JacobianOptions& rows) {
   check_scalar(place, recorded);
   const Tensors gradients = pull_back(recorded, {at::ones_like(recorded.values[0])}, /*create_graph=*/true);
+  check_goes_on(place, gradients);
   return reverse_jacobian({recorded.inputs, gradients, gradients, recorded.aux, recorded.differentiable}, rows);
 }
 

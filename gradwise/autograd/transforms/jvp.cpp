@@ -3,8 +3,9 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
-#include <c10/util/Exception.h>
 
+#include <exception>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -16,16 +17,23 @@
 namespace gradwise {
 namespace {
 
-// What LibTorch says where an operator, or a function in C++, has no forward derivative.
+// What LibTorch says where an operator, or a function of the user's own, has no forward derivative.
 bool lacks_forward_derivative(std::string_view message) {
   constexpr std::string_view kPhrases[] = {"cannot use C++ torch::autograd::Function",
-                                           "jvp is not implemented for the c++ API", "Trying to use forward AD with"};
+                                           "jvp is not implemented for the c++ API", "Trying to use forward AD with",
+                                           "it must override the setup_context staticmethod",
+                                           "You must implement the jvp function"};
   for (const std::string_view phrase : kPhrases) {
     if (message.find(phrase) != std::string_view::npos) {
       return true;
     }
   }
   return false;
+}
+
+std::string first_line(const std::exception& error) {
+  const std::string_view message = error.what();
+  return std::string(message.substr(0, message.find('\n')));
 }
 
 Jvp forward_jvp(const char* place, const TensorFunction& function, const Tensors& primals, const Tensors& tangents,
@@ -53,16 +61,19 @@ Jvp jvp_at(const char* place, const TensorFunction& function, const Tensors& pri
            std::int64_t aux) {
   GRADWISE_CHECK(function != nullptr, place, "there is no function");
   detail::check_tangents(place, primals, tangents);
+  std::string reason;
   try {
     return forward_jvp(place, function, primals, tangents, aux);
-  } catch (const c10::Error& error) {
-    if (inside_transform() || !lacks_forward_derivative(error.what_without_backtrace())) {
+  } catch (const std::exception& error) {  // a function in Python raises an exception of its own
+    reason = first_line(error);
+    if (inside_transform() || !lacks_forward_derivative(error.what())) {
       throw;
     }
   }
   const detail::TransposedTwice twice(
-      detail::record(place, function, primals, {.argnums = detail::all_arguments(primals.size()), .aux = aux}));
-  return {twice.recorded.values, twice.product(tangents), twice.recorded.aux, /*forward_mode=*/false};
+      place, detail::record(place, function, primals, {.argnums = detail::all_arguments(primals.size()), .aux = aux}));
+  return {twice.recorded.values, twice.product(tangents), twice.recorded.aux, /*forward_mode=*/false,
+          std::move(reason)};
 }
 
 }  // namespace

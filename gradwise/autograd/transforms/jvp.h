@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "gradwise/autograd/transforms/vjp.h"
 
 namespace gradwise {
@@ -9,6 +11,7 @@ struct Jvp {
   Tensors tangents;  ///< of the outputs
   Tensors aux;
   bool forward_mode = true;  ///< false: an operator has no forward derivative, and two backward passes made them
+  std::string fallback_reason = {};  ///< what says so where forward_mode is false; empty for closures
 };
 
 /// Jacobian-vector products of `function` at `primals` (`torch.func.jvp`): forward mode.
@@ -18,7 +21,8 @@ struct Jvp {
 /// says so; inside of another transform that is an error of LibTorch's. Gradwise's own functions run as the operators
 /// that they are composed of.
 ///
-/// Errors: tangents whose number, shapes or types do not fit; no output; an output that is not floating.
+/// Errors: tangents whose number, shapes or types do not fit; no output; an output that is not floating; of the two
+/// backward passes, a function whose gradients are not differentiable.
 [[nodiscard]] Jvp jvp(const TensorFunction& function, const Tensors& primals, const Tensors& tangents,
                       std::int64_t aux = 0);
 
@@ -34,7 +38,7 @@ struct Linearized {
 /// `jvp`) the derivative is `jvp`, which runs the function with each product.
 ///
 /// Errors: no function; no primal; an output or a primal that is not floating; of the derivative: tangents whose
-/// number, shapes or types do not fit.
+/// number, shapes or types do not fit; a function whose gradients are not differentiable.
 [[nodiscard]] Linearized linearize(const TensorFunction& function, const Tensors& primals, std::int64_t aux = 0);
 
 /// How a second derivative is made.
@@ -54,7 +58,8 @@ struct Hvp {
 /// The product of the Hessian of a scalar function with `vectors`, one a primal; the last `aux` results are handed on.
 /// Differentiable by the primals and the vectors.
 ///
-/// Errors: vectors whose number, shapes or types do not fit their primals; several outputs, or one that is no scalar.
+/// Errors: vectors whose number, shapes or types do not fit their primals; several outputs, or one that is no scalar; a
+/// function of the user's own whose gradients are not differentiable (Python's @once_differentiable, say), by name.
 [[nodiscard]] Hvp hvp(const TensorFunction& function, const Tensors& primals, const Tensors& vectors,
                       HvpMode mode = HvpMode::reverse_over_reverse, std::int64_t aux = 0);
 

@@ -2,12 +2,12 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/ones_like.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <numeric>
 #include <utility>
 
+#include "gradwise/autograd/functions/differentiable_gradients.h"
 #include "gradwise/autograd/functions/gradients.h"
 #include "gradwise/autograd/graph_leaves.h"
 #include "gradwise/autograd/transforms/layer.h"
@@ -110,6 +110,7 @@ Recorded record(const char* place, const TensorFunction& function, const Tensors
       inside[i] = x.requires_grad() ? x.view_as(x) : x.detach().requires_grad_();
     }
     split_results(place, function(inside), options.aux, recorded.outputs, recorded.aux);
+    check_goes_on(place, recorded.outputs);
     Tensors own;
     for (const std::size_t i : chosen) {
       own.push_back(inside[i]);
@@ -130,6 +131,7 @@ Recorded record_captured(const char* place, const std::function<Tensors()>& func
   recorded.inputs = inputs;
   const at::AutoGradMode grad_mode(true);
   split_results(place, function(), aux, recorded.outputs, recorded.aux);
+  check_goes_on(place, recorded.outputs);
   recorded.differentiable = outer_grad_mode && (nested || reaches_others(recorded.outputs, inputs));
   set_values(recorded);
   return recorded;
@@ -146,8 +148,7 @@ Tensors pull_back(const Recorded& recorded, const Tensors& cotangents, bool crea
   }
   Tensors found(recorded.inputs.size());
   if (!outputs.empty()) {
-    found = torch::autograd::grad(outputs, recorded.inputs, weights, /*retain_graph=*/true, create_graph,
-                                  /*allow_unused=*/true);
+    found = differentiable_gradients(outputs, recorded.inputs, weights, create_graph);
   }
   return filled_with_zeros(std::move(found), recorded.inputs);
 }

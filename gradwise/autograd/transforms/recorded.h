@@ -30,7 +30,8 @@ struct Recorded {
 /// none is an output, or there is no mark.
 [[nodiscard]] std::size_t count_outputs(const char* place, Tensors& results, std::int64_t aux);
 
-/// Gradients of the recorded inputs, zeros where there are none.
+/// Gradients of the recorded inputs, zeros where there are none. With a graph, what a user's function loses of it is
+/// marked for check_goes_on.
 [[nodiscard]] Tensors pull_back(const Recorded& recorded, const Tensors& cotangents, bool create_graph);
 
 /// Whether products with the tensors of `given` are to have a graph: by what was recorded, or by `given` itself.

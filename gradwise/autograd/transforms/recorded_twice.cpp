@@ -3,22 +3,23 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros_like.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <memory>
 #include <utility>
 
+#include "gradwise/autograd/functions/differentiable_gradients.h"
 #include "gradwise/autograd/functions/gradients.h"
 #include "gradwise/core/error.h"
 
 namespace gradwise::detail {
 
-TransposedTwice::TransposedTwice(Recorded of) : recorded(std::move(of)) {
+TransposedTwice::TransposedTwice(const char* place, Recorded of) : recorded(std::move(of)) {
   const at::AutoGradMode grad_mode(true);
   for (const at::Tensor& output : recorded.outputs) {
     cotangents.push_back(at::zeros_like(output.detach()).requires_grad_());
   }
   gradients = pull_back(recorded, cotangents, /*create_graph=*/true);
+  check_goes_on(place, gradients);
 }
 
 Tensors TransposedTwice::product(const Tensors& tangents) const {
@@ -32,14 +33,13 @@ Tensors TransposedTwice::product(const Tensors& tangents) const {
   }
   Tensors found(cotangents.size());
   if (!differentiable.empty()) {
-    found = torch::autograd::grad(differentiable, cotangents, weights, /*retain_graph=*/true,
-                                  wants_graph(recorded, tangents), /*allow_unused=*/true);
+    found = differentiable_gradients(differentiable, cotangents, weights, wants_graph(recorded, tangents));
   }
   return filled_with_zeros(std::move(found), recorded.values);
 }
 
 Linearized linearized(Recorded recorded, const Tensors& primals) {
-  const auto twice = std::make_shared<const TransposedTwice>(std::move(recorded));
+  const auto twice = std::make_shared<const TransposedTwice>("linearize", std::move(recorded));
   return {twice->recorded.values,
           [twice, primals](const Tensors& tangents) {
             check_tangents("linearize", primals, tangents);
@@ -51,6 +51,7 @@ Linearized linearized(Recorded recorded, const Tensors& primals) {
 Hvp hvp_of(const Recorded& recorded, const Tensors& vectors) {
   check_scalar("hvp", recorded);
   const Tensors gradients = pull_back(recorded, {at::ones_like(recorded.values[0])}, /*create_graph=*/true);
+  check_goes_on("hvp", gradients);
   const Recorded again{recorded.inputs, gradients, gradients, {}, recorded.differentiable};
   Hvp found{recorded.values[0], gradients, pull_back(again, vectors, wants_graph(again, vectors)),
             /*forward_mode=*/false, recorded.aux};

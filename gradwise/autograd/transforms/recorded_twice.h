@@ -12,7 +12,8 @@ struct TransposedTwice {
   Tensors cotangents;
   Tensors gradients;
 
-  explicit TransposedTwice(Recorded of);
+  /// Error: a function of the user's own whose gradients have no graph, which the place is told of.
+  TransposedTwice(const char* place, Recorded of);
   /// Tangents of the outputs from those of the inputs.
   [[nodiscard]] Tensors product(const Tensors& tangents) const;
 };
@@ -20,7 +21,7 @@ struct TransposedTwice {
 /// `primals`: what tangents are checked against.
 [[nodiscard]] Linearized linearized(Recorded recorded, const Tensors& primals);
 
-/// Reverse over reverse. Error: several outputs, or one that is no scalar.
+/// Reverse over reverse. Errors: several outputs, or one that is no scalar; a gradient that is not differentiable.
 [[nodiscard]] Hvp hvp_of(const Recorded& recorded, const Tensors& vectors);
 
 /// Errors: no primal, one that is not floating, tangents whose number, shapes or types do not fit.
