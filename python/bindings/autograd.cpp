@@ -99,7 +99,7 @@ void bind_gradients(py::module_& module) {
 }
 
 JacobianOptions jacobian_options(const std::vector<std::int64_t>& argnums, const std::string& mode,
-                                 std::optional<std::int64_t> chunk_size) {
+                                 std::optional<std::int64_t> chunk_size, std::int64_t memory_bound) {
   GRADWISE_CHECK(mode == "automatic" || mode == "reverse" || mode == "forward", "jacobian", "mode is \"", mode,
                  "\", allowed: automatic, reverse, forward");
   JacobianOptions options;
@@ -108,21 +108,24 @@ JacobianOptions jacobian_options(const std::vector<std::int64_t>& argnums, const
                  : mode == "forward" ? JacobianMode::forward
                                      : JacobianMode::automatic;
   options.chunk_size = chunk_size;
+  options.memory_bound = memory_bound;
   return options;
 }
 
 void bind_derivatives(py::module_& module) {
-  module.def("jacobian", [](const py::object& function, const Tensors& inputs, const std::vector<std::int64_t>& argnums,
-                            const std::string& mode, std::optional<std::int64_t> chunk_size) {
-    const TensorFunction transformed = jacobian(adapt_function(function), jacobian_options(argnums, mode, chunk_size));
-    return without_lock([&] { return transformed(inputs); });
+  module.def("jacobian",
+             [](const py::object& function, const Tensors& inputs, const std::vector<std::int64_t>& argnums,
+                const std::string& mode, std::optional<std::int64_t> chunk_size, std::int64_t memory_bound) {
+               const TensorFunction transformed =
+                   jacobian(adapt_function(function), jacobian_options(argnums, mode, chunk_size, memory_bound));
+               return without_lock([&] { return transformed(inputs); });
   });
   module.def(
       "hessian",
       [](const py::object& function, const Tensors& inputs, const std::vector<std::int64_t>& argnums,
-         std::optional<std::int64_t> chunk_size) {
-        const TensorFunction transformed =
-            hessian(adapt_function(function), {.argnums = argnums, .chunk_size = chunk_size});
+         std::optional<std::int64_t> chunk_size, std::int64_t memory_bound) {
+        const TensorFunction transformed = hessian(
+            adapt_function(function), {.argnums = argnums, .chunk_size = chunk_size, .memory_bound = memory_bound});
         return without_lock([&] { return transformed(inputs); });
       },
       doc::hessian);
@@ -137,7 +140,7 @@ void bind_derivatives(py::module_& module) {
     const TensorFunction adapted = adapt_function(function);
     return without_lock([&] {
       Jvp result = jvp(adapted, primals, tangents);
-      return std::pair(std::move(result.outputs), std::move(result.tangents));
+      return std::tuple(std::move(result.outputs), std::move(result.tangents), std::move(result.fallback_reason));
     });
   });
   module.def("hvp", [](const py::object& function, const Tensors& primals, const Tensors& vectors) {

@@ -62,22 +62,23 @@ class LinearMap {
   TensorFunction function_;
 };
 
+Randomness randomness_named(const char* place, const std::string& name) {
+  GRADWISE_CHECK(name == "error" || name == "same" || name == "different", place, "randomness is \"", name,
+                 "\", allowed: error, different, same");
+  return name == "same" ? Randomness::same : name == "different" ? Randomness::different : Randomness::error;
+}
+
 // Its results have no mark: aux results do not differ from outputs.
 Tensors func_vmap(const py::object& function, const Tensors& inputs,
                   const std::vector<std::optional<std::int64_t>>& in_dims, const std::string& randomness,
                   std::optional<std::int64_t> chunk_size) {
-  GRADWISE_CHECK(randomness == "error" || randomness == "same" || randomness == "different", "vmap", "randomness is \"",
-                 randomness, "\", allowed: error, different, same");
   const TensorFunction outputs = [marked = adapt_marked(function)](const Tensors& in) {
     Tensors results = marked(in);
     std::erase_if(results, [](const at::Tensor& tensor) { return !tensor.defined(); });
     return results;
   };
-  const VmapOptions options{.in_dims = in_dims,
-                            .randomness = randomness == "same"        ? Randomness::same
-                                          : randomness == "different" ? Randomness::different
-                                                                      : Randomness::error,
-                            .chunk_size = chunk_size};
+  const VmapOptions options{
+      .in_dims = in_dims, .randomness = randomness_named("vmap", randomness), .chunk_size = chunk_size};
   const WithoutLock released;
   return vmap(outputs, options)(inputs);
 }
@@ -104,12 +105,13 @@ std::tuple<Tensors, LinearMap, Tensors> func_vjp(const py::object& function, con
   return {std::move(found.outputs), LinearMap(std::move(found.pull_back)), std::move(found.aux)};
 }
 
-std::tuple<Tensors, Tensors, Tensors> func_jvp(const py::object& function, const Tensors& primals,
-                                               const Tensors& tangents) {
+// The last: why it was not in forward mode, or nothing.
+std::tuple<Tensors, Tensors, Tensors, std::string> func_jvp(const py::object& function, const Tensors& primals,
+                                                            const Tensors& tangents) {
   const TensorFunction adapted = adapt_marked(function);
   const WithoutLock released;
   Jvp found = jvp(adapted, primals, tangents, kMarkedAux);
-  return {std::move(found.outputs), std::move(found.tangents), std::move(found.aux)};
+  return {std::move(found.outputs), std::move(found.tangents), std::move(found.aux), std::move(found.fallback_reason)};
 }
 
 std::tuple<Tensors, LinearMap> func_linearize(const py::object& function, const Tensors& primals) {
@@ -121,12 +123,13 @@ std::tuple<Tensors, LinearMap> func_linearize(const py::object& function, const 
 
 // The aux results stand behind the blocks.
 Tensors func_jacobian(const py::object& function, const Tensors& inputs, const std::vector<std::int64_t>& argnums,
-                      bool forward, std::optional<std::int64_t> chunk_size) {
+                      bool forward, std::optional<std::int64_t> chunk_size, const std::string& randomness) {
   const TensorFunction adapted = adapt_marked(function);
   const JacobianOptions options{.argnums = argnums,
                                 .aux = kMarkedAux,
                                 .mode = forward ? JacobianMode::forward : JacobianMode::reverse,
-                                .chunk_size = chunk_size};
+                                .chunk_size = chunk_size,
+                                .randomness = randomness_named("jacfwd", randomness)};
   const WithoutLock released;
   return jacobian(adapted, options)(inputs);
 }

@@ -9,6 +9,7 @@ import torch
 
 from . import _core
 from ._checks import check_tensors
+from ._forward_mode import warn_of_fallback
 
 
 def _several(name: str, value: Any) -> list[torch.Tensor]:
@@ -39,16 +40,23 @@ class GradientComputationUtils:
 
     @staticmethod
     def jacobian(function: Callable[..., Any], inputs: Any, mode: str = "automatic",
-                 chunk_size: int | None = None) -> Any:  # fmt: skip
-        """Of `function(*inputs)`: output shape + input shape, one an input. `mode`: automatic, reverse, forward."""
+                 chunk_size: int | None = None, memory_bound: int = 0) -> Any:  # fmt: skip
+        """Of `function(*inputs)`: output shape + input shape, one an input. `mode`: automatic, reverse, forward.
+
+        `chunk_size` rows (columns) are computed at once, or as many as take up to `memory_bound` bytes beside the
+        result; 0: no bound.
+        """
         primals = _several("inputs", inputs)
-        return _like(inputs, _core.jacobian(function, primals, list(range(len(primals))), mode, chunk_size))
+        which = list(range(len(primals)))
+        return _like(inputs, _core.jacobian(function, primals, which, mode, chunk_size, memory_bound))
 
     @staticmethod
-    def hessian(function: Callable[..., torch.Tensor], inputs: Any, chunk_size: int | None = None) -> Any:
-        """Second derivatives of a scalar function; of several inputs a tuple of rows of blocks."""
+    def hessian(function: Callable[..., torch.Tensor], inputs: Any, chunk_size: int | None = None,
+                memory_bound: int = 0) -> Any:  # fmt: skip
+        """Second derivatives of a scalar function; of several inputs a tuple of rows of blocks. `chunk_size` and
+        `memory_bound` as of `jacobian`."""
         primals = _several("inputs", inputs)
-        found = _core.hessian(function, primals, list(range(len(primals))), chunk_size)
+        found = _core.hessian(function, primals, list(range(len(primals))), chunk_size, memory_bound)
         if isinstance(inputs, torch.Tensor):
             return found[0]
         n = len(primals)
@@ -62,8 +70,10 @@ class GradientComputationUtils:
 
     @staticmethod
     def jvp(function: Callable[..., Any], inputs: Any, tangents: Any) -> tuple[Any, Any]:
-        """The function's value, and its Jacobian times the tangents."""
-        outputs, found = _core.jvp(function, _several("inputs", inputs), _several("tangents", tangents))
+        """The function's value, and its Jacobian times the tangents. Where something in it has no forward derivative,
+        two backward passes make them, and a warning says so."""
+        outputs, found, reason = _core.jvp(function, _several("inputs", inputs), _several("tangents", tangents))
+        warn_of_fallback("jvp", reason)
         single = len(outputs) == 1
         return (outputs[0], found[0]) if single else (tuple(outputs), tuple(found))
 

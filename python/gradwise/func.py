@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch._C import _functorch
 from torch.utils._pytree import TreeSpec, _broadcast_to_and_flatten, tree_flatten, tree_unflatten
 
 from . import _core
 from ._documented import documented_by
+from ._forward_mode import warn_of_fallback
 from .errors import GradwiseUsageError
 
 __all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp", "vmap"]
@@ -169,13 +171,17 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
 
 @documented_by(_core.func_jvp)
 def jvp(func: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...], *, has_aux: bool = False) -> Any:
-    """Gives (output, its tangents), and aux behind them with `has_aux`."""
+    """Gives (output, its tangents), and aux behind them with `has_aux`.
+
+    Where something in `func` has no forward derivative, two backward passes make the tangents, and a warning says so.
+    """
     if not isinstance(primals, tuple) or not primals:
         raise GradwiseUsageError(f"[jvp] primals is {primals!r}, allowed: a tuple of at least one argument")
     flat = _Flat("jvp", func, primals, {}, has_aux)
     flat.places_of(range(len(primals)))
     given = _tensors_like("jvp", "tangents", tangents, tree_flatten(primals)[1])
-    outputs, found, aux = _core.func_jvp(flat, flat.tensors, given)
+    outputs, found, aux, reason = _core.func_jvp(flat, flat.tensors, given)
+    warn_of_fallback("jvp", reason)
     output, tangent = flat.result_of(outputs), flat.result_of(found)
     return (output, tangent, flat.aux_of(aux)) if has_aux else (output, tangent)
 
@@ -195,11 +201,11 @@ def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
 
 
 def _jacobian(place: str, func: Function, argnums: Argnums, has_aux: bool, forward: bool,
-              chunk_size: int | None) -> Function:  # fmt: skip
+              chunk_size: int | None, randomness: str = "same") -> Function:  # fmt: skip
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         flat = _Flat(place, func, args, kwargs, has_aux)
         columns = flat.places_of(flat.chosen(argnums))
-        found = _core.func_jacobian(flat, flat.tensors, columns, forward, chunk_size)
+        found = _core.func_jacobian(flat, flat.tensors, columns, forward, chunk_size, randomness)
         assert flat.output is not None
         rows = flat.output.num_leaves
         blocks = [flat.like_arguments(argnums, found[row * len(columns) :]) for row in range(rows)]
@@ -216,9 +222,11 @@ def jacrev(func: Function, argnums: Argnums = 0, *, has_aux: bool = False, chunk
 
 
 @documented_by(_core.func_jacobian)
-def jacfwd(func: Function, argnums: Argnums = 0, has_aux: bool = False, *, chunk_size: int | None = None) -> Function:
-    """In forward mode: one forward pass an input element, `chunk_size` of them at once."""
-    return _jacobian("jacfwd", func, argnums, has_aux, True, chunk_size)
+def jacfwd(func: Function, argnums: Argnums = 0, has_aux: bool = False, *, chunk_size: int | None = None,
+           randomness: str = "same") -> Function:  # fmt: skip
+    """In forward mode: one forward pass an input element, `chunk_size` of them at once. `randomness` between the
+    columns, as of `vmap`; by default what is random in `func` is the same for each, while `torch.func` refuses it."""
+    return _jacobian("jacfwd", func, argnums, has_aux, True, chunk_size, randomness)
 
 
 @documented_by(_core.hessian)
@@ -227,16 +235,41 @@ def hessian(func: Function, argnums: Argnums = 0) -> Function:
     return jacfwd(jacrev(func, argnums), argnums)
 
 
+class _FlatBatch(_Flat):
+    """A function that runs inside of vmap, which sorts out the results that are the same for all."""
+
+    def __init__(self, function: Function, args: Sequence[Any], kwargs: dict[str, Any], out_dims: Any) -> None:
+        super().__init__("vmap", function, args, kwargs, has_aux=False)
+        self.out_dims = out_dims
+        self.places: list[int | None] = []
+        self.same: dict[int, torch.Tensor] = {}  # by their place among the results
+
+    def __call__(self, *tensors: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+        outputs, aux = super().__call__(*tensors)
+        assert self.output is not None
+        places = _broadcast_to_and_flatten(self.out_dims, self.output)
+        if places is None or not all(place is None or isinstance(place, int) for place in places):
+            raise GradwiseUsageError(
+                f"[vmap] out_dims is {self.out_dims!r}, the results are put together as {self.output}"
+            )
+        self.places = places
+        self.same = {i: output for i, (output, place) in enumerate(zip(outputs, places)) if place is None}
+        for i, output in self.same.items():
+            if _functorch.maybe_get_level(output) == _functorch.maybe_current_level():
+                raise GradwiseUsageError(f"[vmap] out_dims has None for result {i}, which differs between the slices")
+        return outputs, aux
+
+
 @documented_by(_core.func_vmap)
 def vmap(func: Function, in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", *,
          chunk_size: int | None = None) -> Function:  # fmt: skip
-    """`in_dims`: the dimension of all arguments, or a tuple of one for each, which may be put together as the argument
-    is; None: not gone over. `out_dims`: where each result gets it. `randomness`: "error", "different" or "same".
-    Keywords of `func` are not gone over.
+    """`in_dims`: the dimension of all arguments, or a tuple of one for each, which may be put together as the argument is;
+    None: not gone over. `out_dims`: where each result gets it; None: nowhere, for a result that is the same for all.
+    `randomness`: "error", "different" or "same". Keywords of `func` are not gone over.
     """
 
     def over_all(*args: Any, **kwargs: Any) -> Any:
-        flat = _Flat("vmap", func, args, kwargs, has_aux=False)
+        flat = _FlatBatch(func, args, kwargs, out_dims)
         leaves, spec = tree_flatten(args)
         dims = _broadcast_to_and_flatten(in_dims, spec)
         if dims is None:
@@ -248,10 +281,9 @@ def vmap(func: Function, in_dims: Any = 0, out_dims: Any = 0, randomness: str = 
                 )
         tensor_dims = [dim for leaf, dim in zip(leaves, dims) if isinstance(leaf, torch.Tensor)]
         found = _core.func_vmap(flat, flat.tensors, tensor_dims, randomness, chunk_size)
-        assert flat.output is not None
-        places = _broadcast_to_and_flatten(out_dims, flat.output)
-        if places is None or not all(isinstance(place, int) for place in places):
-            raise GradwiseUsageError(f"[vmap] out_dims is {out_dims!r}, the results are put together as {flat.output}")
-        return flat.result_of([tensor.movedim(0, place) for tensor, place in zip(found, places)])
+        return flat.result_of(
+            [flat.same[i] if place is None else tensor.movedim(0, place)
+             for i, (tensor, place) in enumerate(zip(found, flat.places))]
+        )  # fmt: skip
 
     return over_all

@@ -1,5 +1,7 @@
 """The transforms of gradwise.func against those of torch.func."""
 
+import warnings
+
 import pytest
 import torch
 from torch import func as peer
@@ -132,6 +134,115 @@ def test_vmap_of_something_random():
     assert torch.equal(drawn[0], drawn[1])
 
 
+def test_vmap_of_results_that_are_the_same_for_all():
+    function = lambda row: (row.sum(), Y, {"twice": Y + Y})  # noqa: E731
+    out_dims = (0, None, {"twice": None})
+    same(*(which.vmap(function, out_dims=out_dims)(X) for which in BOTH))
+    same(ours.vmap(function, out_dims=out_dims, chunk_size=1)(X), peer.vmap(function, out_dims=out_dims)(X))
+    nested = lambda which: which.vmap(lambda a: which.vmap(lambda b: (a * b, a), out_dims=(0, None))(Y))(Y)  # noqa: E731
+    same(*(nested(which) for which in BOTH))
+    with pytest.raises(gradwise.GradwiseUsageError, match="out_dims has None for result 0, which differs"):
+        ours.vmap(torch.sin, out_dims=None)(X)
+
+
+def test_columns_of_something_random():
+    noisy = lambda x: torch.randn(3, dtype=x.dtype) * x.sum()  # noqa: E731
+    alike = ours.jacfwd(noisy)(Y)
+    assert torch.equal(alike[:, 0], alike[:, 2])
+    different = ours.jacfwd(noisy, randomness="different")(Y)
+    assert not torch.equal(different[:, 0], different[:, 2])
+    with pytest.raises(RuntimeError, match="randomness"):
+        ours.jacfwd(noisy, randomness="error")(Y)
+
+
+class Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**2
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return 2 * ctx.saved_tensors[0] * gradient
+
+
+class Detached(Once):
+    @staticmethod
+    def backward(ctx, gradient):
+        return 2 * ctx.saved_tensors[0] * gradient.detach()
+
+
+class Triple(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 3 * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 3 * gradient
+
+
+@pytest.mark.parametrize("square", [Once, Detached])
+@pytest.mark.parametrize("rest", [lambda x: 0 * x, lambda x: x**3], ids=["alone", "beside"])
+def test_second_derivatives_of_what_has_none_are_refused(square, rest):
+    utils = gradwise.autograd_utils.GradientComputationUtils
+    function = lambda x: square.apply(x) + rest(x)  # noqa: E731
+    scalar = lambda x: function(x).sum()  # noqa: E731
+    slope = ours.grad(scalar)
+    torch.testing.assert_close(slope(Y), peer.grad(lambda x: (x**2 + rest(x)).sum())(Y))
+    torch.testing.assert_close(ours.jacrev(function)(Y), peer.jacrev(lambda x: x**2 + rest(x))(Y))
+    for call in (
+        lambda: utils.hessian_vector_product(scalar, Y, Y),
+        lambda: utils.hessian(scalar, Y),
+        lambda: ours.linearize(function, Y),
+        lambda: ours.jvp(function, (Y,), (Y,)),
+        lambda: ours.grad(lambda x: slope(x).sum())(Y),
+        lambda: ours.jacrev(ours.jacrev(function))(Y),
+    ):
+        with pytest.raises(gradwise.GradwiseUsageError, match=f"{square.__name__}Backward gives a gradient that is not"):
+            call()
+
+
+def test_functions_of_ones_own_that_are_linear_have_a_hessian_of_zeros():
+    utils = gradwise.autograd_utils.GradientComputationUtils
+    linear = lambda x: Triple.apply(x).sum()  # noqa: E731
+    assert not utils.hessian(linear, Y).any()
+    assert not utils.hessian_vector_product(linear, Y, Y)[1].any()
+    torch.testing.assert_close(ours.linearize(Triple.apply, Y)[1](Y), 3 * Y)
+
+
+def test_two_backward_passes_where_there_is_no_forward_mode():
+    places = torch.tensor([0, 0, 1])
+    means = lambda x: torch.zeros(2, dtype=x.dtype).index_reduce(0, places, x.exp(), "mean", include_self=False)  # noqa: E731
+    with pytest.warns(UserWarning, match=r"\[jvp\] made by two backward passes.*index_reduce"):
+        value, tangent = ours.jvp(means, (Y,), (X[0],))
+    torch.testing.assert_close(value, means(Y))
+    torch.testing.assert_close(tangent, peer.jacrev(means)(Y) @ X[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # once is enough
+        assert torch.equal(ours.jvp(means, (Y,), (X[0],))[1], tangent)
+    utils = gradwise.autograd_utils.GradientComputationUtils
+    wide = lambda x: means(x).repeat(2)  # noqa: E731  more outputs than inputs: forward mode is tried
+    torch.testing.assert_close(utils.jacobian(wide, Y), peer.jacrev(wide)(Y))
+
+
+def test_rows_one_by_one_where_a_backward_reads_values():
+    class Reading(Once):
+        @staticmethod
+        def backward(ctx, gradient):
+            return 2 * ctx.saved_tensors[0] * gradient if gradient.abs().max().item() > 0 else gradient
+
+    utils = gradwise.autograd_utils.GradientComputationUtils
+    torch.testing.assert_close(utils.jacobian(Reading.apply, Y, mode="reverse"), torch.diag(2 * Y))
+    with pytest.raises(KeyboardInterrupt):
+        ours.jvp(interrupted, (Y,), (Y,))
+
+
+def interrupted(x):
+    raise KeyboardInterrupt
+
+
 def test_transforms_nest_with_torchs():
     expected = peer.vmap(peer.grad(lambda x: x.sin().prod()))(X)
     for outer, inner in ((ours, ours), (ours, peer), (peer, ours)):
@@ -152,7 +263,11 @@ def test_what_is_captured_can_be_differentiated_by():
     [
         (lambda: ours.grad(scalar, 2)(X, Y), "argnums is 2, the function has 2 arguments"),
         (lambda: ours.grad(scalar)(3, Y), "argument 0 has something in it that is no tensor"),
-        (lambda: ours.grad(lambda x: x.sin())(X), "allowed: one scalar"),
+        (lambda: ours.grad(lambda x: x.sin())(X), r"\[grad\] the function has .*, allowed: one scalar"),
+        (lambda: ours.grad_and_value(lambda x: x.sin())(X), r"\[grad_and_value\] .*, allowed: one scalar"),
+        (lambda: ours.grad(lambda z: z.abs().sum())(X + 0j), "argument 0 is of the complex type .*torch.func takes"),
+        (lambda: ours.vjp(lambda x: x + 1j, X), "output 0 is of the complex type"),
+        (lambda: ours.jvp(torch.abs, (X + 0j,), (X + 0j,)), "primal 0 is of the complex type"),
         (lambda: ours.grad(lambda x: x.sum(), has_aux=True)(X), r"allowed with has_aux: a tuple \(output, aux\)"),
         (lambda: ours.jvp(scalar, [X, Y], (X, Y)), "allowed: a tuple of at least one argument"),
         (lambda: ours.jvp(torch.sin, (X,), X), "tangents are put together as"),

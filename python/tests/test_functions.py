@@ -68,6 +68,29 @@ def test_derivatives_equal_torch_func():
     torch.testing.assert_close(pulled, torch.func.vjp(lambda x: f(x, y), x)[1](torch.ones(3, dtype=torch.float64))[0])
 
 
+def test_jacobians_keep_to_a_bound_of_memory():
+    utils = GradientComputationUtils
+    wide = torch.linspace(0, 1, 64 * 2048, dtype=torch.float64).reshape(64, 2048)
+    x = torch.linspace(-1, 1, 64, dtype=torch.float64)
+    function = lambda x: (x[:, None] * wide).sin().cos().sum(1)  # noqa: E731
+    scalar = lambda x: function(x).sin().sum()  # noqa: E731
+    bound = 16 * wide.numel() * 8  # one row takes three such matrices
+    for name, of in (("jacobian", function), ("hessian", scalar)):
+
+        def peak(**options):
+            with gradwise._core.PeakMemory() as memory:
+                found = getattr(utils, name)(of, x, **({"mode": "reverse"} if name == "jacobian" else {}), **options)
+            return memory.peak_bytes, found
+
+        one_row, expected = peak(chunk_size=1)
+        bounded, found = peak(memory_bound=bound)
+        torch.testing.assert_close(found, expected)
+        assert one_row < bounded <= one_row + bound
+        assert peak()[0] > one_row + 4 * bound
+    with pytest.raises(ValueError, match="memory_bound is -1, allowed: >= 0"):
+        utils.jacobian(function, x, memory_bound=-1)
+
+
 def test_hooks_see_gradients_and_activations(network, data):
     model = network()
     with AutogradHooks(model, patterns=["0", "0.*"]) as hooks:

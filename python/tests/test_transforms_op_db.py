@@ -117,10 +117,10 @@ def test_transforms_agree_with_torch_func(op):
             assert_same(gradients, pull_back(cotangents))
             everything = tuple(range(len(primals)))
             blocks = pytree.tree_leaves(torch.func.jacrev(function, everything)(*primals))
-            assert_same(_core.jacobian(function, primals, list(everything), "reverse", None), blocks)
+            assert_same(_core.jacobian(function, primals, list(everything), "reverse", None, 0), blocks)
             if op.supports_forward_ad:
                 expected, pushed = torch.func.jvp(function, primals, tangents)
-                values, found = _core.jvp(function, primals, tangents)
+                values, found, _ = _core.jvp(function, primals, tangents)
                 assert_same(values, expected)
                 assert_same(found, pushed)
             if op.supports_gradgrad:

@@ -48,8 +48,10 @@ Columns columns_of(const TensorFunction& function, const Tensors& arguments, std
   Columns columns;
   std::vector<Tensors> parts;
   for (std::int64_t start = 0; start < numel; start += chunk) {
-    set_random_state(random, argument.device());  // columns are of one function, whatever it draws
-    const Tensors found = vmap(column, {.randomness = Randomness::same})(
+    if (options.randomness == Randomness::same) {
+      set_random_state(random, argument.device());  // columns are of one function, whatever it draws
+    }
+    const Tensors found = vmap(column, {.randomness = options.randomness})(
         {detail::unit_vectors(argument, start, std::min(chunk, numel - start))});
     const std::size_t count = (found.size() - aux) / 2;
     parts.resize(count);

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "gradwise/autograd/transforms/layer.h"
 #include "gradwise/autograd/transforms/vjp.h"
 
 namespace gradwise {
@@ -18,12 +19,13 @@ struct JacobianOptions {
   JacobianMode mode = JacobianMode::automatic;
   std::optional<std::int64_t> chunk_size = {};  ///< rows (columns) that are computed at once
   std::int64_t memory_bound = 0;  ///< bytes that a chunk may take beside the result, measured on one row; 0: no bound
+  Randomness randomness = Randomness::same;  ///< of forward mode: whether what is random differs between columns
 };
 
 /// The Jacobian of `function` (`torch.func.jacrev`, `torch.func.jacfwd`): for each output and each of `argnums` a
 /// tensor of the output's shape followed by the argument's. Rows are computed together by vmap, in chunks; where an
-/// operator can't be (a backward of the user's own that reads values), one by one. In forward mode random operators
-/// draw the same for each column. Nests with itself and the other transforms.
+/// operator can't be (a backward of the user's own that reads values), one by one. Nests with itself and the other
+/// transforms.
 ///
 /// The order is (output 0, argnums...), (output 1, ...), and then the aux results.
 ///

@@ -49,7 +49,7 @@ Jvp forward_jvp(const char* place, const TensorFunction& function, const Tensors
   const std::size_t outputs = detail::count_outputs(place, results, aux);
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (i < outputs) {
-      GRADWISE_CHECK(results[i].is_floating_point(), place, "output ", i, " is not a floating-point tensor");
+      detail::check_real(place, "output", i, results[i]);
       found.tangents.push_back(layer.tangent(results[i]));
     }
     (i < outputs ? found.outputs : found.aux).push_back(layer.primal(results[i]));

@@ -30,8 +30,7 @@ void split_results(const char* place, Tensors results, std::int64_t aux, Tensors
   outputs.assign(results.begin(), middle);
   rest.assign(middle, results.end());
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    GRADWISE_CHECK(outputs[i].defined() && outputs[i].is_floating_point(), place, "output ", i,
-                   " is not a floating-point tensor");
+    check_real(place, "output", i, outputs[i]);
   }
 }
 
@@ -79,8 +78,7 @@ Recorded record(const char* place, const TensorFunction& function, const Tensors
   GRADWISE_CHECK(function != nullptr, place, "there is no function");
   const std::vector<std::size_t> chosen = positions(place, options, arguments.size());
   for (const std::size_t i : chosen) {
-    GRADWISE_CHECK(arguments[i].defined() && arguments[i].is_floating_point(), place, "argument ", i,
-                   " is not a floating-point tensor: there is no gradient by it");
+    check_real(place, "argument", i, arguments[i]);
   }
   const bool outer_grad_mode = at::GradMode::is_enabled();
   Recorded recorded;
@@ -163,6 +161,13 @@ bool wants_graph(const Recorded& recorded, const Tensors& given) {
   return at::GradMode::is_enabled() &&
          (recorded.differentiable || inside_transform() ||
           std::any_of(given.begin(), given.end(), [](const at::Tensor& tensor) { return tensor.requires_grad(); }));
+}
+
+void check_real(const char* place, const char* name, std::size_t number, const at::Tensor& tensor) {
+  GRADWISE_CHECK(!tensor.defined() || !tensor.is_complex(), place, name, ' ', number, " is of the complex type ",
+                 tensor.scalar_type(), ", allowed: real floating types; torch.func takes complex ones");
+  GRADWISE_CHECK(tensor.defined() && tensor.is_floating_point(), place, name, ' ', number,
+                 " is not a floating-point tensor: it has no derivative");
 }
 
 void check_scalar(const char* place, const Recorded& recorded) {

@@ -44,6 +44,9 @@ struct Recorded {
 /// The argnums of a function that is differentiated by everything.
 [[nodiscard]] std::vector<std::int64_t> all_arguments(std::size_t arguments);
 
+/// Error: a tensor that is not floating; one that is complex, with a word of its own. `name`: "output", say.
+void check_real(const char* place, const char* name, std::size_t number, const at::Tensor& tensor);
+
 /// Error: several outputs, or one that is no scalar.
 void check_scalar(const char* place, const Recorded& recorded);
 

@@ -68,8 +68,7 @@ void check_tangents(const char* place, const Tensors& primals, const Tensors& ta
   GRADWISE_CHECK(primals.size() == tangents.size(), place, "there are ", primals.size(), " primals and ",
                  tangents.size(), " tangents");
   for (std::size_t i = 0; i < primals.size(); ++i) {
-    GRADWISE_CHECK(primals[i].is_floating_point(), place, "primal ", i, " has the type ", primals[i].scalar_type(),
-                   ", allowed: floating types");
+    check_real(place, "primal", i, primals[i]);
     GRADWISE_CHECK(tangents[i].defined() && primals[i].sizes() == tangents[i].sizes() &&
                        primals[i].scalar_type() == tangents[i].scalar_type(),
                    place, "tangent ", i, " is ", tangents[i].scalar_type(), " of the shape ", tangents[i].sizes(),
