@@ -139,8 +139,8 @@ def test_vmap_of_results_that_are_the_same_for_all():
     out_dims = (0, None, {"twice": None})
     same(*(which.vmap(function, out_dims=out_dims)(X) for which in BOTH))
     same(ours.vmap(function, out_dims=out_dims, chunk_size=1)(X), peer.vmap(function, out_dims=out_dims)(X))
-    nested = lambda which: which.vmap(lambda a: which.vmap(lambda b: (a * b, a), out_dims=(0, None))(Y))(Y)  # noqa: E731
-    same(*(nested(which) for which in BOTH))
+    nested = ours.vmap(lambda a: ours.vmap(lambda b: (a * b, a), out_dims=(0, None))(Y))
+    same(nested(Y), (Y.outer(Y), Y))
     with pytest.raises(gradwise.GradwiseUsageError, match="out_dims has None for result 0, which differs"):
         ours.vmap(torch.sin, out_dims=None)(X)
 
@@ -200,7 +200,7 @@ def test_second_derivatives_of_what_has_none_are_refused(square, rest):
         lambda: ours.grad(lambda x: slope(x).sum())(Y),
         lambda: ours.jacrev(ours.jacrev(function))(Y),
     ):
-        with pytest.raises(gradwise.GradwiseUsageError, match=f"{square.__name__}Backward gives a gradient that is not"):
+        with pytest.raises(gradwise.GradwiseUsageError, match=f"{square.__name__}Backward gives a gradient that is"):
             call()
 
 
@@ -214,7 +214,10 @@ def test_functions_of_ones_own_that_are_linear_have_a_hessian_of_zeros():
 
 def test_two_backward_passes_where_there_is_no_forward_mode():
     places = torch.tensor([0, 0, 1])
-    means = lambda x: torch.zeros(2, dtype=x.dtype).index_reduce(0, places, x.exp(), "mean", include_self=False)  # noqa: E731
+
+    def means(x):
+        return torch.zeros(2, dtype=x.dtype).index_reduce(0, places, x.exp(), "mean", include_self=False)
+
     with pytest.warns(UserWarning, match=r"\[jvp\] made by two backward passes.*index_reduce"):
         value, tangent = ours.jvp(means, (Y,), (X[0],))
     torch.testing.assert_close(value, means(Y))

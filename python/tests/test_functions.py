@@ -30,6 +30,30 @@ def test_functions_equal_torchs():
     torch.testing.assert_close(g, h)
 
 
+def test_products_under_autocast_equal_torchs():
+    torch.manual_seed(0)
+    shapes = (6, 4), (5, 4), (5,), (5, 3)
+    values = [torch.randn(shape) for shape in shapes]
+    found = []
+    for linear, matmul in (
+        (CustomAutogradFunction.linear, CustomAutogradFunction.apply),
+        (functional.linear, torch.matmul),
+    ):
+        x, w, bias, last = (value.clone().requires_grad_() for value in values)
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = linear(x, w, bias).relu()
+            output = matmul(hidden, last)
+        output.float().square().sum().backward()
+        found.append([hidden, output, x.grad, w.grad, bias.grad, last.grad])
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.dtype == theirs.dtype
+        torch.testing.assert_close(ours, theirs, rtol=2e-2, atol=2e-2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert CustomAutogradFunction.linear(*(value.double() for value in values[:3])).dtype == torch.float64
+        with pytest.raises(ValueError, match="input is Double and weight BFloat16, allowed: one type"):
+            CustomAutogradFunction.linear(values[0].double(), values[1])
+
+
 def test_losses_equal_torchs():
     torch.manual_seed(0)
     output, target = torch.randn(6, 3), torch.randint(0, 3, (6,))

@@ -27,6 +27,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "gradwise/autograd/functions/custom_loss.h"
 #include "gradwise/autograd/functions/gradcheck.h"
@@ -180,12 +181,16 @@ TEST_P(CustomFunction, WorksInEveryFloatingType) {
 INSTANTIATE_TEST_SUITE_P(All, CustomFunction, testing::Range<std::size_t>(0, cases().size()),
                          [](const auto& info) { return cases()[info.param].name; });
 
-// Matrix products of a backward pass from `y`; the log tells of operators that give NaN, so gradients are NaN.
-std::int64_t products_of_backward(const at::Tensor& y, const Tensors& wanted) {
+// Runs of an operator in a backward pass from `y`; the log tells of operators that give NaN, so gradients are NaN.
+std::int64_t runs_in_backward(const char* name, const at::Tensor& y, const Tensors& wanted) {
   const OperatorLog log(NamedParameters{});
   (void)torch::autograd::grad({y}, wanted, {at::full_like(y, NAN)}, /*retain_graph=*/true);
   const std::vector<LoggedOperator> seen = log.operators();
-  return std::count_if(seen.begin(), seen.end(), [](const LoggedOperator& op) { return op.name == "aten::mm"; });
+  return std::count_if(seen.begin(), seen.end(), [name](const LoggedOperator& op) { return op.name == name; });
+}
+
+std::int64_t products_of_backward(const at::Tensor& y, const Tensors& wanted) {
+  return runs_in_backward("aten::mm", y, wanted);
 }
 
 TEST(CustomFunctionGradients, OnlyThoseThatAreAskedFor) {
@@ -197,6 +202,51 @@ TEST(CustomFunctionGradients, OnlyThoseThatAreAskedFor) {
     EXPECT_EQ(products_of_backward(y, {input, weight}), 2);
   }
   EXPECT_EQ(products_of_backward(CustomAutogradFunction::apply(input.detach(), weight), {weight}), 1);
+}
+
+TEST(CustomLossGradients, OnlyThoseThatAreAskedFor) {
+  const at::Tensor a = normal({3, 4}).requires_grad_();
+  const at::Tensor b = normal({3, 4}).requires_grad_();
+  const at::Tensor c = normal({3, 4}).requires_grad_();
+  const at::Tensor huber = CustomLossFunction::huber({.reduction = Reduction::none})(a, b);
+  const auto pairs = CustomLossFunction::contrastive({.reduction = Reduction::none});
+  const at::Tensor contrastive = pairs({a, b, at::ones({3}, at::kDouble)});
+  for (const at::Tensor& losses : {huber, contrastive}) {
+    EXPECT_EQ(runs_in_backward("aten::neg", losses, {a}), 0);
+    EXPECT_EQ(runs_in_backward("aten::neg", losses, {b}), 1);
+  }
+  const at::Tensor triplet = CustomLossFunction::triplet({.margin = 100, .reduction = Reduction::none})({a, b, c});
+  EXPECT_EQ(runs_in_backward("aten::mul", triplet, {a}), 2);
+  EXPECT_EQ(runs_in_backward("aten::mul", triplet, {b}), 1);
+  EXPECT_EQ(runs_in_backward("aten::mul", triplet, {c}), 1);
+  EXPECT_EQ(runs_in_backward("aten::mul", triplet, {a, b, c}), 2);
+}
+
+TEST(CustomLossGradients, MeansOfManyLossesOfSixteenBits) {
+  const std::int64_t many = 70000;  // more than float16 counts
+  const at::Tensor a = normal({many, 2}).to(at::kHalf);
+  const at::Tensor b = normal({many, 2}).to(at::kHalf);
+  const at::Tensor target = classes(many, 2);
+  const at::Tensor wide_a = a.to(at::kDouble).requires_grad_();
+  const at::Tensor half_a = a.detach().requires_grad_();
+  const at::Tensor apart = at::zeros({many}, at::kHalf);
+  const at::Tensor wide_b = b.to(at::kDouble);
+  const std::vector<std::pair<at::Tensor, at::Tensor>> means{
+      {CustomLossFunction::huber()(half_a, b), at::huber_loss(wide_a, wide_b)},
+      {CustomLossFunction::label_smoothed_cross_entropy()(half_a, target),
+       at::cross_entropy_loss(wide_a, target, {}, at::Reduction::Mean, -100, 0.1)},
+      {CustomLossFunction::focal({.gamma = 0})(half_a, target), at::cross_entropy_loss(wide_a, target)},
+      {CustomLossFunction::triplet()({half_a, b, b.neg()}), at::triplet_margin_loss(wide_a, wide_b, wide_b.neg())},
+      {CustomLossFunction::contrastive()({half_a, b, apart}),
+       at::pairwise_distance(wide_a, wide_b, 2, 0).neg().add(1).clamp_min(0).square().mul(0.5).mean()}};
+  for (const auto& [mean, expected] : means) {
+    EXPECT_EQ(mean.scalar_type(), at::kHalf);
+    EXPECT_NEAR(mean.item<double>(), expected.item<double>(), 2e-3);
+    const at::Tensor slope = gradients({mean}, {half_a})[0].to(at::kDouble);
+    // Rounding turns some triplets on or off.
+    const at::Tensor close = slope.isclose(gradients({expected}, {wide_a})[0], 0.02, 3e-7);
+    EXPECT_GT(close.to(at::kDouble).mean().item<double>(), 0.99);
+  }
 }
 
 TEST(CustomFunctionGradients, OfEmptyTensorsHaveTheirShapes) {

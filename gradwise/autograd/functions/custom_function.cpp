@@ -13,6 +13,7 @@
 
 #include <optional>
 
+#include "gradwise/autograd/functions/autocast_input.h"
 #include "gradwise/autograd/transforms/layer.h"
 #include "gradwise/core/error.h"
 
@@ -138,12 +139,14 @@ at::Tensor CustomAutogradFunction::apply(const at::Tensor& input_tensor, const a
   constexpr auto kPlace = "custom_function";
   check_floating(kPlace, "input_tensor", input_tensor);
   check_floating(kPlace, "weight", weight);
-  GRADWISE_CHECK(input_tensor.scalar_type() == weight.scalar_type(), kPlace, "input_tensor is ",
-                 input_tensor.scalar_type(), " and weight ", weight.scalar_type(), ", allowed: one type");
+  const at::Tensor input = autocast_input(input_tensor);
+  const at::Tensor factor = autocast_input(weight);
+  GRADWISE_CHECK(input.scalar_type() == factor.scalar_type(), kPlace, "input_tensor is ", input.scalar_type(),
+                 " and weight ", factor.scalar_type(), ", allowed: one type");
   GRADWISE_CHECK(input_tensor.dim() >= 2 && weight.dim() >= 2 && input_tensor.size(-1) == weight.size(-2), kPlace,
                  "input_tensor has the shape ", input_tensor.sizes(), " and weight ", weight.sizes(),
                  ", allowed: (..., m, k) and (..., k, n)");
-  return inside_transform() ? at::matmul(input_tensor, weight) : MatrixProduct::apply(input_tensor, weight);
+  return inside_transform() ? at::matmul(input, factor) : MatrixProduct::apply(input, factor);
 }
 
 at::Tensor custom_relu(const at::Tensor& input) { return leaky_relu_at("custom_relu", input, 0.0); }
@@ -160,10 +163,13 @@ at::Tensor custom_activation(const at::Tensor& input, const Activation& activati
                             : UserActivation::apply(input, c10::make_intrusive<HeldActivation>(activation));
 }
 
-at::Tensor custom_linear(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias) {
+at::Tensor custom_linear(const at::Tensor& given_input, const at::Tensor& given_weight, const at::Tensor& given_bias) {
   constexpr auto kPlace = "custom_linear";
-  check_floating(kPlace, "input", input);
-  check_floating(kPlace, "weight", weight);
+  check_floating(kPlace, "input", given_input);
+  check_floating(kPlace, "weight", given_weight);
+  const at::Tensor input = autocast_input(given_input);
+  const at::Tensor weight = autocast_input(given_weight);
+  const at::Tensor bias = given_bias.defined() ? autocast_input(given_bias) : given_bias;
   GRADWISE_CHECK(input.scalar_type() == weight.scalar_type(), kPlace, "input is ", input.scalar_type(), " and weight ",
                  weight.scalar_type(), ", allowed: one type");
   GRADWISE_CHECK(!bias.defined() || bias.scalar_type() == weight.scalar_type(), kPlace, "weight is ",

@@ -10,8 +10,8 @@ namespace gradwise {
 ///   const at::Tensor y = CustomAutogradFunction::apply(input_tensor, weight);
 ///
 /// `input_tensor` (..., m, k), `weight` (k, n) or (..., k, n); the result (..., m, n), leading dimensions broadcast as
-/// in `at::matmul`. Any floating type, one device. Computes only the gradients that are asked for, and can be
-/// differentiated any number of times.
+/// in `at::matmul`. Any floating type, one device; under autocast in its type, as `at::matmul`, with gradients of each
+/// input's own type. Computes only the gradients that are asked for, and can be differentiated any number of times.
 ///
 /// Errors: fewer than two dimensions, inner sizes that differ, types that differ or are not floating.
 class CustomAutogradFunction {
@@ -41,8 +41,8 @@ struct Activation {
 /// shape than the input.
 [[nodiscard]] at::Tensor custom_activation(const at::Tensor& input, const Activation& activation);
 
-/// input · weightᵀ + bias: input (..., in), weight (out, in), bias (out) or undefined; of one floating type. Errors:
-/// shapes that do not fit, types that differ or are not floating.
+/// input · weightᵀ + bias: input (..., in), weight (out, in), bias (out) or undefined; of one floating type, or of any
+/// but float64 under autocast. Errors: shapes that do not fit, types that differ or are not floating.
 [[nodiscard]] at::Tensor custom_linear(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias = {});
 
 }  // namespace gradwise

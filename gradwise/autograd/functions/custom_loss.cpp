@@ -1,5 +1,6 @@
 #include "gradwise/autograd/functions/custom_loss.h"
 
+#include <ATen/OpMathType.h>
 #include <ATen/core/ivalue.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -68,7 +69,9 @@ at::Tensor CustomLossFunction::operator()(const Tensors& inputs) const {
     case Reduction::mean:
       break;
   }
-  return losses.sum().div(definition_->count(inputs, losses));
+  // Sum and count of many losses are beyond what 16 bits hold, their quotient is not.
+  const at::Tensor wide = losses.to(at::toOpMathType(losses.scalar_type()));
+  return wide.sum().div(definition_->count(inputs, wide)).to(losses.scalar_type());
 }
 
 }  // namespace gradwise

@@ -28,7 +28,8 @@ class LossDefinition {
   /// The gradients of sum(grad_losses * forward(inputs)), one an input; undefined where `needed` is false.
   [[nodiscard]] virtual Tensors backward(const Tensors& inputs, const at::Tensor& grad_losses,
                                          const std::vector<bool>& needed) const = 0;
-  /// What Reduction::mean divides the sum by: a scalar; the number of losses unless some of them do not count.
+  /// What Reduction::mean divides the sum by: a scalar; the number of losses unless some of them do not count. Losses
+  /// of 16 bits are handed in as float32.
   [[nodiscard]] virtual at::Tensor count(const Tensors& inputs, const at::Tensor& losses) const;
 };
 
@@ -66,7 +67,8 @@ struct TripletOptions {
 ///   const auto loss_function = CustomLossFunction::huber({.delta = 0.5});
 ///   loop.train_epoch(loader, loss_function);
 ///
-/// All of them take any floating type, compute only the gradients that are asked for, and can be differentiated twice.
+/// All of them take any floating type (a mean is summed up in float32 at least), compute only the gradients that are
+/// asked for, and can be differentiated twice.
 class CustomLossFunction {
  public:
   explicit CustomLossFunction(std::shared_ptr<const LossDefinition> definition, Reduction reduction = Reduction::mean);

@@ -31,8 +31,8 @@ struct GradientsOptions {
 
 /// The mean over the batch of (‖∂output/∂input‖₂ - target)², differentiable: the penalty of Gulrajani et al., "Improved
 /// Training of Wasserstein GANs", 2017, equation 3. `input` (batch, ...) asks for a gradient and `output` has its
-/// graph; the gradient of a sample is that of the sum of its outputs. Error: a function of the user's own whose gradients
-/// are not differentiable.
+/// graph; the gradient of a sample is that of the sum of its outputs. Error: a function of the user's own whose
+/// gradients are not differentiable.
 [[nodiscard]] at::Tensor gradient_penalty(const at::Tensor& output, const at::Tensor& input, double target = 1.0);
 
 }  // namespace gradwise

@@ -251,8 +251,9 @@ class Triplet : public LossDefinition {
                                  const std::vector<bool>& needed) const override {
     const at::Tensor active = gap(inputs).gt(0);
     const at::Tensor rows = at::where(active, grad, at::zeros_like(grad)).unsqueeze(1);
-    const at::Tensor to_positive = rows.mul(slope(inputs[0], inputs[1]));
-    const at::Tensor to_negative = rows.mul(slope(inputs[0], inputs[2]));
+    const auto along = [&](std::size_t other) { return rows.mul(slope(inputs[0], inputs[other])); };
+    const at::Tensor to_positive = needed[0] || needed[1] ? along(1) : at::Tensor();
+    const at::Tensor to_negative = needed[0] || needed[2] ? along(2) : at::Tensor();
     return {needed[0] ? to_positive.sub(to_negative) : at::Tensor(), needed[1] ? to_positive.neg() : at::Tensor(),
             needed[2] ? to_negative : at::Tensor()};
   }
