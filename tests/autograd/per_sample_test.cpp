@@ -188,6 +188,29 @@ TEST(PerSampleStatistics, NoiseScaleAndSignalToNoise) {
   EXPECT_TRUE(near(ratio, g.mean(0).square() / g.var(0, /*unbiased=*/true), 1e-6));
 }
 
+TEST(PerSampleStatistics, OfSamplesThatAreNearlyTheSame) {
+  seed_everything(3);
+  const Model wide =
+      model_of({"linear", {{3, 4}}, {}, [](const Tensors& w, const at::Tensor& x) { return at::linear(x, w[0]); }});
+  const at::Tensor w = wide.parameters.tensors[0].detach().to(at::kFloat).requires_grad_();
+  Model single;
+  single.parameters.add("w0", w);
+  single.forward = [w](const Batch& batch) { return at::linear(batch.input, w); };
+  for (const std::vector<std::int64_t>& shape : {std::vector<std::int64_t>{64, 4}, {64, 2, 4}}) {
+    const at::Tensor x = (doubles(shape) * 2e-4 + 1).to(at::kFloat);  // outer products, and sums of them
+    const at::Tensor y = at::ones({64}, at::kFloat);
+    wide.parameters.tensors[0].detach().copy_(w.detach());
+    const at::Tensor g = looped(wide, mean_square, x.to(at::kDouble), y.to(at::kDouble));
+    PerSampleGradients per_sample(single, mean_square);
+    const at::Tensor ratio = flat(per_sample.moments(x, y).signal_to_noise);
+    EXPECT_EQ(ratio.scalar_type(), at::kFloat);
+    const at::Tensor variance = g.var(0, /*unbiased=*/true);
+    EXPECT_TRUE(ratio.to(at::kDouble).allclose(g.mean(0).square() / variance, 0.01)) << ratio;
+    const double sum = variance.sum().item<double>();
+    EXPECT_NEAR(per_sample.noise_scale(x, y).variance, sum, 0.01 * sum);
+  }
+}
+
 TEST(PerSampleState, StaysAsItWas) {
   seed_everything(3);
   Model model = model_of(layer_named("linear"));

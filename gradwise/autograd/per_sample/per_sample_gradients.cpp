@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <tuple>
 #include <utility>
 
 #include "gradwise/autograd/functions/gradients.h"
@@ -28,6 +29,16 @@ struct StateGuard {
   RandomStateGuard random;
   BufferStateGuard buffers;
 };
+
+// Of the sum of the squared norms, the part that is sure to be more than rounding, for gradients of these types.
+double least_sound_share(const std::vector<at::Tensor>& gradients) {
+  double share = 0;
+  for (const at::Tensor& gradient : gradients) {
+    const at::ScalarType type = gradient.scalar_type();
+    share = std::max(share, type == at::kDouble ? 1e-10 : type == at::kFloat ? 1e-3 : 0.1);
+  }
+  return share;
+}
 
 }  // namespace
 
@@ -157,10 +168,13 @@ SampleMoments PerSampleGradients::moments(const at::Tensor& input, const at::Ten
   const auto n = static_cast<double>(batch.samples);
   std::vector<at::Tensor> ratios;
   for (std::size_t i = 0; i < sums.gradients.size(); ++i) {
-    const at::Tensor& mean = sums.gradients[i].div_(n);
-    const at::Tensor& second_moment = sums.squares[i].div_(n);
+    const at::ScalarType type = parameters().tensors[i].scalar_type();
+    const at::Tensor mean = sums.gradients[i].div_(n);
+    const at::Tensor second_moment = sums.squares[i].div_(n);
     const at::Tensor signal = mean.square();
-    ratios.push_back(signal / (second_moment - signal).clamp_min(0).mul(n / (n - 1)));
+    ratios.push_back((signal / (second_moment - signal).clamp_min(0).mul(n / (n - 1))).to(type));
+    sums.gradients[i] = mean.to(type);
+    sums.squares[i] = second_moment.to(type);
   }
   return {named(std::move(sums.gradients)), named(std::move(sums.squares)), named(std::move(ratios))};
 }
@@ -210,18 +224,40 @@ ClippedGradient PerSampleGradients::clipped_gradient(const at::Tensor& input, co
   return {named(std::move(sum.gradients)), std::move(sum.norms)};
 }
 
+std::pair<double, double> PerSampleGradients::summed_variance(const at::Tensor& input, const at::Tensor& target) {
+  const StateGuard state(recorder_->model(), input);
+  const RecordedSamples batch = recorder_->record(input, target);
+  const SampleSums sums = sums_over_samples(*recorder_, batch);
+  const auto n = static_cast<double>(batch.samples);
+  double variance = 0;
+  double mean_norm = 0;
+  for (std::size_t i = 0; i < sums.gradients.size(); ++i) {
+    const at::Tensor signal = sums.gradients[i].div(n).square();
+    variance += (sums.squares[i].div(n) - signal).clamp_min(0).sum().item<double>() * n / (n - 1);
+    mean_norm += signal.sum().item<double>();
+  }
+  return {variance, mean_norm};
+}
+
 SampleNoise PerSampleGradients::noise_scale(const at::Tensor& input, const at::Tensor& target) {
   GRADWISE_CHECK(input.defined() && input.dim() > 0 && input.size(0) > 1, "per sample",
                  "the noise scale needs two samples at least");
   const auto n = static_cast<double>(input.size(0));
-  const WeightedSum sum =
-      weighted_sum(input, target, [n](const at::Tensor& norms) { return at::full_like(norms, 1 / n); });
-  double mean_norm = 0;
-  for (const at::Tensor& gradient : sum.gradients) {
-    mean_norm += gradient.to(at::kDouble).square().sum().item<double>();
-  }
   SampleNoise noise;
-  noise.variance = (sum.norms.to(at::kDouble).square().sum().item<double>() - n * mean_norm) / (n - 1);
+  double mean_norm = 0;
+  {
+    const WeightedSum sum =
+        weighted_sum(input, target, [n](const at::Tensor& norms) { return at::full_like(norms, 1 / n); });
+    for (const at::Tensor& gradient : sum.gradients) {
+      mean_norm += gradient.to(at::kDouble).square().sum().item<double>();
+    }
+    const double squares = sum.norms.to(at::kDouble).square().sum().item<double>();
+    noise.variance = (squares - n * mean_norm) / (n - 1);
+    // Rounding in norms and mean may be most of a small difference; a comparison with NaN is false.
+    if (noise.variance * (n - 1) < least_sound_share(sum.gradients) * squares) {
+      std::tie(noise.variance, mean_norm) = summed_variance(input, target);
+    }
+  }
   noise.squared_norm = mean_norm - noise.variance / n;
   noise.noise_scale =
       noise.squared_norm > 0 ? noise.variance / noise.squared_norm : std::numeric_limits<double>::quiet_NaN();

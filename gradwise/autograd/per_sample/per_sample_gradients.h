@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gradwise/core/model.h"
@@ -20,7 +21,8 @@ struct SampleNorms {
   std::vector<at::Tensor> parameter_norms;  ///< of each parameter, in the order of `parameters()`
 };
 
-/// Moments over the samples' gradients, coordinate by coordinate: of each parameter a tensor of its shape.
+/// Moments over the samples' gradients, coordinate by coordinate: of each parameter a tensor of its shape. They are
+/// summed up in float64.
 struct SampleMoments {
   NamedParameters mean;
   NamedParameters second_moment;    ///< mean of the squares
@@ -34,7 +36,8 @@ struct ClippedGradient {
 
 /// The simple noise scale tr(Sigma) / |G|^2 (McCandlish et al., "An Empirical Model of Large-Batch Training", 2018,
 /// formula 2.9), from the norms of the samples' gradients and of their mean, without bias in numerator and denominator
-/// (appendix A.1, with batches of one sample and of all).
+/// (appendix A.1, with batches of one sample and of all). Where the samples' gradients are nearly the same, so that the
+/// difference of these norms would be rounding, from the coordinates' variances, summed up in float64.
 struct SampleNoise {
   double variance = 0;      ///< tr(Sigma)
   double squared_norm = 0;  ///< |G|^2 of the true gradient; below 0 where the batch does not show it
@@ -104,6 +107,8 @@ class PerSampleGradients {
 
   // The sum of the samples' gradients, each weighted by what `weigh` makes of its norm.
   [[nodiscard]] WeightedSum weighted_sum(const at::Tensor& input, const at::Tensor& target, const Weigh& weigh);
+  // The sum of the coordinates' variances, and the squared norm of the mean, both in float64.
+  [[nodiscard]] std::pair<double, double> summed_variance(const at::Tensor& input, const at::Tensor& target);
   [[nodiscard]] std::vector<at::Tensor> places(std::int64_t samples);
   [[nodiscard]] SampleNorms norms_of(const RecordedSamples& batch);
   [[nodiscard]] std::vector<at::Tensor> norms_by_blocks(const RecordedSamples& batch, const std::vector<bool>& wanted);

@@ -1,6 +1,7 @@
 #include "gradwise/autograd/per_sample/sample_sums.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 
@@ -20,8 +21,9 @@ void add_block(SampleRecorder& recorder, const RecordedSamples& batch, std::int6
   recorder.write(batch, first, block);
   for (std::size_t i = 0; i < block.size(); ++i) {
     if (block[i].defined()) {
-      sums.gradients[i].add_(block[i].sum(at::IntArrayRef({0})));
-      sums.squares[i].add_(block[i].square_().sum(at::IntArrayRef({0})));
+      sums.gradients[i].add_(block[i].sum(at::IntArrayRef({0}), /*keepdim=*/false, at::kDouble));
+      sums.squares[i].add_(
+          at::linalg_vector_norm(block[i], 2, at::IntArrayRef({0}), /*keepdim=*/false, at::kDouble).square_());
     }
   }
 }
@@ -34,12 +36,12 @@ SampleSums sums_over_samples(SampleRecorder& recorder, const RecordedSamples& ba
   std::int64_t elements = 0;  // of a sample's gradients that are made
   for (std::size_t i = 0; i < recorder.parameters().size(); ++i) {
     const at::Tensor& parameter = recorder.parameters().tensors[i];
-    const at::TensorOptions options = parameter.options().requires_grad(false);
+    const at::TensorOptions options = parameter.options().dtype(at::kDouble).requires_grad(false);
     sums.gradients.push_back(at::zeros(parameter.sizes(), options));
     sums.squares.push_back(at::zeros(parameter.sizes(), options));
     if (const FactoredTerm* term = outer_product(batch, i)) {
       const WithoutAutocast own_type;
-      const at::Tensor left = term->left.flatten(1).t().to(options.dtype());  // autocast's type has no room for squares
+      const at::Tensor left = term->left.flatten(1).t().to(options.dtype());
       const at::Tensor right = term->right.flatten(1).to(options.dtype());
       const ParameterUse& use = batch.terms[i][0].use;
       place_of(use, sums.gradients[i].unsqueeze(0))[0].copy_(at::mm(left, right));

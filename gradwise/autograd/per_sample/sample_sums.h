@@ -6,7 +6,8 @@
 
 namespace gradwise {
 
-/// Sums over the samples, of each parameter one of its shape.
+/// Sums over the samples, of each parameter one of its shape; in float64, for the variance of samples that are nearly
+/// the same is the small difference of two of them.
 struct SampleSums {
   std::vector<at::Tensor> gradients;
   std::vector<at::Tensor> squares;  ///< of the gradients' squares
