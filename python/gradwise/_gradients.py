@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -25,6 +26,15 @@ def _several(name: str, value: Any) -> list[torch.Tensor]:
 
 def _like(given: Any, results: Sequence[torch.Tensor]) -> Any:
     return results[0] if isinstance(given, torch.Tensor) else tuple(results)
+
+
+def _warn_of_single_precision(place: str, inputs: Sequence[torch.Tensor]) -> None:
+    for i, tensor in enumerate(inputs):
+        if isinstance(tensor, torch.Tensor) and tensor.requires_grad and tensor.dtype != torch.float64:
+            warnings.warn(
+                f"[{place}] input {i} is of {tensor.dtype}: differences of less than float64 will likely not agree",
+                stacklevel=3,
+            )
 
 
 class GradientComputationUtils:
@@ -125,16 +135,19 @@ class GradientComputationUtils:
     def gradcheck(function: Callable[..., Any], inputs: Any, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
                   nondet_tol: float = 0.0, check_undefined_grad: bool = True,
                   raise_exception: bool = True) -> bool:  # fmt: skip
-        """Gradients against central differences; arguments as `torch.autograd.gradcheck`."""
-        return _core.gradcheck(
-            function, _several("inputs", inputs), eps, atol, rtol, nondet_tol, check_undefined_grad, raise_exception
-        )
+        """Gradients against central differences; arguments as `torch.autograd.gradcheck`. Warns of an input that is not
+        of float64, as that does."""
+        tensors = _several("inputs", inputs)
+        _warn_of_single_precision("gradcheck", tensors)
+        return _core.gradcheck(function, tensors, eps, atol, rtol, nondet_tol, check_undefined_grad, raise_exception)
 
     @staticmethod
     def gradgradcheck(function: Callable[..., Any], inputs: Any, eps: float = 1e-6, atol: float = 1e-5,
                       rtol: float = 1e-3, nondet_tol: float = 0.0, check_undefined_grad: bool = True,
                       raise_exception: bool = True) -> bool:  # fmt: skip
         """The same of second derivatives."""
+        tensors = _several("inputs", inputs)
+        _warn_of_single_precision("gradgradcheck", tensors)
         return _core.gradgradcheck(
-            function, _several("inputs", inputs), eps, atol, rtol, nondet_tol, check_undefined_grad, raise_exception
+            function, tensors, eps, atol, rtol, nondet_tol, check_undefined_grad, raise_exception
         )

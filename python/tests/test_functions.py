@@ -2,6 +2,7 @@
 
 import copy
 import io
+import warnings
 
 import pytest
 import torch
@@ -52,6 +53,17 @@ def test_products_under_autocast_equal_torchs():
         assert CustomAutogradFunction.linear(*(value.double() for value in values[:3])).dtype == torch.float64
         with pytest.raises(ValueError, match="input is Double and weight BFloat16, allowed: one type"):
             CustomAutogradFunction.linear(values[0].double(), values[1])
+
+
+def test_checks_warn_of_inputs_that_are_not_of_float64():
+    utils = GradientComputationUtils
+    x, y = torch.ones(2, requires_grad=True), torch.ones(2, dtype=torch.float64, requires_grad=True)
+    for check in (utils.gradcheck, utils.gradgradcheck):
+        with pytest.warns(UserWarning, match=r"input 1 is of torch.float32: .* float64"):
+            check(lambda a, b: (a * b).sum(), (y, x), raise_exception=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert check(lambda a, b: (a * b.double()).sum(), (y, x.detach()))
 
 
 def test_losses_equal_torchs():
