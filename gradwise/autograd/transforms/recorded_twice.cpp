@@ -2,7 +2,6 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/ones_like.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <memory>
 #include <utility>
@@ -15,8 +14,9 @@ namespace gradwise::detail {
 
 TransposedTwice::TransposedTwice(const char* place, Recorded of) : recorded(std::move(of)) {
   const at::AutoGradMode grad_mode(true);
+  // Gradients are linear in them, so that any will do; but there are backwards that divide by them.
   for (const at::Tensor& output : recorded.outputs) {
-    cotangents.push_back(at::zeros_like(output.detach()).requires_grad_());
+    cotangents.push_back(at::ones_like(output.detach()).requires_grad_());
   }
   gradients = pull_back(recorded, cotangents, /*create_graph=*/true);
   check_goes_on(place, gradients);
