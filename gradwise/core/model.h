@@ -25,6 +25,8 @@ struct Model {
   std::function<std::function<void()>()> remember_modes = nullptr;
   /// Moves parameters and buffers in place, so that `parameters` stay the model's own; empty where it can't.
   std::function<void(at::Device)> to = nullptr;
+  /// The forward pass with these tensors in place of the parameters of their names; empty where it can't.
+  std::function<at::Tensor(const NamedParameters&, const Batch&)> forward_with = nullptr;
 };
 
 /// Puts a model into train or evaluation mode for a scope, and each of its parts back into the mode it had.

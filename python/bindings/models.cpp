@@ -198,6 +198,16 @@ Model adapt_module(const py::object& object, Outputs outputs) {
       return output_tensor((*module)(*arguments), outputs);
     });
   };
+  model.forward_with = [module](const NamedParameters& parameters, const Batch& batch) {
+    return with_python([&] {
+      py::dict values;
+      for (std::size_t i = 0; i < parameters.size(); ++i) {
+        values[py::str(parameters.names[i])] = parameters.tensors[i];
+      }
+      const py::object call = py::module_::import("torch.func").attr("functional_call");
+      return tensor_of(call(*module, values, py::make_tuple(batch.input)), "the model's output");
+    });
+  };
   model.set_training = [module](bool training) {
     const WithLock lock;
     module->attr("train")(training);

@@ -46,7 +46,8 @@ class PerSampleGradients:
 
     @property
     def loop_reason(self) -> str:
-        """Why the last batch took a pass for each sample; empty where it did not."""
+        """Why the rules did not tell the last batch, and whether vmap went over its samples or each took a pass of its
+        own; empty where they did."""
         return self._native.loop_reason()
 
     def gradients(self, input_data: torch.Tensor, target_data: torch.Tensor | None = None) -> Tensors:

@@ -231,6 +231,42 @@ def test_a_model_that_mixes_its_samples_in_another_mode(of_hidden):
     assert_equal(found, by_loop(model, functional.cross_entropy, x, y))
 
 
+class Exponential(nn.Module):
+    """A weight that is no layer's own, so that there is no rule for it."""
+
+    def __init__(self, reads):
+        super().__init__()
+        self.first, self.logarithm = nn.Linear(4, 4), nn.Parameter(torch.randn(3, 4))
+        self.reads, self.calls = reads, 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.reads:
+            float(x.sum())
+        return functional.linear(torch.tanh(self.first(x)), self.logarithm.exp())
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_vmap_goes_over_the_samples_where_there_is_no_rule(reads):
+    torch.manual_seed(2)
+    model = Exponential(reads).double()
+    x, y = torch.randn(12, 4, dtype=torch.float64), torch.randint(0, 3, (12,))
+    expected = by_loop(model, functional.cross_entropy, x, y)
+    per_sample = gradwise.PerSampleGradients(model, functional.cross_entropy)
+    model.calls = 0
+    assert_equal(per_sample.gradients(x, y), expected)
+    said = "each takes a pass of its own, for vmap fails: " if reads else "vmap goes over the samples"
+    assert said in per_sample.loop_reason and "there is no rule for" in per_sample.loop_reason
+    assert model.calls == (14 if reads else 2), "one over the batch, and one of vmap"
+    clipped = per_sample.clipped_gradient(x, y, max_norm=0.1)
+    squares = sum(gradient.flatten(1).square().sum(1) for gradient in expected.values())
+    torch.testing.assert_close(clipped.norms, squares.sqrt())
+    weights = (0.1 / (squares.sqrt() + 1e-6)).clamp(max=1)
+    assert_equal(clipped.gradient, {name: torch.tensordot(weights, g, 1) for name, g in expected.items()})
+    assert said in per_sample.loop_reason
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
 class CentredAlong(nn.Module):
     """As many units as samples, so that both means have the same graph but for a dimension."""
 

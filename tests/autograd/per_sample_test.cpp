@@ -171,6 +171,34 @@ TEST(PerSampleBatches, OfManySamplesGoBlockByBlock) {
   EXPECT_TRUE(near(flat(per_sample.moments(x, y).second_moment), expected.square().mean(0)));
 }
 
+TEST(PerSampleBatches, WithoutRulesAreGoneOverByVmap) {
+  seed_everything(3);
+  const at::Tensor x = doubles({6, 4});
+  const at::Tensor y = doubles({6});
+  for (const bool reads : {false, true}) {
+    Model model = model_of(
+        {"exp", {{3, 4}}, {}, [](const Tensors& w, const at::Tensor& in) { return at::linear(in, w[0].exp()); }});
+    int passes = 0;
+    model.forward_with = [&passes, reads](const NamedParameters& parameters, const Batch& batch) {
+      ++passes;
+      const at::Tensor scale = reads ? at::ones({}, at::kDouble) * (batch.input.sum().item<double>() > 0 ? 1 : -1)
+                                     : batch.input.sum().sign();
+      return at::linear(batch.input, parameters.tensors[0].exp()) * scale * scale;
+    };
+    const at::Tensor expected = looped(model, mean_square, x, y);
+    PerSampleGradients per_sample(model, mean_square);
+    EXPECT_TRUE(near(rows_of(per_sample.gradients(x, y)), expected));
+    EXPECT_EQ(passes, 1);
+    EXPECT_NE(per_sample.loop_reason().find(reads ? "for vmap fails" : "vmap goes over the samples"), std::string::npos)
+        << per_sample.loop_reason();
+    EXPECT_TRUE(near(per_sample.norms(x, y).norms, expected.square().sum(1).sqrt()));
+    EXPECT_EQ(passes, reads ? 1 : 2);
+    const ClippedGradient clipped = per_sample.clipped_gradient(x, y, 0.5);
+    const at::Tensor scales = (0.5 / (clipped.norms + 1e-6)).clamp_max(1);
+    EXPECT_TRUE(near(flat(clipped.gradient), scales.matmul(expected)));
+  }
+}
+
 TEST(PerSampleStatistics, NoiseScaleAndSignalToNoise) {
   seed_everything(3);
   const Model model = model_of(layer_named("linear"));

@@ -5,6 +5,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/tensordot.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -199,17 +200,23 @@ PerSampleGradients::WeightedSum PerSampleGradients::weighted_sum(const at::Tenso
   for (const at::Tensor& parameter : parameters().tensors) {
     sum.gradients.push_back(at::zeros_like(parameter.detach()));
   }
-  for (std::int64_t k = 0; k < batch.samples; ++k) {
-    const std::vector<at::Tensor> alone = recorder_->gradients_of_one(batch, k);
+  const std::int64_t step = recorder_->samples_at_once();
+  for (std::int64_t first = 0; first < batch.samples; first += step) {
+    std::vector<at::Tensor> block;
+    for (std::size_t i = 0; i < parameters().size(); ++i) {
+      block.push_back(recorder_->place(SampleRecorder::Place::block, i, std::min(step, batch.samples - first)));
+    }
+    recorder_->write(batch, first, block);
     const at::NoGradGuard no_grad;
-    at::Tensor square = squared_norms_of(alone[0].unsqueeze(0));
-    for (std::size_t i = 1; i < alone.size(); ++i) {
-      square = square + squared_norms_of(alone[i].unsqueeze(0));
+    const WithoutAutocast own_type;
+    at::Tensor square = squared_norms_of(block[0]);
+    for (std::size_t i = 1; i < block.size(); ++i) {
+      square = square + squared_norms_of(block[i]);
     }
     norms.push_back(square.sqrt());
-    const at::Tensor weight = weigh(norms.back()).squeeze(0);
-    for (std::size_t i = 0; i < alone.size(); ++i) {
-      sum.gradients[i].add_(alone[i] * weight.to(alone[i].scalar_type()));
+    const at::Tensor weights = weigh(norms.back());
+    for (std::size_t i = 0; i < block.size(); ++i) {
+      sum.gradients[i].add_(at::tensordot(weights.to(block[i].scalar_type()), block[i], {0}, {0}));
     }
   }
   sum.norms = at::cat(norms);

@@ -55,9 +55,10 @@ struct SampleNoise {
 /// over the batch in the loss plays no part. Samples are along dimension 0 of input, target and output; `target` may be
 /// undefined where the loss needs none. Any model will do: its autograd graph is read. Linear layers, convolutions,
 /// embeddings, layer, group, RMS and instance norms, batch norm in evaluation mode, and what is composed of them (cells
-/// of recurrent networks, attention) take one forward and one backward pass over the batch; anything else takes a pass
-/// for each sample, and `loop_reason` says why. Random operators (dropout) draw for every sample, and where they do the
-/// comparison of the batch with a single sample (`SampleRecorder`) is left out.
+/// of recurrent networks, attention) take one forward and one backward pass over the batch. Anything else is gone over
+/// by vmap where the model has its `forward_with` (Python's modules do), draws no random numbers, and vmap can; else it
+/// takes a pass for each sample. `loop_reason` says why, and which it is. Random operators (dropout) draw for every
+/// sample, and where they do the comparison of the batch with a single sample (`SampleRecorder`) is left out.
 ///
 /// Gradients, buffers, modes and random state of the model stay as they were. Not for several threads at once.
 ///
@@ -95,7 +96,8 @@ class PerSampleGradients {
   /// Error: fewer than two samples.
   [[nodiscard]] SampleNoise noise_scale(const at::Tensor& input, const at::Tensor& target);
 
-  /// Why the last batch took a pass for each sample; empty where it did not.
+  /// Why the rules did not tell the last batch, and whether it took vmap or a pass for each sample; empty where they
+  /// did.
   [[nodiscard]] const std::string& loop_reason() const;
 
  private:

@@ -9,7 +9,6 @@
 #include "gradwise/core/error.h"
 
 namespace gradwise {
-namespace {
 
 at::Tensor loss_of_one(const LossFunction& loss_function, const at::Tensor& output, const at::Tensor& target) {
   const at::Tensor loss = loss_function(output, target);
@@ -17,6 +16,8 @@ at::Tensor loss_of_one(const LossFunction& loss_function, const at::Tensor& outp
                  " elements, allowed: one (reduction none is not)");
   return loss.reshape({});
 }
+
+namespace {
 
 at::Tensor at_once(const LossFunction& loss_function, const at::Tensor& output, const at::Tensor& target) {
   const TensorFunction of_sample = [&loss_function](const Tensors& in) {

@@ -9,13 +9,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <optional>
+#include <string_view>
 #include <typeinfo>
 #include <utility>
 
 #include "gradwise/autograd/functions/gradients.h"
 #include "gradwise/autograd/per_sample/open_use.h"
 #include "gradwise/autograd/per_sample/sample_losses.h"
+#include "gradwise/autograd/per_sample/vmapped_gradients.h"
 #include "gradwise/core/error.h"
 #include "gradwise/core/random_state.h"
 
@@ -71,7 +74,7 @@ SampleRecorder::SampleRecorder(Model model, LossFunction loss_function)
 RecordedSamples SampleRecorder::record(const at::Tensor& input, const at::Tensor& target) {
   GRADWISE_CHECK(input.defined() && input.dim() > 0 && input.size(0) > 0, "per sample",
                  "the input has no samples along dimension 0");
-  RecordedSamples batch{input, target, input.size(0), {}, false, {}};
+  RecordedSamples batch{input, target, input.size(0), {}, false, false, {}};
   GRADWISE_CHECK(!target.defined() || (target.dim() > 0 && target.size(0) == batch.samples), "per sample",
                  "the target has the shape ", target.sizes(), " for ", batch.samples, " samples, allowed: (",
                  batch.samples, ", ...)");
@@ -86,12 +89,14 @@ RecordedSamples SampleRecorder::record(const at::Tensor& input, const at::Tensor
     batch.losses = sample_losses(loss_function_, output, target, batch.samples, losses_by_loop_);
   }
   const at::NoGradGuard no_grad;
-  loop_reason_ = find_terms(batch, !same_random_state(before, random_state(input.device())));
-  batch.by_rules = loop_reason_.empty();
+  batch.random = !same_random_state(before, random_state(input.device()));
+  no_rules_ = find_terms(batch);
+  loop_reason_ = no_rules_;
+  batch.by_rules = no_rules_.empty();
   return batch;
 }
 
-std::string SampleRecorder::find_terms(RecordedSamples& batch, bool random) {
+std::string SampleRecorder::find_terms(RecordedSamples& batch) {
   ParameterUses uses = parameter_uses(batch.losses, parameters_.tensors, batch.samples);
   if (!uses.unknown.empty()) {
     return uses.unknown;
@@ -135,7 +140,7 @@ std::string SampleRecorder::find_terms(RecordedSamples& batch, bool random) {
     batch.terms[open[i].parameter].push_back({std::move(open[i].use), std::move(*term)});
   }
   if (known == known_layouts_.end()) {
-    if (!random && !agrees_with_one(batch)) {
+    if (!batch.random && !agrees_with_one(batch)) {
       return "a sample's gradient is another in the batch than alone";
     }
     if (certain) {
@@ -198,6 +203,51 @@ void SampleRecorder::write_parameter(const std::vector<PlacedTerm>& terms, std::
   }
 }
 
+std::int64_t SampleRecorder::samples_at_once() const {
+  std::int64_t elements = 0;
+  for (const at::Tensor& parameter : parameters_.tensors) {
+    elements += parameter.numel();
+  }
+  return samples_in_block(elements);
+}
+
+bool SampleRecorder::write_by_vmap(const RecordedSamples& batch, std::int64_t first,
+                                   const std::vector<at::Tensor>& places) {
+  if (batch.samples == 1 || batch.random || !model_.forward_with) {
+    return false;
+  }
+  const std::int64_t count = places.at(0).size(0);
+  const std::int64_t step = samples_at_once();
+  const auto write_all = [&] {
+    for (std::int64_t start = 0; start < count; start += step) {
+      const std::int64_t length = std::min(step, count - start);
+      const auto part = [&](const at::Tensor& whole) { return whole.narrow(0, first + start, length); };
+      const std::vector<at::Tensor> found =
+          vmapped_gradients(model_, parameters_, loss_function_, part(batch.input),
+                            batch.target.defined() ? part(batch.target) : batch.target);
+      for (std::size_t i = 0; i < places.size(); ++i) {
+        places[i].narrow(0, start, length).copy_(found[i]);
+      }
+    }
+    return true;
+  };
+  if (vmap_failure_.empty()) {
+    try {
+      loop_reason_ = no_rules_ + "; vmap goes over the samples";
+      return write_all();
+    } catch (const std::exception& error) {
+      const auto* foreign = dynamic_cast<const ForeignException*>(&error);
+      if (foreign != nullptr && foreign->is_interruption()) {
+        throw;
+      }
+      const std::string_view message = error.what();
+      vmap_failure_ = message.substr(0, message.find('\n'));
+    }
+  }
+  loop_reason_ = no_rules_ + "; each takes a pass of its own, for vmap fails: " + vmap_failure_;
+  return false;
+}
+
 void SampleRecorder::write(const RecordedSamples& batch, std::int64_t first, const std::vector<at::Tensor>& places) {
   const at::NoGradGuard no_grad;
   if (batch.by_rules) {
@@ -206,6 +256,9 @@ void SampleRecorder::write(const RecordedSamples& batch, std::int64_t first, con
         write_parameter(batch.terms[i], first, places[i]);
       }
     }
+    return;
+  }
+  if (write_by_vmap(batch, first, places)) {
     return;
   }
   for (std::int64_t k = 0; k < places.at(0).size(0); ++k) {

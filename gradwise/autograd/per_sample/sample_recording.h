@@ -22,7 +22,8 @@ struct RecordedSamples {
   at::Tensor target;
   std::int64_t samples = 0;
   at::Tensor losses;                           ///< (samples), with their graph
-  bool by_rules = false;                       ///< `terms` tell the gradients; else each sample is a pass of its own
+  bool by_rules = false;                       ///< `terms` tell the gradients; else vmap, or a pass for each sample
+  bool random = false;                         ///< the model draws random numbers
   std::vector<std::vector<PlacedTerm>> terms;  ///< of each parameter; none: it plays no part
 };
 
@@ -38,8 +39,9 @@ struct RecordedSamples {
 /// (`is_laid_out`), and the gradient of one sample is compared with that of a pass over it alone (in norm, to 1e-6 in
 /// float64, 1e-2 in float32, 0.1 below; not where the model draws random numbers).
 ///
-/// Where an operator has no rule, no layout is right, or the comparison fails, every sample is a forward and a backward
-/// pass of its own, and `loop_reason` says why.
+/// Where an operator has no rule, no layout is right, or the comparison fails, vmap goes over the samples, if the model
+/// has its `forward_with` and draws no random numbers. Else, and where vmap fails, every sample is a forward and a
+/// backward pass of its own. `loop_reason` says why, and which it is.
 class SampleRecorder {
  public:
   SampleRecorder(Model model, LossFunction loss_function);
@@ -59,6 +61,9 @@ class SampleRecorder {
   enum class Place { result, block };
   [[nodiscard]] at::Tensor place(Place kind, std::size_t parameter, std::int64_t count);
 
+  /// How many samples' gradients are made at a time where they are not kept.
+  [[nodiscard]] std::int64_t samples_at_once() const;
+
   /// The gradients of one sample, from a pass over it alone.
   [[nodiscard]] std::vector<at::Tensor> gradients_of_one(const RecordedSamples& batch, std::int64_t sample) const;
 
@@ -66,7 +71,9 @@ class SampleRecorder {
   using Kind = std::vector<std::int64_t>;  // number of samples, graph, mode, nodes and shapes
 
   // The terms of the batch; why there are none, in words.
-  [[nodiscard]] std::string find_terms(RecordedSamples& batch, bool random);
+  [[nodiscard]] std::string find_terms(RecordedSamples& batch);
+  [[nodiscard]] bool write_by_vmap(const RecordedSamples& batch, std::int64_t first,
+                                   const std::vector<at::Tensor>& places);
   [[nodiscard]] bool agrees_with_one(const RecordedSamples& batch);
   void write_parameter(const std::vector<PlacedTerm>& terms, std::int64_t first, const at::Tensor& place);
 
@@ -75,7 +82,9 @@ class SampleRecorder {
   NamedParameters parameters_;
   bool losses_by_loop_ = false;
   std::map<Kind, std::vector<SampleLayout>> known_layouts_;
+  std::string no_rules_;  // why the rules do not tell the batch
   std::string loop_reason_;
+  std::string vmap_failure_;  // of this model; it is not tried again
   ReusedMemory memory_;
 };
 
