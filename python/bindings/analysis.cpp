@@ -143,7 +143,7 @@ void bind_analysis(py::module_& module) {
       .def(
           "save_monitoring_report",
           [](const GradientMonitoring& self, const std::string& path) { self.save_monitoring_report(path); },
-          py::call_guard<py::gil_scoped_release>());
+          py::call_guard<WithoutLock>());
 }
 
 }  // namespace gradwise::python

@@ -2,8 +2,6 @@
 
 #include <torch/csrc/utils/pybind.h>
 
-#include <optional>
-
 /// The interpreter lock for threads that the interpreter does not wait for at exit: daemon threads. Python, up to 3.13,
 /// ends one that asks for the lock by unwinding its stack, and C++ that holds Python objects does not survive that. So
 /// the bindings use these in place of pybind11's guards: at exit, a thread waits for ever where it would ask for the
@@ -35,17 +33,17 @@ class WithLock {
 /// Lets go of the interpreter lock.
 class WithoutLock {
  public:
-  WithoutLock() { released_.emplace(); }
+  WithoutLock() : thread_(PyEval_SaveThread()) {}
   ~WithoutLock() {
     CoreWork::stop_at_exit();
-    released_.reset();
+    PyEval_RestoreThread(thread_);
   }
   WithoutLock(const WithoutLock&) = delete;
   WithoutLock& operator=(const WithoutLock&) = delete;
 
  private:
   CoreWork work_;
-  std::optional<pybind11::gil_scoped_release> released_;
+  PyThreadState* thread_;
 };
 
 }  // namespace gradwise::python

@@ -20,7 +20,7 @@ class Breath {
  public:
   void take() {
     if (++taken_ % kEvery == 0) {
-      const py::gil_scoped_release release;
+      const WithoutLock released;
     }
   }
 
@@ -172,7 +172,7 @@ void bind_record(py::module_& module) {
       .def("noise_scales", &noise_scales, py::arg("after") = 0);
   module.def(
       "run_status", [](const std::string& path) { return summarize_run(path).status; },
-      py::call_guard<py::gil_scoped_release>());
+      py::call_guard<WithoutLock>());
 }
 
 }  // namespace gradwise::python
