@@ -118,8 +118,11 @@ class HessianMeasurement {
     return Hessian(model, loss_function_, {batch_}, std::move(options));
   }
 
-  [[nodiscard]] Estimate trace_of(const LinearOperator& matrix) const {
-    return hutchinson_trace(matrix, {.products = config_.trace_vectors, .seed = config_.seed});
+  [[nodiscard]] Estimate trace_of(const Hessian& matrix) const {
+    // One product after the other, so that each is told of: over one batch they share nothing.
+    const FunctionOperator alone([&matrix](const at::Tensor& v) { return matrix.apply(v); }, matrix.size(),
+                                 matrix.options());
+    return hutchinson_trace(alone, {.products = config_.trace_vectors, .seed = config_.seed});
   }
 
   // The runs are as long for each vector; eigenvalues are those of the run that came nearest.

@@ -1,7 +1,6 @@
 #include "gradwise/curvature/data_operator.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -197,9 +196,9 @@ at::Tensor DataOperator::apply_columns(const at::Tensor& columns) const {
   if (sums.empty()) {
     return at::zeros({size_, 0}, options());
   }
-  const at::Tensor products = at::stack(sums, 1).to(options().dtype());
-  if (!products.isfinite().all().item<bool>()) {
-    GRADWISE_CHECK(columns.isfinite().all().item<bool>(), place_, "the vector has values that are not finite");
+  const at::Tensor products = as_columns(sums).to(options().dtype());
+  if (!all_finite(products)) {
+    GRADWISE_CHECK(all_finite(columns), place_, "the vector has values that are not finite");
     fail(place_, "a product with the matrix is not finite: look at the loss and at the weights");
   }
   return products;

@@ -33,10 +33,10 @@ struct LanczosResult {
 };
 
 /// Lanczos' method with each vector orthogonalised against all before, twice where rounding asks for it (Golub and Van
-/// Loan, "Matrix Computations", 4th edition, 10.1 and 10.3). It ends early where the space is exhausted or the outermost
-/// `wanted` values at the upper end are within the tolerance. Vectors have the operator's type, of float32 at
-/// least; the memory is that of min(steps, size()) of them. Of an eigenvalue that occurs several times it sees one; eigenpairs sees them
-/// all.
+/// Loan, "Matrix Computations", 4th edition, 10.1 and 10.3). It ends early where the space is exhausted or the
+/// outermost `wanted` values at the upper end are within the tolerance. Vectors have the operator's type, of float32 at
+/// least; the memory is that of min(steps, size()) of them. Of an eigenvalue that occurs several times it sees one;
+/// eigenpairs sees them all.
 ///
 /// Errors: `wanted` or `steps` below 1, a negative tolerance, an operator without rows; of kind failure, a product that
 /// is not finite, an operator that is found not to be symmetric.

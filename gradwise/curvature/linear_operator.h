@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace gradwise {
 
@@ -24,8 +25,21 @@ class LinearOperator {
   [[nodiscard]] virtual at::Tensor apply_columns(const at::Tensor& columns) const;
 };
 
-/// The matrix times a vector or the columns of a matrix, taken in the operator's type and given as float64. Error of
-/// kind failure: a product that is not finite.
+/// The matrix times a vector or the columns of a matrix, in the operator's type. Error of kind failure: a product that
+/// is not finite.
+[[nodiscard]] at::Tensor finite_product(const LinearOperator& matrix, const at::Tensor& vectors);
+/// The same as float64.
 [[nodiscard]] at::Tensor product(const LinearOperator& matrix, const at::Tensor& vectors);
+
+/// Vectors (size()) as the columns of a matrix (size(), n), each of them contiguous, as operators take them apart
+/// again.
+[[nodiscard]] at::Tensor as_columns(const std::vector<at::Tensor>& vectors);
+
+/// How many independent vectors an estimator has multiplied together: an operator over a data set goes over it once for
+/// all of them. 32, or as many as fit into 1 GiB with their products, as float64.
+[[nodiscard]] std::int64_t columns_at_once(const LinearOperator& matrix);
+
+/// Whether no element is infinite or NaN, by one pass over a tensor of which that is true.
+[[nodiscard]] bool all_finite(const at::Tensor& tensor);
 
 }  // namespace gradwise

@@ -5,6 +5,7 @@
 #include <ATen/ops/randn.h>
 
 #include <cmath>
+#include <vector>
 
 #include "gradwise/core/error.h"
 
@@ -17,10 +18,16 @@ RandomVectors::RandomVectors(const LinearOperator& matrix, std::int64_t seed)
   GRADWISE_CHECK(size_ > 0, "curvature", "the operator has no rows");
 }
 
-at::Tensor RandomVectors::signs() { return signs(1).select(1, 0); }
-
 at::Tensor RandomVectors::signs(std::int64_t count) {
   return at::randint(2, {size_, count}, generator_, at::kDouble).mul(2).sub(1).to(device_);
+}
+
+at::Tensor RandomVectors::signs_in_turn(std::int64_t count) {
+  std::vector<at::Tensor> vectors;
+  for (std::int64_t i = 0; i < count; ++i) {
+    vectors.push_back(signs(1).select(1, 0));
+  }
+  return as_columns(vectors);
 }
 
 at::Tensor RandomVectors::on_sphere(std::int64_t count) {

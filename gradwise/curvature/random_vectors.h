@@ -14,10 +14,10 @@ class RandomVectors {
  public:
   RandomVectors(const LinearOperator& matrix, std::int64_t seed);
 
-  /// (size()) of -1 and 1.
-  [[nodiscard]] at::Tensor signs();
   /// (size(), count) of -1 and 1.
   [[nodiscard]] at::Tensor signs(std::int64_t count);
+  /// The same, one column drawn after the other: however many are drawn together, they are the same columns.
+  [[nodiscard]] at::Tensor signs_in_turn(std::int64_t count);
   /// (size(), count), uniform on the sphere of radius sqrt(size()).
   [[nodiscard]] at::Tensor on_sphere(std::int64_t count);
 

@@ -21,6 +21,9 @@ namespace gradwise {
 /// "Reorthogonalization and Stable Algorithms for Updating the Gram-Schmidt QR Factorization", 1976).
 inline constexpr double kNearlyInside = 0.5;
 
+/// A new direction that is this short beside the matrix is rounding: the space of the vectors before is exhausted.
+inline constexpr double kExhausted = 1e-7;
+
 /// Type and device of the vectors that a method keeps between products: the operator's, of float32 at least.
 [[nodiscard]] at::TensorOptions basis_options(const LinearOperator& matrix);
 

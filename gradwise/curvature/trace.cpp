@@ -38,17 +38,21 @@ class RunningMean {
   at::Tensor deviations_;
 };
 
-// The mean of `sample_of(signs, product)` over random signs, as `result_of` gives it.
+// The mean of `sample_of(signs, product)` over random signs, as `result_of` gives it. Products are made together.
 template <class SampleOf, class ResultOf>
 auto over_signs(const char* place, const LinearOperator& matrix, const TraceOptions& options, const SampleOf& sample_of,
                 const ResultOf& result_of) {
   check_options(place, options, 2);
   RandomVectors random(matrix, options.seed);
   RunningMean mean;
-  return grow_until(options, options.products, [&](std::int64_t more) {
-    for (std::int64_t i = 0; i < more; ++i) {
-      const at::Tensor signs = random.signs();
-      mean.add(sample_of(signs, product(matrix, signs)));
+  return grow_until(options.tolerance, options.products, [&](std::int64_t more) {
+    const std::int64_t together = columns_at_once(matrix);
+    for (std::int64_t done = 0; done < more; done += together) {
+      const at::Tensor signs = random.signs_in_turn(std::min(together, more - done));
+      const at::Tensor products = product(matrix, signs);
+      for (std::int64_t i = 0; i < signs.size(1); ++i) {
+        mean.add(sample_of(signs.select(1, i), products.select(1, i)));
+      }
     }
     return result_of(mean);
   });

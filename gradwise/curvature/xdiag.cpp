@@ -67,7 +67,7 @@ DiagonalEstimate xdiag(const LinearOperator& matrix, const TraceOptions& options
   check_options("xdiag", options, 4);
   RandomVectors random(matrix, options.seed);
   RangeSketch sketch;
-  return grow_until(options, std::min(options.products / 2, matrix.size()), [&](std::int64_t more) {
+  return grow_until(options.tolerance, std::min(options.products / 2, matrix.size()), [&](std::int64_t more) {
     grow("xdiag", sketch, matrix, random.signs(more));
     return xdiag_of(sketch);
   });

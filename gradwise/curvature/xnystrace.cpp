@@ -91,7 +91,7 @@ Estimate xnystrace(const LinearOperator& matrix, const TraceOptions& options) {
   RandomVectors random(matrix, options.seed);
   at::Tensor Omega;
   at::Tensor products;
-  return grow_until(options, std::min(options.products, matrix.size()), [&](std::int64_t more) {
+  return grow_until(options.tolerance, std::min(options.products, matrix.size()), [&](std::int64_t more) {
     at::Tensor vectors = random.on_sphere(more);
     if ((Omega.defined() ? Omega.size(1) : 0) + more == matrix.size()) {
       vectors = completed(Omega, vectors);

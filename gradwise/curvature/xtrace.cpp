@@ -51,7 +51,7 @@ Estimate xtrace(const LinearOperator& matrix, const TraceOptions& options) {
   check_options("xtrace", options, 4);
   RandomVectors random(matrix, options.seed);
   RangeSketch sketch;
-  return grow_until(options, std::min(options.products / 2, matrix.size()), [&](std::int64_t more) {
+  return grow_until(options.tolerance, std::min(options.products / 2, matrix.size()), [&](std::int64_t more) {
     grow("xtrace", sketch, matrix, random.on_sphere(more));
     return xtrace_of(sketch, static_cast<double>(matrix.size()));
   });

@@ -62,24 +62,17 @@ py::dict solve_of(const LinearOperator& matrix, const at::Tensor& b, const std::
 py::dict density_of(const LinearOperator& matrix, const py::dict& quadrature, const py::dict& grid) {
   const auto run = options_from<QuadratureOptions>("spectral_density", quadrature, {.vectors = 4});
   const auto options = options_from<DensityOptions>("spectral_density", grid);
-  std::int64_t products = 0;
-  const std::vector<DensityPoint> points = without_lock([&] {
-    const std::vector<LanczosResult> runs = quadrature_runs(matrix, run);
-    for (const LanczosResult& result : runs) {
-      products += result.products;
-    }
-    return spectral_density(runs, options);
-  });
+  const SampledDensity found = without_lock([&] { return sampled_density(matrix, run, options); });
   std::vector<double> eigenvalues;
   std::vector<double> density;
   std::vector<double> standard_errors;
-  for (const DensityPoint& point : points) {
+  for (const DensityPoint& point : found.points) {
     eigenvalues.push_back(point.eigenvalue);
     density.push_back(point.density);
     standard_errors.push_back(point.standard_error);
   }
   return py::dict("eigenvalues"_a = eigenvalues, "density"_a = density, "standard_errors"_a = standard_errors,
-                  "products"_a = products);
+                  "samples"_a = found.samples, "products"_a = found.products, "converged"_a = found.converged);
 }
 
 std::unique_ptr<FunctionOperator> from_function(const py::object& function, std::int64_t size, at::ScalarType dtype,

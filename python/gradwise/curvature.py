@@ -120,10 +120,13 @@ class LinearOperator:
         """The root of the sum of squares of all entries, with the keys of `trace`."""
         return record(self._native.frobenius_norm(_sampled(products, tol, seed)))
 
-    def log_determinant(self, damping: float = 0.0, steps: int = 40, vectors: int = 10, seed: int = 0) -> Record:
+    def log_determinant(
+        self, damping: float = 0.0, steps: int = 40, vectors: int | None = None, seed: int = 0, tol: float | None = None
+    ) -> Record:
         """log det(A + damping I) by stochastic Lanczos quadrature, with the keys of `trace`. The standard error is over
-        the random vectors; more `steps` are needed where the condition number is large."""
-        return record(self._native.log_determinant(damping, {"steps": steps, "vectors": vectors, "seed": seed}))
+        the random vectors, 10 of them; more `steps` are needed where the condition number is large. With `tol` the
+        number of vectors grows until half of the interval is within `tol` of the value, up to 160."""
+        return record(self._native.log_determinant(damping, _quadrature(steps, vectors, 10, seed, tol)))
 
     def condition_number(
         self, damping: float = 0.0, tol: float = 1e-8, products: int = 1000, block: int = 1, seed: int = 0
@@ -134,12 +137,21 @@ class LinearOperator:
         return record(self._native.condition_number(damping, options))
 
     def spectral_density(
-        self, steps: int = 40, vectors: int = 4, *, seed: int = 0, points: int = 200, width: float = 0.01
+        self,
+        steps: int = 40,
+        vectors: int | None = None,
+        *,
+        seed: int = 0,
+        points: int = 200,
+        width: float = 0.01,
+        tol: float | None = None,
     ) -> SpectralDensity:
-        """Stochastic Lanczos quadrature: `eigenvalues`, a grid of `points`; `density` and `standard_errors` at each, as
-        tensors; `products`; `plot()`. `width`: of the Gaussian, over the range of the spectrum."""
+        """Stochastic Lanczos quadrature from 4 random vectors: `eigenvalues`, a grid of `points`; `density` and
+        `standard_errors` at each, as tensors; `samples`, `products`, `converged`; `plot()`. `width`: of the Gaussian,
+        over the range of the spectrum. With `tol` the number of vectors grows until half of the 95 % band is nowhere
+        wider than `tol` times the density's peak, up to 160."""
         found = self._native.spectral_density(
-            {"steps": steps, "vectors": vectors, "seed": seed}, {"points": points, "width": width}
+            _quadrature(steps, vectors, 4, seed, tol), {"points": points, "width": width}
         )
         grids = ("eigenvalues", "density", "standard_errors")
         return SpectralDensity(record(found | {key: torch.tensor(found[key], dtype=torch.float64) for key in grids}))
@@ -160,6 +172,11 @@ class LinearOperator:
 def _sampled(products: int | None, tol: float | None, seed: int) -> dict[str, Any]:
     most = products if products is not None else 60 if tol is None else 1000
     return {"products": most, "seed": seed, "tolerance": 0.0 if tol is None else tol}
+
+
+def _quadrature(steps: int, vectors: int | None, usual: int, seed: int, tol: float | None) -> dict[str, Any]:
+    most = vectors if vectors is not None else usual if tol is None else 160
+    return {"steps": steps, "vectors": most, "seed": seed, "tolerance": 0.0 if tol is None else tol}
 
 
 def from_matrix(matrix: torch.Tensor) -> LinearOperator:

@@ -1,3 +1,4 @@
+#include <ATen/ops/cat.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/diag.h>
 #include <ATen/ops/eye.h>
@@ -15,6 +16,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
@@ -132,6 +134,84 @@ TEST(SpectralDensity, HasABandAndTheAskedGrid) {
   EXPECT_EQ(spectral_density({runs.front()})[0].standard_error, 0);
   EXPECT_ERROR_WITH("[spectral_density] points is 1, allowed: >= 2", spectral_density(runs, {.points = 1}));
   EXPECT_ERROR_WITH("[spectral_density] width is 0, allowed: > 0", spectral_density(runs, {.width = 0}));
+}
+
+// Quadrature is as exact by runs that keep no vectors, and share their products, as by runs that stay orthogonal.
+TEST(Quadrature, IsThatOfOrthogonalRuns) {
+  // Three outliers converge within a few steps, and come back.
+  const at::Tensor bulk = at::linspace(0.5, 1, 197, at::kDouble);
+  const at::Tensor values = at::cat({at::linspace(20, 30, 3, at::kDouble), bulk});
+  const Dense matrix(rotated(values));
+  const std::vector<LanczosResult> runs = quadrature_runs(matrix, {.steps = 40, .vectors = 35, .seed = 7});
+  ASSERT_EQ(runs.size(), 35);
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const LanczosResult orthogonal =
+        lanczos(matrix, 1, {.steps = 40, .tolerance = 0, .seed = 7 + static_cast<std::int64_t>(i)});
+    EXPECT_EQ(runs[i].products, orthogonal.products);
+    const auto integral = [](const LanczosResult& run, const auto& function) {
+      double sum = 0;
+      for (std::size_t j = 0; j < run.values.size(); ++j) {
+        sum += run.weights[j] * function(run.values[j]);
+      }
+      return sum;
+    };
+    const auto one = [](double /*value*/) { return 1.0; };
+    const auto logarithm = [](double value) { return std::log(value); };
+    const auto fourth = [](double value) { return std::pow(value, 4); };
+    EXPECT_NEAR(integral(runs[i], one), 1, 1e-12);
+    EXPECT_NEAR(integral(runs[i], logarithm), integral(orthogonal, logarithm), 1e-10);
+    EXPECT_NEAR(integral(runs[i], fourth), integral(orthogonal, fourth), 1e-10 * integral(orthogonal, fourth));
+  }
+}
+
+TEST(Quadrature, EndsWhereTheSpaceDoesAndNoticesAnAsymmetricOperator) {
+  const at::Tensor two_values = at::cat({at::full({10}, 3.0, at::kDouble), at::full({20}, 1.0, at::kDouble)});
+  for (const LanczosResult& run : quadrature_runs(Dense(rotated(two_values)), {.steps = 20, .vectors = 3})) {
+    EXPECT_LE(run.products, 3);
+    EXPECT_NEAR(run.values.front(), 3, 1e-6);
+  }
+  seed_everything(6);
+  EXPECT_ERROR_WITH("the operator is not symmetric: u'Av is ", quadrature_runs(Dense(at::randn({9, 9}, at::kDouble))));
+}
+
+TEST(SpectralDensity, StopsAtTheTolerance) {
+  const Dense matrix(symmetric(60));
+  const SampledDensity rough = sampled_density(matrix, {.steps = 20, .vectors = 400, .tolerance = 0.5}, {.width = 0.1});
+  const SampledDensity fine = sampled_density(matrix, {.steps = 20, .vectors = 400, .tolerance = 0.1}, {.width = 0.1});
+  EXPECT_TRUE(rough.converged && fine.converged);
+  EXPECT_LT(rough.samples, fine.samples);
+  EXPECT_LT(fine.samples, 400);
+  EXPECT_EQ(fine.products, 20 * fine.samples);
+  double peak = 0;
+  double widest = 0;
+  for (const DensityPoint& point : fine.points) {
+    peak = std::max(peak, point.density);
+    widest = std::max(widest, point.standard_error);
+  }
+  EXPECT_LE(student_quantile(0.95, fine.samples - 1) * widest, 0.1 * peak);
+  const SampledDensity whole = sampled_density(matrix, {.steps = 20, .vectors = 12}, {.width = 0.1});
+  EXPECT_EQ(whole.samples, 12);
+  EXPECT_TRUE(whole.converged);
+  const SampledDensity short_of_it = sampled_density(matrix, {.steps = 5, .vectors = 12, .tolerance = 1e-4});
+  EXPECT_FALSE(short_of_it.converged);
+  EXPECT_EQ(short_of_it.samples, 12);
+  EXPECT_ERROR_WITH("[quadrature] tolerance is -1, allowed: >= 0", sampled_density(matrix, {.tolerance = -1}));
+}
+
+TEST(LogDeterminant, StopsAtTheTolerance) {
+  const at::Tensor matrix = symmetric(60);
+  const at::Tensor definite = matrix.matmul(matrix.t()).div(60);
+  const double exact = at::linalg_eigvalsh(definite).add(0.5).log().sum().item<double>();
+  const Estimate rough = log_determinant(Dense(definite), 0.5, {.steps = 30, .vectors = 640, .tolerance = 0.3});
+  const Estimate fine = log_determinant(Dense(definite), 0.5, {.steps = 30, .vectors = 640, .tolerance = 0.05});
+  EXPECT_TRUE(rough.converged && fine.converged);
+  EXPECT_LT(rough.products, fine.products);
+  EXPECT_LT(fine.samples, 640);
+  EXPECT_TRUE(within(fine, 0.05));
+  EXPECT_NEAR(fine.value, exact, 0.1 * std::abs(exact));
+  const Estimate short_of_it = log_determinant(Dense(definite), 0.5, {.vectors = 20, .tolerance = 1e-9});
+  EXPECT_FALSE(short_of_it.converged);
+  EXPECT_EQ(short_of_it.samples, 20);
 }
 
 TEST(LogDeterminant, IsWithinItsErrors) {

@@ -22,6 +22,8 @@
 #include "gradwise/curvature/gauss_newton.h"
 #include "gradwise/curvature/gradient_covariance.h"
 #include "gradwise/curvature/hessian.h"
+#include "gradwise/curvature/spectral_density.h"
+#include "gradwise/curvature/trace.h"
 #include "tests/curvature/small_net.h"
 #include "tests/data/error_of.h"
 
@@ -190,6 +192,26 @@ TEST_F(DataOperators, ColumnsGoThroughOneVisitAndProgressIsTold) {
   (void)matrix_of(matrix);  // 28 columns
   EXPECT_EQ(passes, 6);
   EXPECT_EQ(told, (std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 3}, {2, 3}, {3, 3}}));
+}
+
+// 20 products of what is recorded anew go over the mini-batches once, not twenty times.
+TEST_F(DataOperators, EstimatorsMakeTheirProductsTogether) {
+  const SmallNet net;
+  std::int64_t passes = 0;
+  const Model model = net.model_that_counts(passes);
+  const Hessian matrix(model, kClassLoss, net.cut(net.classes, {4, 4, 3}),
+                       {.memory_bound = 1, .check_deterministic = false});
+  const auto passes_of = [&passes](const auto& estimate) {
+    passes = 0;
+    EXPECT_EQ(estimate().products, 20);
+    return passes;
+  };
+  EXPECT_EQ(passes_of([&] { return hutchinson_trace(matrix, {.products = 20}); }), 3);
+  EXPECT_EQ(passes_of([&] { return hutchinson_diagonal(matrix, {.products = 20}); }), 3);
+  EXPECT_EQ(passes_of([&] { return frobenius_norm(matrix, {.products = 20}); }), 3);
+  // Of the steps of Lanczos one waits for the other.
+  EXPECT_EQ(passes_of([&] { return log_determinant(matrix, 100, {.steps = 5, .vectors = 4}); }), 15);
+  EXPECT_EQ(passes_of([&] { return sampled_density(matrix, {.steps = 5, .vectors = 4}); }), 15);
 }
 
 TEST_F(DataOperators, RecordsInTheModeThatItWasMadeIn) {

@@ -118,6 +118,18 @@ def test_sampled_figures_are_within_their_errors(definite):
     assert condition.value == pytest.approx(40, rel=1e-4) and condition.low <= 40 + 1e-8 <= condition.high + 1e-6
 
 
+def test_quadrature_stops_at_the_tolerance(definite):
+    operator = from_matrix(definite)
+    determinant = operator.log_determinant(tol=0.02)
+    assert determinant.converged and determinant.high - determinant.value <= 0.02 * abs(determinant.value)
+    assert abs(determinant.value - torch.logdet(definite)) < 5 * determinant.standard_error
+    assert not operator.log_determinant(vectors=5, tol=1e-9).converged
+    density = operator.spectral_density(steps=10, width=0.1, tol=0.2)
+    assert density.converged and density.products == 10 * density.samples and density.samples < 160
+    with pytest.raises(ValueError, match="tolerance is -1, allowed: >= 0"):
+        operator.log_determinant(tol=-1)
+
+
 def test_the_density_has_a_band(indefinite):
     found = from_matrix(indefinite).spectral_density(vectors=6, points=80, width=0.05)
     assert found.eigenvalues.shape == found.density.shape == found.standard_errors.shape == (80,)

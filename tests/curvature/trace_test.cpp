@@ -18,6 +18,7 @@
 #include <string>
 
 #include "gradwise/core/random_state.h"
+#include "gradwise/curvature/random_vectors.h"
 #include "tests/curvature/dense.h"
 #include "tests/data/error_of.h"
 
@@ -228,6 +229,27 @@ TEST(Traces, AreTheSameForTheSameSeedAndDoNotTouchTheGlobalGenerator) {
   EXPECT_EQ(at::randn({1}).item<double>(), untouched);
   EXPECT_EQ(xtrace(matrix, {.products = 10, .seed = 3}).value, first);
   EXPECT_NE(xtrace(matrix, {.products = 10, .seed = 4}).value, first);
+}
+
+// As many at a time as memory allows: how many must not show in the figure. 70 vectors take three visits, one takes 1.
+TEST(Traces, OfHutchinsonAreTheMeanOverTheVectorsOneByOne) {
+  const at::Tensor matrix = with_eigenvalues(spectrum("flat"));
+  const Dense dense(matrix);
+  RandomVectors random(dense, 5);
+  const at::Tensor signs = random.signs_in_turn(3);
+  EXPECT_TRUE(signs.equal(at::cat({RandomVectors(dense, 5).signs_in_turn(1), signs.narrow(1, 1, 2)}, 1)));
+  const at::Tensor all = RandomVectors(dense, 5).signs_in_turn(70);
+  EXPECT_TRUE(all.narrow(1, 0, 3).equal(signs));
+  const at::Tensor products = matrix.matmul(all);
+  const at::Tensor samples = all.mul(products).sum(0);
+  const Estimate trace = hutchinson_trace(dense, {.products = 70, .seed = 5});
+  EXPECT_NEAR(trace.value, samples.mean().item<double>(), 1e-9);
+  EXPECT_NEAR(trace.standard_error, samples.std().item<double>() / std::sqrt(70.0), 1e-9);
+  EXPECT_EQ(trace.products, 70);
+  const Estimate norm = frobenius_norm(dense, {.products = 70, .seed = 5});
+  EXPECT_NEAR(norm.value, std::sqrt(products.square().sum(0).mean().item<double>()), 1e-9);
+  const DiagonalEstimate diagonal = hutchinson_diagonal(dense, {.products = 70, .seed = 5});
+  EXPECT_TRUE(diagonal.values.allclose(all.mul(products).mean(1), 1e-10, 1e-10));
 }
 
 TEST(Traces, HutchinsonsErrorIsThatOfTheClosedForm) {
