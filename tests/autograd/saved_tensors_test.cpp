@@ -4,10 +4,12 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/real.h>
 #include <gtest/gtest.h>
 
 #include <thread>
 
+#include "gradwise/autograd/memory/peak_memory.h"
 #include "gradwise/core/random_state.h"
 #include "tests/data/error_of.h"
 
@@ -52,6 +54,92 @@ TEST(SavedTensors, InBFloat16GradientsAreNear) {
   const at::Tensor rounded = gradients_through([] { return saved_tensors_in_bfloat16(); })[0];
   EXPECT_FALSE(rounded.equal(plain));
   EXPECT_LT(rounded.sub(plain).norm().item<double>(), 0.02 * plain.norm().item<double>());
+}
+
+// Six layers of which ReLU saves its result and the next layer the same tensor as its input.
+at::Tensor loss_of_layers(const at::Tensor& x, const std::vector<at::Tensor>& weights) {
+  at::Tensor y = x;
+  for (const at::Tensor& weight : weights) {
+    y = at::linear(y, weight).relu();
+  }
+  return y.sum();
+}
+
+constexpr std::int64_t kLayerBytes = 64 * 64 * 4;
+
+std::vector<at::Tensor> six_weights() {
+  std::vector<at::Tensor> weights;
+  for (int i = 0; i < 6; ++i) {
+    weights.push_back(at::randn({64, 64}).requires_grad_());
+  }
+  return weights;
+}
+
+TEST(SavedTensors, InBFloat16TakeHalfTheMemory) {
+  const at::Tensor x = at::randn({64, 64}).requires_grad_();
+  const std::vector<at::Tensor> weights = six_weights();
+  const auto held_with = [&](const MakeStore& store) {
+    const PeakMemory memory;
+    const std::unique_ptr<SavedTensorHooks> hooks = store ? store() : nullptr;
+    const at::Tensor loss = loss_of_layers(x, weights);
+    return memory.current();
+  };
+  const std::int64_t plain = held_with({});
+  EXPECT_GE(plain, 6 * kLayerBytes);
+  EXPECT_LT(plain, 6 * kLayerBytes + 1024);
+  EXPECT_LT(held_with([] { return saved_tensors_in_bfloat16(); }), 3 * kLayerBytes + 1024);
+}
+
+std::uintmax_t bytes_under(const std::filesystem::path& folder) {
+  std::uintmax_t bytes = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    bytes += entry.is_regular_file() ? entry.file_size() : 0;
+  }
+  return bytes;
+}
+
+TEST(SavedTensors, OnDiskAreWrittenOnceAndGoWithTheGraph) {
+  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "saved_once";
+  std::filesystem::create_directories(folder);
+  const at::Tensor x = at::randn({64, 64}).requires_grad_();
+  const std::vector<at::Tensor> weights = six_weights();
+  const auto hooks = saved_tensors_on_disk(folder);
+  at::Tensor loss = loss_of_layers(x, weights);
+  EXPECT_EQ(bytes_under(folder), 6 * kLayerBytes);
+  const at::Tensor again = loss_of_layers(x, weights);
+  EXPECT_EQ(bytes_under(folder), 12 * kLayerBytes);
+  loss = at::Tensor();
+  EXPECT_EQ(bytes_under(folder), 6 * kLayerBytes);
+  again.backward();
+  EXPECT_EQ(bytes_under(folder), 0);
+}
+
+// The memory is the same, what is in it is not.
+TEST(SavedTensors, AreKeptAgainOnceTheyAreWrittenTo) {
+  const at::Tensor x = at::randn({64, 32}, at::kDouble).requires_grad_();
+  at::Tensor loss;
+  {
+    const auto hooks = saved_tensors_compressed();
+    at::Tensor h = x.mul(1);
+    const at::Tensor first = h.sin();
+    h.mul_(2);
+    loss = first.add(h.sin()).sum();
+  }
+  loss.backward();
+  const at::Tensor expected = x.detach().cos().add(x.detach().mul(2).cos(), 2);
+  EXPECT_TRUE(x.grad().allclose(expected, 1e-12, 1e-12));
+}
+
+TEST(SavedTensors, StayWhereTheyAreConjugated) {
+  const at::Tensor x = at::randn({64, 32}, at::kComplexDouble).requires_grad_();
+  at::Tensor loss;
+  {
+    const auto hooks = saved_tensors_compressed();
+    const at::Tensor z = x.mul(2);
+    loss = at::real(z.conj().mul(z)).sum();  // 4 |x|^2
+  }
+  loss.backward();
+  EXPECT_TRUE(x.grad().allclose(x.detach().mul(8), 1e-12, 1e-12));
 }
 
 TEST(SavedTensors, SayWhatCannotBeWritten) {

@@ -47,12 +47,14 @@ class SavedTensorHooks {
 };
 
 /// Where tensors that backward needs are kept meanwhile. Tensors smaller than `smallest` bytes, parameters (leaves),
-/// views of them and what is not strided stay where they are.
+/// views of them, what is not strided and complex or negative views stay where they are. A tensor that several
+/// operators save is kept once, as long as one of them holds it.
 struct SavedTensorOptions {
   std::int64_t smallest = 1024;
 };
 
-/// Saved tensors wait in the host's memory, and go back to their device for backward. Those of the CPU stay.
+/// Saved tensors wait in the host's memory, and go back to their device for backward. Those of the CPU stay: in a
+/// training there this does nothing.
 [[nodiscard]] std::unique_ptr<SavedTensorHooks> saved_tensors_on_host(const SavedTensorOptions& options = {});
 
 /// Saved tensors wait in files of a folder of this process's own under `folder`, which goes when the last of them does.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "gradwise/autograd/memory/saved_tensor_hooks.h"
+#include "gradwise/autograd/memory/shared_packs.h"
 #include "gradwise/core/error.h"
 
 namespace gradwise {
@@ -25,13 +26,15 @@ bool has_memory_of_leaf(const at::Tensor& tensor) {
   return owner.is_leaf() && owner.requires_grad();
 }
 
-// Applies `store` to what is worth it and it can take; the rest stays.
+// Applies `store` to what is worth it and it can take, once to each tensor; the rest stays. A tensor that is conjugated
+// or negated when it is read stays too: what it is in memory is not what it is.
 std::unique_ptr<SavedTensorHooks> hooks_for(const SavedTensorOptions& options, PackSaved store,
                                             bool (*can_store)(const at::Tensor&) = nullptr) {
   return std::make_unique<SavedTensorHooks>(
-      std::move(store), [smallest = options.smallest, can_store](const at::Tensor& tensor) {
-        return tensor.layout() != at::kStrided || static_cast<std::int64_t>(tensor.nbytes()) < smallest ||
-               has_memory_of_leaf(tensor) || (can_store != nullptr && !can_store(tensor));
+      detail::packed_once(std::move(store)), [smallest = options.smallest, can_store](const at::Tensor& tensor) {
+        return tensor.layout() != at::kStrided || tensor.is_conj() || tensor.is_neg() ||
+               static_cast<std::int64_t>(tensor.nbytes()) < smallest || has_memory_of_leaf(tensor) ||
+               (can_store != nullptr && !can_store(tensor));
       });
 }
 
