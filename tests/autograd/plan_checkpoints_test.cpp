@@ -1,11 +1,13 @@
 // Plans measured on real stages: the gradients of the plain chain, and the memory that was foretold.
 #include "gradwise/autograd/checkpoint/plan_checkpoints.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/dropout.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/randn_like.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
 
@@ -95,6 +97,25 @@ TEST(PlanCheckpoints, LeavesGradientsAndRandomStateAsTheyWere) {
   EXPECT_TRUE(at::randn({3}).equal(expected));
   EXPECT_TRUE(chain.weights[0].grad().is_same(gradient));
   EXPECT_FALSE(chain.weights[1].grad().defined());
+}
+
+TEST(PlanCheckpoints, LeavesBuffersAsTheyWereWhereItThrowsToo) {
+  seed_everything(20);
+  Uneven chain;
+  const at::Tensor mean = at::zeros({32});
+  chain.stages.insert(chain.stages.begin(), [mean](const at::Tensor& x) {
+    const at::NoGradGuard no_grad;
+    mean.mul_(0.9).add_(x.mean(0), 0.1);
+    return x.sub(mean);
+  });
+  PlanOptions options{.repeats = 1};
+  options.buffers.add("mean", mean);
+  (void)plan_checkpoints(chain.stages, chain.input, 1LL << 30, options);
+  EXPECT_TRUE(mean.equal(at::zeros({32})));
+  EXPECT_ERROR_WITH("no schedule fits into 1000 bytes", plan_checkpoints(chain.stages, chain.input, 1000, options));
+  EXPECT_TRUE(mean.equal(at::zeros({32})));
+  (void)plan_checkpoints(chain.stages, chain.input, 1LL << 30, {.repeats = 1});
+  EXPECT_FALSE(mean.equal(at::zeros({32})));
 }
 
 TEST(PlanCheckpoints, SayTheLeastBudgetAndWhichPlanDoesNotFit) {

@@ -14,6 +14,7 @@
 #include "gradwise/autograd/checkpoint/surroundings.h"
 #include "gradwise/autograd/graph_leaves.h"
 #include "gradwise/autograd/memory/peak_memory.h"
+#include "gradwise/core/buffer_state.h"
 #include "gradwise/core/error.h"
 #include "gradwise/core/random_state.h"
 
@@ -170,6 +171,7 @@ CheckpointPlan plan_checkpoints(const std::vector<StageFunction>& stages, const 
   GRADWISE_CHECK(options.repeats >= 1, kMeasured, "repeats is ", options.repeats, ", allowed: >= 1");
   CheckpointPlan plan;
   {
+    const BufferStateGuard buffers(options.buffers);
     const RandomStateGuard random(input.device());
     const at::AutoGradMode grad_mode(true);
     at::Tensor x = input;

@@ -5,12 +5,14 @@
 
 #include "gradwise/autograd/checkpoint/chain_schedule.h"
 #include "gradwise/autograd/checkpoint/checkpoint.h"
+#include "gradwise/core/named_parameters.h"
 
 namespace gradwise {
 
 struct PlanOptions {
-  std::int64_t slots = 500;  ///< equal parts of the budget in which bytes are counted
-  std::int64_t repeats = 3;  ///< runs of each stage; its times are their medians
+  std::int64_t slots = 500;      ///< equal parts of the budget in which bytes are counted
+  std::int64_t repeats = 3;      ///< runs of each stage; its times are their medians
+  NamedParameters buffers = {};  ///< that stages write (a model's `buffers`): their values are put back at the end
 };
 
 struct CheckpointPlan {
@@ -21,8 +23,9 @@ struct CheckpointPlan {
 /// Measures each stage on `input` and finds the schedule of least time whose activations and their gradients stay
 /// within `memory_budget` bytes: see `schedule_chain`. Memory is what the allocators report; the input, the parameters
 /// and their gradients are not in it. Every stage is run forward `repeats` + 3 times (the last one + 2) and backward
-/// `repeats` + 1 times; gradients of the parameters and the random state are as before when it returns, buffers that a
-/// stage writes are not. On an accelerator it waits for the stage's device around each run, to time the work itself.
+/// `repeats` + 1 times; gradients of the parameters, the random state and `buffers` are as before when it returns or
+/// throws; other buffers that a stage writes are not. On an accelerator it waits for the stage's device around each
+/// run, to time the work itself.
 ///
 ///   const CheckpointPlan plan = plan_checkpoints(stages, batch, 512 << 20);
 ///   const at::Tensor output = checkpoint_planned(stages, plan, batch);  // and in every step that follows
