@@ -14,8 +14,9 @@ from ._built_for import check as _check
 _check(_torch.__version__)
 
 from . import autograd_examples, autograd_utils, curvature, func, gradient_analysis  # noqa: E402
-from ._checkpoint import checkpoint  # noqa: E402
+from ._checkpoint import CheckpointPlan, checkpoint, checkpoint_sequential, plan_checkpoints  # noqa: E402
 from ._records import Finding, Issue, Record  # noqa: E402
+from ._saved_tensors import saved_tensors  # noqa: E402
 from .autograd_examples import (  # noqa: E402
     AutogradAdvancedExamples,
     AutogradTrainingExamples,
@@ -50,6 +51,7 @@ __all__ = [
     "AutogradOptimizer",
     "AutogradTrainingExamples",
     "AutogradTrainingLoop",
+    "CheckpointPlan",
     "CustomAutogradExample",
     "CustomAutogradFunction",
     "CustomLossFunction",
@@ -73,11 +75,14 @@ __all__ = [
     "autograd_examples",
     "autograd_utils",
     "checkpoint",
+    "checkpoint_sequential",
     "curvature",
     "find_nonfinite",
     "gradient_analysis",
     "load_run",
     "per_sample_gradients",
     "per_sample_norms",
+    "plan_checkpoints",
+    "saved_tensors",
     "watch",
 ]

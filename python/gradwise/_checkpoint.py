@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from . import _core
+from ._checks import check_tensors
 from ._documented import documented_by
+from ._records import Record, record
 
 _CHECKS = {"default": True, "none": False, True: True, False: False}
+
+Stages = torch.nn.Sequential | Iterable[Callable[[torch.Tensor], torch.Tensor]]
+
+
+def _options(
+    use_reentrant: bool, preserve_rng_state: bool, determinism_check: bool | str, early_stop: bool
+) -> _core.RecomputeOptions:
+    if determinism_check not in _CHECKS:
+        raise ValueError(f"determinism_check is {determinism_check!r}, allowed: 'default', 'none', True, False")
+    return _core.RecomputeOptions(use_reentrant, preserve_rng_state, early_stop, _CHECKS[determinism_check])
+
+
+class _Call:
+    """The arguments of a call, of which the tensors can be put anew."""
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        leaves, self.structure = tree_flatten((args, kwargs))
+        self.places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+        self.others = [None if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
+
+    def tensors_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+        leaves = tree_flatten((args, kwargs))[0]
+        return [leaves[place] for place in self.places]
+
+    def with_tensors(self, tensors: Iterable[torch.Tensor]) -> Any:
+        leaves = list(self.others)
+        for place, tensor in zip(self.places, tensors, strict=True):
+            leaves[place] = tensor
+        return tree_unflatten(leaves, self.structure)
 
 
 @documented_by(_core.checkpoint)
@@ -28,7 +59,9 @@ def checkpoint(function: Callable[..., Any], *args: Any, use_reentrant: bool = F
         keeps its inputs: a checkpoint around this one drops them. Those that other objects hold are captured ones,
         which stay in memory.
     use_reentrant : bool
-        As in torch; only False is there.
+        The older form, a backward pass inside of backward. One of the tensors has to ask for a gradient, tensors of
+        the result come back as new ones, and it serves plain `backward()` alone; the two options that follow play no
+        part.
     preserve_rng_state : bool
         The second time has the random state of the first: dropout is the same.
     determinism_check : {"default", "none"} or bool
@@ -42,14 +75,11 @@ def checkpoint(function: Callable[..., Any], *args: Any, use_reentrant: bool = F
     """
     if not callable(function):
         raise TypeError(f"function is {function!r}, allowed: a callable")
+    options = _options(use_reentrant, preserve_rng_state, determinism_check, early_stop)
+    call = _Call(args, kwargs)
+    tensors = call.tensors_of(args, kwargs)
     if use_reentrant:
-        raise ValueError(f"use_reentrant is {use_reentrant!r}, allowed: False")
-    if determinism_check not in _CHECKS:
-        raise ValueError(f"determinism_check is {determinism_check!r}, allowed: 'default', 'none', True, False")
-    leaves, structure = tree_flatten((args, kwargs))
-    places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
-    tensors = [leaves[place] for place in places]
-    others = [None if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
+        return _reentrant(function, call, tensors, options)
     given: tuple[Any, Any] | None = (args, kwargs)  # for the first time, which may change what is in them
     result = None
 
@@ -58,14 +88,89 @@ def checkpoint(function: Callable[..., Any], *args: Any, use_reentrant: bool = F
         if given is not None:
             result = function(*given[0], **given[1])
             return ()
-        again = list(others)
-        for place, tensor in zip(places, inputs, strict=True):
-            again[place] = tensor
-        again_args, again_kwargs = tree_unflatten(again, structure)
+        again_args, again_kwargs = call.with_tensors(inputs)
         function(*again_args, **again_kwargs)
         return ()
 
-    _core.checkpoint(of_tensors, tensors, preserve_rng_state, early_stop, _CHECKS[determinism_check])
+    _core.checkpoint(of_tensors, tensors, options)
     # The graph of the result holds this function: it must not hold the result, or the tensors that went in.
     given, outcome, result = None, result, None
     return outcome
+
+
+def _reentrant(
+    function: Callable[..., Any], call: _Call, tensors: list[torch.Tensor], options: _core.RecomputeOptions
+) -> Any:
+    form: _Call | None = None  # of the result, which goes through the graph as its tensors
+
+    def of_tensors(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        nonlocal form
+        args, kwargs = call.with_tensors(inputs)
+        result = (function(*args, **kwargs),)
+        form = _Call(result, {})
+        return tuple(form.tensors_of(result, {}))
+
+    found = _core.checkpoint(of_tensors, tensors, options)
+    assert form is not None
+    return form.with_tensors(found)[0][0]
+
+
+def _as_list(functions: Stages) -> list[Callable[[torch.Tensor], torch.Tensor]]:
+    stages: list[Any] = list(functions)
+    for i, stage in enumerate(stages):
+        if not callable(stage):
+            raise TypeError(f"stage {i} is {stage!r}, allowed: a callable of a tensor")
+    return stages
+
+
+@documented_by(_core.checkpoint_sequential)
+def checkpoint_sequential(functions: Stages, segments: int, input: torch.Tensor, use_reentrant: bool = False,
+                          preserve_rng_state: bool = True, determinism_check: bool | str = "default",
+                          early_stop: bool = True) -> torch.Tensor:  # fmt: skip
+    """`functions`: a `torch.nn.Sequential`, or callables of a tensor that give one. The other options are those of
+    `checkpoint`."""
+    check_tensors(input=input)
+    options = _options(use_reentrant, preserve_rng_state, determinism_check, early_stop)
+    return _core.checkpoint_sequential(_as_list(functions), segments, input, options)
+
+
+class CheckpointPlan:
+    """The schedule of least time within a budget, of `plan_checkpoints`; it runs its stages: `plan(input)`.
+
+    `schedule`: parts in their order, from stage `first` to before stage `stop`. Where `again` is empty the stage keeps
+    what its backward needs; else the part keeps its input alone, and is run by the parts in `again` when backward comes
+    to it. `seconds`: foretold of forward and backward; `least_seconds`: where everything is kept; `peak_bytes`: foretold
+    of activations and their gradients. `stages`: their measured times and bytes.
+    """
+
+    def __init__(self, native: _core.PlannedStages) -> None:
+        self._native = native
+        self.schedule: list[Record] = [record(part) for part in native.schedule()]
+        self.stages: list[Record] = [record(stage) for stage in native.stages()]
+        self.seconds = native.seconds()
+        self.least_seconds = native.least_seconds()
+        self.peak_bytes = native.peak_bytes()
+
+    def run(self, input: torch.Tensor, preserve_rng_state: bool = True, determinism_check: bool | str = "default",
+            early_stop: bool = True) -> torch.Tensor:  # fmt: skip
+        """The stages' result. Gradients are those of the plain chain to the bit. Options as of `checkpoint`."""
+        check_tensors(input=input)
+        return self._native.run(input, _options(False, preserve_rng_state, determinism_check, early_stop))
+
+    __call__ = run
+
+
+@documented_by(_core.plan_checkpoints)
+def plan_checkpoints(
+    stages: Stages, input: torch.Tensor, memory_budget: int, slots: int = 500, repeats: int = 3
+) -> CheckpointPlan:
+    """`stages`: a `torch.nn.Sequential`, or callables of a tensor that give one. Buffers of those that are modules are
+    put back. `slots`: parts of the budget in which bytes are counted; `repeats`: runs of each stage, for its times."""
+    check_tensors(input=input)
+    functions = _as_list(stages)
+    modules = [(i, stage) for i, stage in enumerate(functions) if isinstance(stage, torch.nn.Module)]
+    buffers = {f"{i}.{name}": buffer for i, module in modules for name, buffer in module.named_buffers()}
+    native = _core.plan_checkpoints(
+        functions, input, memory_budget, slots, repeats, list(buffers), list(buffers.values())
+    )
+    return CheckpointPlan(native)

@@ -9,6 +9,7 @@
 
 namespace gradwise {
 
+/// How a checkpointed function is run again.
 struct RecomputeOptions {
   bool reentrant = false;             ///< run a backward pass inside of backward, as the first form in PyTorch did
   bool preserve_random_state = true;  ///< recompute with the random state of the forward pass: dropout is the same
