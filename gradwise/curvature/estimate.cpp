@@ -43,8 +43,8 @@ double student_quantile(double confidence, std::int64_t degrees) {
 }
 
 Interval interval(const Estimate& estimate, double confidence) {
-  const double half =
-      student_quantile(confidence, std::max<std::int64_t>(1, estimate.samples - 1)) * estimate.standard_error;
+  const std::int64_t degrees = estimate.degrees > 0 ? estimate.degrees : estimate.samples - 1;
+  const double half = student_quantile(confidence, std::max<std::int64_t>(1, degrees)) * estimate.standard_error;
   return {estimate.value - half, estimate.value + half};
 }
 

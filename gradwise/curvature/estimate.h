@@ -11,6 +11,7 @@ struct Estimate {
   std::int64_t samples = 0;   ///< that the standard error comes from
   std::int64_t products = 0;  ///< with the matrix
   bool converged = true;      ///< the asked tolerance was reached; true where none was asked
+  std::int64_t degrees = 0;   ///< of freedom of the standard error; 0: samples - 1
 };
 
 struct Interval {
@@ -19,7 +20,7 @@ struct Interval {
 };
 
 /// The interval around an estimate that holds the true figure with the probability `confidence`: the standard error
-/// times Student's quantile for `samples` - 1 degrees of freedom. Error: `confidence` outside ]0, 1[.
+/// times Student's quantile for its degrees of freedom. Error: `confidence` outside ]0, 1[.
 [[nodiscard]] Interval interval(const Estimate& estimate, double confidence = 0.95);
 
 /// t with P(|T| <= t) = `confidence` for Student's T, from the closed form of that probability (Abramowitz and Stegun,

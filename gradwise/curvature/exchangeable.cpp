@@ -15,8 +15,14 @@ Estimate exchangeable_mean(const at::Tensor& samples, const at::Tensor& without,
   const auto count = static_cast<double>(k);
   at::Tensor change = samples.unsqueeze(0).sub(without);
   change.diagonal().zero_();
-  const double covariance = change.mul(change.t()).sum().item<double>() / (count * (count - 1));
-  found.standard_error = std::sqrt(samples.var().item<double>() / count + std::max(covariance, 0.0));
+  const at::Tensor pairs = change.mul(change.t());
+  const double covariance = pairs.sum().item<double>() / (count * (count - 1));
+  const double variance = samples.var().item<double>() / count + std::max(covariance, 0.0);
+  found.standard_error = std::sqrt(variance);
+  const at::Tensor shares = samples.sub(samples.mean()).square().add(pairs.sum(1)).div(count * (count - 1));
+  const double spread = count * shares.var().item<double>();
+  const double degrees = spread > 0 ? std::min(2 * variance * variance / spread, count - 1) : count - 1;
+  found.degrees = std::max<std::int64_t>(1, static_cast<std::int64_t>(degrees));
   return found;
 }
 

@@ -1,5 +1,7 @@
 #include "gradwise/curvature/trace.h"
 
+#include <ATen/ops/zeros_like.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -16,13 +18,13 @@ class RunningMean {
   void add(const at::Tensor& sample) {
     ++count_;
     if (count_ == 1) {
-      mean_ = sample;
-      deviations_ = sample.mul(0);
+      mean_ = sample.clone();
+      deviations_ = at::zeros_like(sample);
       return;
     }
     const at::Tensor distance = sample.sub(mean_);
-    mean_ = mean_.add(distance, 1.0 / static_cast<double>(count_));
-    deviations_ = deviations_.add(distance.mul(sample.sub(mean_)));
+    mean_.add_(distance, 1.0 / static_cast<double>(count_));
+    deviations_.addcmul_(distance, sample.sub(mean_));
   }
 
   [[nodiscard]] std::int64_t count() const { return count_; }
@@ -65,9 +67,14 @@ Estimate figure_of(const RunningMean& mean) {
 }  // namespace
 
 Estimate hutchinson_trace(const LinearOperator& matrix, const TraceOptions& options) {
+  // A sample is the sum of samples d_i of the diagonal's entries, whose variances are sums of a_ij^2 over j != i.
   return over_signs(
       "hutchinson_trace", matrix, options,
-      [](const at::Tensor& signs, const at::Tensor& product) { return signs.dot(product); }, figure_of);
+      [](const at::Tensor& signs, const at::Tensor& product) { return signs.mul(product); },
+      [](const RunningMean& mean) {
+        const double variance = 2 * mean.standard_error().square().sum().item<double>();
+        return Estimate{mean.mean().sum().item<double>(), std::sqrt(variance), mean.count(), mean.count()};
+      });
 }
 
 Estimate frobenius_norm(const LinearOperator& matrix, const TraceOptions& options) {

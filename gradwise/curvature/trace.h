@@ -28,14 +28,17 @@ void describe(Fields& fields, TraceOptions& o) {
 }
 
 /// The trace, from products with random signs (Hutchinson, "A stochastic estimator of the trace of the influence
-/// matrix", 1990): unbiased; the standard error is that of the mean over the samples. Where few eigenvalues make the
-/// trace the samples are skewed, and 95 % intervals from 60 products hold it in 90 % of trials. `products` >= 2.
+/// matrix", 1990): unbiased. The variance of a sample is 2 sum a_ij^2 over i != j, twice the sum of the variances of
+/// the diagonal's samples, and is taken from these: the spread of the samples themselves is the same on average and far
+/// less sure where few eigenvalues make the trace. `products` >= 2.
 [[nodiscard]] Estimate hutchinson_trace(const LinearOperator& matrix, const TraceOptions& options = {});
 
 /// Hutch++ (Meyer, Musco, Musco and Woodruff, "Hutch++: Optimal Stochastic Trace Estimation", 2021, algorithm 1): a
 /// third of the products finds where the matrix is large, a third takes the trace there exactly, a third samples the
 /// rest, on the sphere of the space that is left. Error falls with 1/products where that of Hutchinson's falls with its
-/// root. Given the first third, the samples are independent. `products` >= 6, of which no more than 3 size() are made.
+/// root. Given the first third, the samples u'Mu are independent, and the variance of one is 2 E|(I - uu'/|u|^2) Mu|^2,
+/// which is taken in place of their spread as of hutchinson_trace. `products` >= 6, of which no more than 3 size() are
+/// made.
 [[nodiscard]] Estimate hutch_plus_plus(const LinearOperator& matrix, const TraceOptions& options = {});
 
 /// XTrace with resphering (Epperly, Tropp and Webber, "XTrace: Making the Most of Every Sample in Stochastic Trace
@@ -48,10 +51,10 @@ void describe(Fields& fields, TraceOptions& o) {
 
 /// XNysTrace with resphering (the same paper, section 2.2): the form for positive semi-definite matrices such as those
 /// of Gauss-Newton and Fisher, with a Nyström approximation and one product a vector. Its standard error is as
-/// xtrace's (95 % intervals hold the trace in 91 to 92 % of trials where the eigenvalues fall as 0.7^i: a few vectors
-/// make the error). Rounding of the products, which the standard error does not see, shows where the error is below the
-/// epsilon of the operator's type times ten times the trace. `products` >= 2, of which no more than size() are made.
-/// Error of kind failure: a matrix that is found not to be positive semi-definite.
+/// xtrace's, with fewer degrees of freedom where few vectors make the error (eigenvalues that fall as 0.7^i). Rounding
+/// of the products, which the standard error does not see, shows where the error is below the epsilon of the operator's
+/// type times ten times the trace. `products` >= 2, of which no more than size() are made. Error of kind failure: a
+/// matrix that is found not to be positive semi-definite.
 [[nodiscard]] Estimate xnystrace(const LinearOperator& matrix, const TraceOptions& options = {});
 
 /// Frobenius' norm |A|_F, the root of the mean of |A omega|^2 over random signs omega; the standard error is that of

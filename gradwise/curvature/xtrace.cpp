@@ -42,7 +42,9 @@ Estimate xtrace_of(const RangeSketch& sketch, double n) {
                               .add(alpha.mul(beta).mul(sHs), 2)
                               .add(beta.square().mul(sHs_own.unsqueeze(1)));
   const at::Tensor left = square.add(alpha.mul(sw_own)).add(beta.mul(sw));
-  return exchangeable_mean(samples, trace.sub(removed).add(form.mul(free + 2).div(left)), 2 * k);
+  Estimate found = exchangeable_mean(samples, trace.sub(removed).add(form.mul(free + 2).div(left)), 2 * k);
+  found.degrees = k - 1;  // where few vectors make the error, it is told too large rather than too small
+  return found;
 }
 
 }  // namespace

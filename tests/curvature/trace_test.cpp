@@ -13,11 +13,13 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <string>
 
 #include "gradwise/core/random_state.h"
+#include "gradwise/curvature/function_operator.h"
 #include "gradwise/curvature/random_vectors.h"
 #include "tests/curvature/dense.h"
 #include "tests/data/error_of.h"
@@ -123,22 +125,48 @@ TEST(Traces, ImproveFromHutchinsonToXNysTrace) {
 }
 
 // 95 % intervals hold the trace in 300 trials as often as they say, within three deviations of a binomial count. By the
-// paper's own error, XNysTrace's hold it in 55 to 85 % of trials.
+// paper's own error, XNysTrace's hold it in 55 to 85 % of trials; by the spread of 20 samples Hutchinson's in 90 % on
+// "poly", whose largest eigenvalue makes most of it.
 TEST(Traces, IntervalsCover) {
-  for (const char* name : {"flat", "poly", "slow exp", "step"}) {
+  for (const char* name : {"flat", "poly", "exp", "slow exp", "step"}) {
     const at::Tensor values = spectrum(name);
-    const Dense matrix(with_eigenvalues(values));
+    const MatrixOperator matrix(with_eigenvalues(values));
     const double exact = values.sum().item<double>();
-    for (const auto& estimate : {xtrace, xnystrace}) {
+    const auto expect = [&](const auto& estimate, std::int64_t products) {
       int held = 0;
       for (int seed = 0; seed < 300; ++seed) {
-        const Interval range = interval(estimate(matrix, {.products = 60, .seed = seed}));
+        const Interval range = interval(estimate(matrix, {.products = products, .seed = seed}));
         held += range.low <= exact && exact <= range.high ? 1 : 0;
       }
-      EXPECT_GE(held, 273) << name;
-      EXPECT_LE(held, 297) << name;
-    }
+      EXPECT_GE(held, 273) << name << ", products " << products;
+      EXPECT_LE(held, 297) << name << ", products " << products;
+    };
+    expect(hutchinson_trace, 20);
+    expect(hutch_plus_plus, 60);
+    expect(xtrace, 60);
+    expect(xnystrace, 60);
   }
+}
+
+// The variance of a sample in closed form, which the mean over seeds comes to, and each near it.
+TEST(Traces, ErrorsAreThoseOfTheClosedForm) {
+  const at::Tensor values = spectrum("poly");
+  const at::Tensor matrix = with_eigenvalues(values);
+  const double off_diagonal = matrix.sub(at::diag(matrix.diag())).square().sum().item<double>();
+  double variance = 0;
+  double farthest = 0;
+  for (int seed = 0; seed < 50; ++seed) {
+    const double found = std::pow(hutchinson_trace(Dense(matrix), {.products = 30, .seed = seed}).standard_error, 2);
+    variance += found / 50;
+    farthest = std::max(farthest, std::abs(found * 30 / (2 * off_diagonal) - 1));
+  }
+  EXPECT_NEAR(variance * 30, 2 * off_diagonal, 0.15 * 2 * off_diagonal);
+  EXPECT_LT(farthest, 0.8);
+  EXPECT_EQ(hutchinson_trace(Dense(at::diag(values)), {.products = 5}).standard_error, 0);
+  // A multiple of the identity on what is left: each sample is exact, and the error knows it.
+  const Estimate plain = hutch_plus_plus(Dense(with_eigenvalues(at::ones({kSize}, at::kDouble))), {.products = 30});
+  EXPECT_NEAR(plain.value, kSize, 1e-8);
+  EXPECT_LT(plain.standard_error, 1e-5);
 }
 
 TEST(Traces, StopAtTheTolerance) {
@@ -244,7 +272,7 @@ TEST(Traces, OfHutchinsonAreTheMeanOverTheVectorsOneByOne) {
   const at::Tensor samples = all.mul(products).sum(0);
   const Estimate trace = hutchinson_trace(dense, {.products = 70, .seed = 5});
   EXPECT_NEAR(trace.value, samples.mean().item<double>(), 1e-9);
-  EXPECT_NEAR(trace.standard_error, samples.std().item<double>() / std::sqrt(70.0), 1e-9);
+  EXPECT_NEAR(trace.standard_error, samples.std().item<double>() / std::sqrt(70.0), 0.3 * trace.standard_error);
   EXPECT_EQ(trace.products, 70);
   const Estimate norm = frobenius_norm(dense, {.products = 70, .seed = 5});
   EXPECT_NEAR(norm.value, std::sqrt(products.square().sum(0).mean().item<double>()), 1e-9);
@@ -325,6 +353,8 @@ TEST(Interval, IsStudents) {
   const Interval range = interval({.value = 3, .standard_error = 0.5, .samples = 10});
   EXPECT_NEAR(range.low, 3 - 0.5 * 2.262, 5e-4);
   EXPECT_NEAR(range.high, 3 + 0.5 * 2.262, 5e-4);
+  const Interval wider = interval({.value = 3, .standard_error = 0.5, .samples = 10, .degrees = 2});
+  EXPECT_NEAR(wider.high, 3 + 0.5 * 4.303, 5e-4);
   EXPECT_ERROR_WITH("[interval] confidence is 1, allowed: between 0 and 1", student_quantile(1, 5));
   EXPECT_ERROR_WITH("[interval] degrees of freedom are 0, allowed: >= 1", student_quantile(0.5, 0));
 }
