@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <random>
 #include <string>
@@ -83,14 +84,19 @@ double best_by_trial(const std::vector<ChainStage>& stages, const std::vector<Sc
 // One slot a byte, so that nothing is rounded.
 TEST(ChainSchedule, EqualsBruteForceOnTenThousandChains) {
   RandomChains chains(1);
-  std::vector<std::vector<Schedule>> schedules(9);
-  for (std::int64_t n = 1; n <= 8; ++n) {
-    schedules[static_cast<std::size_t>(n)] = all_schedules(0, n - 1);
+  // By the number of stages. Nine have 41,586 schedules (a Schröder number), two have two.
+  constexpr int kChains[] = {0, 1000, 2500, 3000, 2000, 1130, 200, 100, 60, 10};
+  std::vector<std::int64_t> counts;
+  std::vector<std::vector<Schedule>> schedules(std::size(kChains));
+  for (std::size_t n = 1; n < std::size(kChains); ++n) {
+    counts.insert(counts.end(), static_cast<std::size_t>(kChains[n]), static_cast<std::int64_t>(n));
+    schedules[n] = all_schedules(0, static_cast<std::int64_t>(n) - 1);
   }
+  ASSERT_EQ(counts.size(), 10'000);
+  EXPECT_EQ(schedules.back().size(), 41'586);
   int differing = 0;
-  for (int trial = 0; trial < 10000; ++trial) {
-    // Chains of eight have 3,000 times as many schedules as chains of two.
-    const std::int64_t n = trial < 200 ? 1 + trial % 8 : 1 + trial % 5;
+  for (std::size_t trial = 0; trial < counts.size(); ++trial) {
+    const std::int64_t n = counts[trial];
     const std::vector<ChainStage> stages = chains.next(n);
     const std::int64_t least = least_chain_budget(stages);
     const std::int64_t budget = chains.whole(std::max<std::int64_t>(1, least - 2), least + 12);
