@@ -55,6 +55,15 @@ std::string curvature_table(const std::vector<LayerCurvature>& layers) {
   return rows.size() > 1 ? "\n" + text_table(rows) : "";
 }
 
+std::string products_text(const HessianSummary& hessian) {
+  std::int64_t of_layers = 0;
+  for (const LayerCurvature& layer : hessian.layers) {
+    of_layers += layer.products;
+  }
+  return std::to_string(hessian.products) + " with the Hessian" +
+         (hessian.layers.empty() ? "" : ", " + std::to_string(of_layers) + " with blocks of layers");
+}
+
 std::string hessian_text(const GradientAnalysis& seen) {
   const HessianSummary& hessian = seen.hessian;
   if (hessian.eigenvalues.empty()) {
@@ -70,7 +79,8 @@ std::string hessian_text(const GradientAnalysis& seen) {
                      {"least Ritz value", number_text(hessian.smallest)},
                      {"trace", with_error(hessian.trace, hessian.trace_error) + " (standard error)"},
                      {"along the gradient", number_text(seen.curvature_along_gradient)},
-                     {"edge of stability", edge_text(hessian.edge)}}) +
+                     {"edge of stability", edge_text(hessian.edge)},
+                     {"products", products_text(hessian)}}) +
          curvature_table(hessian.layers);
 }
 

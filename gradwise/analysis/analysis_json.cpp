@@ -84,7 +84,8 @@ Json layers_json(const std::vector<LayerCurvature>& layers) {
                     {"largest", figure_json(layer.largest)},
                     {"largest_error", figure_json(layer.largest_error)},
                     {"trace", figure_json(layer.trace)},
-                    {"trace_error", figure_json(layer.trace_error)}});
+                    {"trace_error", figure_json(layer.trace_error)},
+                    {"products", layer.products}});
   }
   return list;
 }
@@ -138,6 +139,7 @@ void to_json(Json& json, const HessianSummary& h) {
           {"trace_error", figure_json(h.trace_error)},
           {"density", pairs_json(h.density)},
           {"density_errors", list_json(h.density_errors)},
+          {"products", h.products},
           {"layers", layers_json(h.layers)},
           {"edge_of_stability",
            {{"optimizer", h.edge.optimizer},

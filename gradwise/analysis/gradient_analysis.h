@@ -136,6 +136,7 @@ struct LayerCurvature {
   double largest_error = kNotMeasured;  ///< its residual: the block has an eigenvalue that near
   double trace = kNotMeasured;          ///< sampled (Hutchinson)
   double trace_error = kNotMeasured;    ///< standard error
+  std::int64_t products = 0;            ///< with the block
 };
 
 /// How near the learning rate is to what the curvature bears (step_rule.h says for which optimizers). On a quadratic
@@ -160,6 +161,7 @@ struct HessianSummary {
   double trace_error = kNotMeasured;               ///< standard error
   std::vector<std::pair<double, double>> density;  ///< eigenvalue and density
   std::vector<double> density_errors;              ///< standard errors over the runs; empty where there is one run
+  std::int64_t products = 0;                       ///< with the whole Hessian, of all batches of the analysis together
   std::vector<LayerCurvature> layers;
   StabilityEdge edge;
 };

@@ -83,12 +83,14 @@ class HessianMeasurement {
     if (square > 0) {
       products_.begin("curvature along the gradient", 1);
       result.curvature_along_gradient = g.dot(product(hessian, hessian.gradient())).item<double>() / square;
+      result.hessian.products += 1;
     }
     measure_spectrum(hessian, result.hessian);
     products_.begin("trace", config_.trace_vectors);
     const Estimate trace = trace_of(hessian);
     result.hessian.trace = trace.value;
     result.hessian.trace_error = trace.standard_error;
+    result.hessian.products += trace.products;
     result.hessian.edge = edge_of(hessian, rule, result.hessian);
   }
 
@@ -102,7 +104,7 @@ class HessianMeasurement {
       const LanczosResult spectrum = lanczos(block, 1, {.steps = config_.hessian_steps, .seed = config_.seed});
       const Estimate trace = trace_of(block);
       measured.push_back({layer.name, block.size(), spectrum.values.front(), residuals_of(spectrum, block).front(),
-                          trace.value, trace.standard_error});
+                          trace.value, trace.standard_error, spectrum.products + trace.products});
       products_.jump_to(each * std::ssize(measured));
     }
     return measured;
@@ -143,6 +145,7 @@ class HessianMeasurement {
     summary.smallest = best.values.back();
     for (const LanczosResult& run : runs) {
       summary.smallest = std::min(summary.smallest, run.values.back());
+      summary.products += run.products;
     }
     for (const DensityPoint& point : spectral_density(runs)) {
       summary.density.emplace_back(point.eigenvalue, point.density);
@@ -152,7 +155,7 @@ class HessianMeasurement {
     }
   }
 
-  StabilityEdge edge_of(const Hessian& hessian, const StepRule& rule, const HessianSummary& summary) {
+  StabilityEdge edge_of(const Hessian& hessian, const StepRule& rule, HessianSummary& summary) {
     StabilityEdge edge{.optimizer = rule.optimizer,
                        .learning_rate = rule.learning_rate,
                        .threshold = rule.threshold,
@@ -172,6 +175,7 @@ class HessianMeasurement {
       const LanczosResult spectrum = lanczos(scaled, 1, {.steps = config_.hessian_steps, .seed = config_.seed});
       largest = spectrum.values.front();
       residual = residuals_of(spectrum, scaled).front();
+      summary.products += spectrum.products;
     }
     edge.value = rule.learning_rate * largest;
     edge.error = rule.learning_rate * residual;

@@ -114,6 +114,8 @@ def test_an_analysis_knows_the_curvature_of_each_layer(network, data):
         assert layer.parameters == len(block)
         assert layer.largest == pytest.approx(float(torch.linalg.eigvalsh(block)[-1]), rel=2e-3)
         assert abs(layer.trace - float(block.trace())) < 5 * layer.trace_error + 1e-9
+        assert 100 < layer.products <= 140
+    assert 1 + 2 + 100 < hessian.products <= 1 + 2 * 40 + 100
     assert len(hessian.density) == len(hessian.density_errors)
     assert math.isnan(hessian.edge_of_stability.value)
     assert hessian.edge_of_stability.unknown == "no learning rate was given"

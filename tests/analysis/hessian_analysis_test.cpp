@@ -222,7 +222,8 @@ TEST(HessianAnalysis, IsWrittenAsJson) {
   ASSERT_EQ(hessian["layers"].size(), 2U);
   EXPECT_EQ(hessian["layers"][1]["name"], "second");
   EXPECT_EQ(hessian["layers"][1]["parameters"], kSecond);
-  for (const char* key : {"largest", "largest_error", "trace", "trace_error"}) {
+  EXPECT_GT(hessian["products"], 0);
+  for (const char* key : {"largest", "largest_error", "trace", "trace_error", "products"}) {
     EXPECT_TRUE(hessian["layers"][0][key].is_number()) << key;
   }
   const nlohmann::json& edge = hessian["edge_of_stability"];
@@ -243,15 +244,21 @@ TEST(HessianAnalysis, TellsOfEachProduct) {
     ++told;
   };
   config.hessian_layers = false;
-  (void)problem.measure(config, with_rates(sgd_rule(1), {1, 1, 2, 2}));
+  EXPECT_EQ(problem.measure(config, with_rates(sgd_rule(1), {1, 1, 2, 2})).hessian.products, 1 + 12 + 5 + 6);
   EXPECT_EQ(last["trace"].done, 5);
   EXPECT_EQ(last["eigenvalues and density"].done, 12);
   EXPECT_EQ(last["edge of stability"].done, 6);
   EXPECT_EQ(told, 2 + 2 + 6 + 13 + 7);
   config.hessian_layers = true;
   config.progress = [&last](const AnalysisProgress& now) { last[now.part] = now; };
-  (void)problem.measure(config);
+  const HessianSummary seen = problem.measure(config).hessian;
   EXPECT_EQ(last["layers"].done, 2 * (1 + 6 + 5));
+  EXPECT_EQ(seen.products, 1 + 12 + 5);
+  ASSERT_EQ(seen.layers.size(), 2U);
+  for (const LayerCurvature& layer : seen.layers) {
+    EXPECT_LE(layer.products, 6 + 5);  // Lanczos ends where the eigenvalue is there
+    EXPECT_GT(layer.products, 5);
+  }
 }
 
 TEST(HessianAnalysis, RefusesARuleOfAnotherModel) {

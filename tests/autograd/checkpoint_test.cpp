@@ -143,6 +143,24 @@ TEST_F(CheckpointForms, NoticesAFunctionThatDoesSomethingElseTheSecondTime) {
       backward(changing([](const at::Tensor& t, bool again) { return again ? t.sin() : t.sin().sin(); })));
 }
 
+// With early stop the second run ends before it makes them, and what it has made is right.
+TEST_F(CheckpointForms, NoticesTensorsBeyondThoseOfTheForwardPassWithoutEarlyStop) {
+  const at::Tensor x = at::randn({5}).requires_grad_();
+  const auto longer = [] {
+    return [runs = std::make_shared<int>(0)](const Tensors& in) {
+      const at::Tensor y = in[0].sin();
+      return Tensors{++*runs > 1 ? y.exp() : y};
+    };
+  };
+  EXPECT_ERROR_WITH("the forward pass saved 1 tensors and the recomputation 2",
+                    checkpoint(longer(), {x}, {.early_stop = false})[0].sum().backward());
+  checkpoint(longer(), {x}, {.early_stop = false, .determinism_check = false})[0].sum().backward();
+  EXPECT_TRUE(x.grad().equal(x.detach().cos()));
+  x.mutable_grad() = at::Tensor();
+  checkpoint(longer(), {x})[0].sum().backward();
+  EXPECT_TRUE(x.grad().equal(x.detach().cos()));
+}
+
 TEST_F(CheckpointForms, AutocastIsAsInTheForwardPass) {
   const at::Tensor w = parameter({8, 8});
   const at::Tensor x = at::randn({4, 8});

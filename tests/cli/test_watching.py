@@ -126,6 +126,9 @@ def test_analyze_shows_the_hessian(own_run):
     assert figures["step"] == 75
     assert [len(row) for row in rows if row and row[0] == hessian["layers"][0]["name"]] == [4, 6]
     assert sum(layer["parameters"] for layer in hessian["layers"]) == 64 * 16 + 16 + 16 * 16 + 16 + 16 * 4 + 4
+    of_layers = sum(layer["products"] for layer in hessian["layers"])
+    assert f"{hessian['products']} with the Hessian, {of_layers} with blocks of layers" in " ".join(text.split())
+    assert hessian["products"] == 1 + 2 * 6 + 8 + 6
     edge = hessian["edge_of_stability"]
     assert edge["optimizer"] == "adamw" and edge["threshold"] == pytest.approx(38) and edge["value"] > 0
     every = gradwise("analyze", own_run, *quick, "--set", "run.terminal.plain_interval=0", check=0).stderr

@@ -15,7 +15,9 @@ struct RecomputeOptions {
   bool preserve_random_state = true;  ///< recompute with the random state of the forward pass: dropout is the same
   /// End the recomputation where the last tensor that is needed is there. Not of the reentrant form, which needs all.
   bool early_stop = true;
-  /// Compare shapes, types and number of recomputed tensors. Not of the reentrant form, which has none to compare with.
+  /// Compare shapes, types and number of recomputed tensors. Tensors beyond those of the forward pass go unseen where
+  /// early_stop ends the recomputation before they are made; without it they are an error. Not of the reentrant form,
+  /// which has none to compare with.
   bool determinism_check = true;
 };
 
