@@ -85,7 +85,7 @@ double best_by_trial(const std::vector<ChainStage>& stages, const std::vector<Sc
 TEST(ChainSchedule, EqualsBruteForceOnTenThousandChains) {
   RandomChains chains(1);
   // By the number of stages. Nine have 41,586 schedules (a Schröder number), two have two.
-  constexpr int kChains[] = {0, 1000, 2500, 3000, 2000, 1130, 200, 100, 60, 10};
+  constexpr int kChains[] = {0, 1000, 2000, 2500, 1860, 1500, 600, 300, 200, 40};
   std::vector<std::int64_t> counts;
   std::vector<std::vector<Schedule>> schedules(std::size(kChains));
   for (std::size_t n = 1; n < std::size(kChains); ++n) {
@@ -114,6 +114,57 @@ TEST(ChainSchedule, EqualsBruteForceOnTenThousandChains) {
     if (differing > 5) {
       FAIL() << "stops here";
     }
+  }
+}
+
+// Theorem 1 of Beaumont et al. word for word, one byte a slot: the least seconds of all stages beyond running each
+// once.
+double by_theorem(const std::vector<ChainStage>& stages, std::int64_t budget) {
+  const auto n = std::ssize(stages);
+  const auto stage = [&](std::int64_t i) -> const ChainStage& { return stages[static_cast<std::size_t>(i)]; };
+  const auto size = [&](std::int64_t i) { return i == 0 ? 0 : stage(i - 1).output_bytes; };
+  std::vector<double> table(static_cast<std::size_t>(n * n * (budget + 1)), std::numeric_limits<double>::infinity());
+  const auto least = [&](std::int64_t s, std::int64_t t, std::int64_t m) -> double& {
+    return table[static_cast<std::size_t>((s * n + t) * (budget + 1) + m)];
+  };
+  for (std::int64_t t = 0; t < n; ++t) {
+    for (std::int64_t s = t; s >= 0; --s) {
+      const std::int64_t kept = std::max(size(t + 1) + stage(s).saved_bytes + stage(s).forward_extra,
+                                         size(s + 1) + size(s) + stage(s).saved_bytes + stage(s).backward_extra);
+      std::int64_t pass = stage(s).output_bytes + stage(s).forward_extra;
+      for (std::int64_t j = s + 1; j < t; ++j) {
+        pass = std::max(pass, size(j) + stage(j).output_bytes + stage(j).forward_extra);
+      }
+      for (std::int64_t m = 0; m <= budget; ++m) {
+        double& best = least(s, t, m);
+        if (m >= kept && (s == t || m >= stage(s).saved_bytes)) {
+          best = s == t ? 0 : least(s + 1, t, m - stage(s).saved_bytes);
+        }
+        double again = 0;
+        for (std::int64_t middle = s + 1; middle <= t && m >= size(t + 1) + pass; ++middle) {
+          again += stage(middle - 1).forward_seconds;
+          if (m >= size(middle)) {
+            best = std::min(best, again + least(middle, t, m - size(middle)) + least(s, middle - 1, m));
+          }
+        }
+      }
+    }
+  }
+  return least(0, n - 1, budget);
+}
+
+// So many stages that the table is filled by tiles and by pairs of parts.
+TEST(ChainSchedule, EqualsTheTheoremOnLongChains) {
+  RandomChains chains(5);
+  for (const std::int64_t n : {65, 98, 131}) {
+    const std::vector<ChainStage> stages = chains.next(n);
+    const std::int64_t least = least_chain_budget(stages);
+    for (const std::int64_t budget : {least, least + 7, least + 40}) {
+      const PlannedChain planned = schedule_chain(stages, budget, budget);
+      EXPECT_EQ(planned.seconds - planned.least_seconds, by_theorem(stages, budget)) << n << ' ' << budget;
+      EXPECT_LE(planned.peak_bytes, budget);
+    }
+    EXPECT_EQ(by_theorem(stages, least - 1), std::numeric_limits<double>::infinity());
   }
 }
 

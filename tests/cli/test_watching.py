@@ -128,7 +128,7 @@ def test_analyze_shows_the_hessian(own_run):
     assert sum(layer["parameters"] for layer in hessian["layers"]) == 64 * 16 + 16 + 16 * 16 + 16 + 16 * 4 + 4
     of_layers = sum(layer["products"] for layer in hessian["layers"])
     assert f"{hessian['products']} with the Hessian, {of_layers} with blocks of layers" in " ".join(text.split())
-    assert hessian["products"] == 1 + 2 * 6 + 8 + 6
+    assert 1 + 2 * 6 + 8 < hessian["products"] <= 1 + 2 * 6 + 8 + 6
     edge = hessian["edge_of_stability"]
     assert edge["optimizer"] == "adamw" and edge["threshold"] == pytest.approx(38) and edge["value"] > 0
     every = gradwise("analyze", own_run, *quick, "--set", "run.terminal.plain_interval=0", check=0).stderr

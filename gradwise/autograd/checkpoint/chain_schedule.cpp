@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -62,7 +63,10 @@ struct Slots {
 class Table {
  public:
   Table(const std::vector<ChainStage>& stages, const Slots& slots, int memory)
-      : count_(stages.size()), width_(static_cast<std::size_t>(memory) + 1), slots_(slots) {
+      : count_(stages.size()),
+        width_(static_cast<std::size_t>(memory) + 1),
+        stride_(((width_ + kLine - 1) / kLine | 1) * kLine),
+        slots_(slots) {
     forward_.push_back(0);
     backward_.push_back(0);
     for (const ChainStage& stage : stages) {
@@ -77,7 +81,7 @@ class Table {
         most = std::max(most, slots.input[t] + slots.input[t + 1] + slots.forward_extra[t]);
       }
     }
-    values_.assign(count_ * (count_ + 1) / 2 * width_, kNever);
+    values_.assign(count_ * (count_ + 1) / 2 * stride_, kNever);
     const std::size_t tiles = (count_ + kTile - 1) / kTile;
     // Tiles of one diagonal depend on those before it alone.
     for (std::size_t distance = 0; distance < tiles; ++distance) {
@@ -91,7 +95,7 @@ class Table {
 
   // By memory: seconds beyond running each forward and backward once, kNever where it can't be done.
   [[nodiscard]] const float* extra(std::size_t s, std::size_t t) const {
-    return values_.data() + (row_start(s) + (t - s)) * width_;
+    return values_.data() + (row_start(s) + (t - s)) * stride_;
   }
   [[nodiscard]] double base(std::size_t s, std::size_t t) const {
     return forward_[t + 1] - forward_[s] + backward_[t + 1] - backward_[s];
@@ -106,10 +110,11 @@ class Table {
   }
 
  private:
-  static constexpr std::size_t kTile = 16;
+  static constexpr std::size_t kTile = 32;
+  static constexpr std::size_t kLine = 16;  // floats in a line of the cache
 
   [[nodiscard]] std::size_t row_start(std::size_t s) const { return s * count_ - s * (s - 1) / 2; }
-  float* cells(std::size_t s, std::size_t t) { return values_.data() + (row_start(s) + (t - s)) * width_; }
+  float* cells(std::size_t s, std::size_t t) { return values_.data() + (row_start(s) + (t - s)) * stride_; }
 
   // Parts that begin in the tile `row` and end in the tile `column`.
   void fill_tile(std::size_t row, std::size_t column) {
@@ -118,9 +123,14 @@ class Table {
     const std::size_t start = column * kTile;
     const std::size_t end = std::min(count_, start + kTile);
     for (std::size_t tile = row + 1; tile < column; ++tile) {
-      for (std::size_t s = first; s < rows_end; ++s) {
-        for (std::size_t t = start; t < end; ++t) {
+      for (std::size_t s = first; s < rows_end; s += 2) {
+        std::size_t t = start;
+        for (; t + 1 < end; t += 2) {
+          cut_pairs(s, t, tile * kTile);
+        }
+        if (t < end) {
           cut(s, t, tile * kTile, (tile + 1) * kTile);
+          cut(s + 1, t, tile * kTile, (tile + 1) * kTile);
         }
       }
     }
@@ -143,6 +153,37 @@ class Table {
     // What is kept must fit before the rest does.
     for (int m = std::max(slots_.needed_to_keep(s, t), s == t ? 0 : saved); m < static_cast<int>(width_); ++m) {
       best[m] = std::min(best[m], s == t ? 0.0F : extra(s + 1, t)[m - saved]);
+    }
+  }
+
+  // As `cut` of the parts that begin at s or s + 1 and end at t or t + 1, for each middle of a tile between them,
+  // before anything of these parts is kept.
+  void cut_pairs(std::size_t s, std::size_t t, std::size_t begin) {
+    float* const best[4] = {cells(s, t), cells(s, t + 1), cells(s + 1, t), cells(s + 1, t + 1)};
+    int pass[4];
+    int useful = 0;
+    for (std::size_t cell = 0; cell < 4; ++cell) {
+      pass[cell] = needed_to_pass(s + cell / 2, t + cell % 2);
+      const auto settled = std::partition_point(best[cell], best[cell] + width_,
+                                                [least = again(s + cell / 2, begin)](float v) { return v > least; });
+      useful = std::max(useful, static_cast<int>(settled - best[cell]));
+    }
+    const int from = *std::ranges::min_element(pass);
+    if (from >= useful) {
+      return;
+    }
+    std::array<kernels::PairOfSplits, kTile> splits;
+    for (std::size_t k = 0; k < kTile; ++k) {
+      const std::size_t middle = begin + k;
+      const int left = from - slots_.input[middle];  // passing needs that much
+      splits[k] = {{extra(middle, t) + left, extra(middle, t + 1) + left},
+                   {extra(s, middle - 1) + from, extra(s + 1, middle - 1) + from},
+                   {again(s, middle), again(s + 1, middle)}};
+    }
+    float* const cells_from[4] = {best[0] + from, best[1] + from, best[2] + from, best[3] + from};
+    kernels::min_plus_pairs(cells_from, splits.data(), kTile, static_cast<std::size_t>(useful - from));
+    for (std::size_t cell = 0; cell < 4; ++cell) {
+      std::fill(best[cell] + from, best[cell] + std::min(pass[cell], useful), kNever);
     }
   }
 
@@ -172,6 +213,7 @@ class Table {
 
   std::size_t count_;
   std::size_t width_;
+  std::size_t stride_;  // an odd number of cache lines, so that neighbours do not fall on the same places of a cache
   const Slots& slots_;
   std::vector<double> forward_;
   std::vector<double> backward_;
@@ -218,21 +260,32 @@ std::shared_ptr<const ChainSchedule> schedule_of(const Table& table, const Slots
 
 }  // namespace
 
+// The programme's own recursion, in bytes, of the least memory of each part [s, t].
 std::int64_t least_chain_budget(const std::vector<ChainStage>& stages) {
   check_stages(stages);
-  // Stage t is the last of its part when all before it is run again from the input: x[t] is held alone.
-  const auto size = [&](std::size_t i) { return i == 0 ? 0 : stages[i - 1].output_bytes; };
-  std::int64_t least = 0;
-  for (std::size_t t = 0; t < stages.size(); ++t) {
-    const ChainStage& last = stages[t];
-    const std::int64_t gradient = last.output_bytes;
-    for (std::size_t j = 0; j + 1 <= t; ++j) {
-      least = std::max(least, gradient + size(j) + stages[j].output_bytes + stages[j].forward_extra);
+  const std::size_t count = stages.size();
+  const auto size = [&stages](std::size_t i) { return i == 0 ? 0 : stages[i - 1].output_bytes; };
+  std::vector<std::int64_t> table(count * count);
+  const auto least = [&table, count](std::size_t s, std::size_t t) -> std::int64_t& { return table[s * count + t]; };
+  for (std::size_t t = 0; t < count; ++t) {
+    const std::int64_t gradient = size(t + 1);
+    least(t, t) = std::max(gradient + stages[t].saved_bytes + stages[t].forward_extra,
+                           size(t + 1) + size(t) + stages[t].saved_bytes + stages[t].backward_extra);
+    std::int64_t on_the_way = 0;  // while stages s + 1 ... t - 1 run, of which none is kept
+    for (std::size_t s = t; s-- > 0;) {
+      const ChainStage& first = stages[s];
+      std::int64_t best = std::max({gradient + first.saved_bytes + first.forward_extra,
+                                    size(s + 1) + size(s) + first.saved_bytes + first.backward_extra,
+                                    first.saved_bytes + least(s + 1, t)});
+      const std::int64_t pass = gradient + std::max(on_the_way, first.output_bytes + first.forward_extra);
+      for (std::size_t middle = s + 1; middle <= t; ++middle) {
+        best = std::min(best, std::max({pass, size(middle) + least(middle, t), least(s, middle - 1)}));
+      }
+      least(s, t) = best;
+      on_the_way = std::max(on_the_way, size(s) + first.output_bytes + first.forward_extra);
     }
-    least = std::max({least, size(t) + gradient + last.saved_bytes + last.forward_extra,
-                      size(t) + gradient + last.saved_bytes + size(t) + last.backward_extra});
   }
-  return least;
+  return least(0, count - 1);
 }
 
 PlannedChain schedule_chain(const std::vector<ChainStage>& stages, std::int64_t budget, std::int64_t slots) {

@@ -40,14 +40,14 @@ struct PlannedChain {
 /// programme of Beaumont, Eyraud-Dubois, Herrmann, Joly and Shilova, "Optimal checkpointing for heterogeneous chains:
 /// how to train deep neural networks with limited memory", 2019 (theorem 1). Bytes are counted in `slots` equal parts
 /// of the budget, rounded up: a schedule never takes more than it says. Where all stages are equal, it is Revolve's
-/// (Griewank and Walther, 2000). The programme's table takes 2 n (n + 1) (slots + 1) bytes for n stages.
+/// (Griewank and Walther, 2000). The programme's table takes about 2 n (n + 1) (slots + 1) bytes for n stages.
 ///
 /// Errors: no stage, a negative figure, slots out of 1 ... 1000000; a budget below the least that any schedule takes,
 /// which is said; one so little above it that only more slots would do.
 [[nodiscard]] PlannedChain schedule_chain(const std::vector<ChainStage>& stages, std::int64_t budget,
                                           std::int64_t slots = 500);
 
-/// The least budget with which `stages` can be run at all.
+/// The least budget with which `stages` can be run at all, whatever time it takes.
 [[nodiscard]] std::int64_t least_chain_budget(const std::vector<ChainStage>& stages);
 
 }  // namespace gradwise
