@@ -101,7 +101,13 @@ class KFAC(LinearOperator):
         return _known(self._factors.exact_frobenius_norm())
 
     def log_determinant(
-        self, damping: float = 0.0, steps: int = 40, vectors: int | None = None, seed: int = 0, tol: float | None = None
+        self,
+        damping: float = 0.0,
+        steps: int = 40,
+        vectors: int | None = None,
+        *,
+        seed: int = 0,
+        tol: float | None = None,
     ) -> Record:
         """log det(A + damping I) in closed form, as `trace`; minus infinity where that is singular."""
         return _known(self._factors.exact_log_determinant(damping))

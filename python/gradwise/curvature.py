@@ -121,7 +121,13 @@ class LinearOperator:
         return record(self._native.frobenius_norm(_sampled(products, tol, seed)))
 
     def log_determinant(
-        self, damping: float = 0.0, steps: int = 40, vectors: int | None = None, seed: int = 0, tol: float | None = None
+        self,
+        damping: float = 0.0,
+        steps: int = 40,
+        vectors: int | None = None,
+        *,
+        seed: int = 0,
+        tol: float | None = None,
     ) -> Record:
         """log det(A + damping I) by stochastic Lanczos quadrature, with the keys of `trace`. The standard error is over
         the random vectors, 10 of them; more `steps` are needed where the condition number is large. With `tol` the
