@@ -45,6 +45,9 @@ TARGETS = [
     ("norms_over_gradient", "cnn", 1.15),
     ("dense_hessian", "small", 0.70),
     ("checkpointed_step", None, 1.00),
+    ("planned_chain", None, 0.85),
+    ("half_of_the_memory", None, 1.15),
+    ("plan_of_500_stages", None, 1.00),
 ]
 
 
@@ -54,7 +57,7 @@ def name_of(row, network):
 
 def measure(options):
     """Figures by row, {"skipped": why} or {"failed": why}; printed and written as they come."""
-    from curvature import contest, matrices, networks, samples
+    from curvature import chains, contest, matrices, networks, samples
 
     print(f"{'':26}{'ms':>10}{'ms':>10}  {'beside':29}ratio (range)           at most  met")
     results = {}
@@ -65,7 +68,7 @@ def measure(options):
             continue
         begun = time.perf_counter()
         try:
-            made = getattr(matrices, row, None) or getattr(samples, row)
+            made = next(getattr(rows, row) for rows in (matrices, samples, chains) if hasattr(rows, row))
             sides = made(None if network is None else networks.Case(network), options.quick)
             sides.check()
             results[name] = contest.measure(sides, options.repeats, 0.01 if options.quick else 0.1)
