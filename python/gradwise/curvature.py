@@ -120,15 +120,8 @@ class LinearOperator:
         """The root of the sum of squares of all entries, with the keys of `trace`."""
         return record(self._native.frobenius_norm(_sampled(products, tol, seed)))
 
-    def log_determinant(
-        self,
-        damping: float = 0.0,
-        steps: int = 40,
-        vectors: int | None = None,
-        *,
-        seed: int = 0,
-        tol: float | None = None,
-    ) -> Record:
+    def log_determinant(self, damping: float = 0.0, steps: int = 40, vectors: int | None = None, *, seed: int = 0,
+                        tol: float | None = None) -> Record:  # fmt: skip
         """log det(A + damping I) by stochastic Lanczos quadrature, with the keys of `trace`. The standard error is over
         the random vectors, 10 of them; more `steps` are needed where the condition number is large. With `tol` the
         number of vectors grows until half of the interval is within `tol` of the value, up to 160."""
@@ -142,16 +135,8 @@ class LinearOperator:
         options = {"tolerance": tol, "products": products, "block": block, "seed": seed}
         return record(self._native.condition_number(damping, options))
 
-    def spectral_density(
-        self,
-        steps: int = 40,
-        vectors: int | None = None,
-        *,
-        seed: int = 0,
-        points: int = 200,
-        width: float = 0.01,
-        tol: float | None = None,
-    ) -> SpectralDensity:
+    def spectral_density(self, steps: int = 40, vectors: int | None = None, *, seed: int = 0, points: int = 200,
+                         width: float = 0.01, tol: float | None = None) -> SpectralDensity:  # fmt: skip
         """Stochastic Lanczos quadrature from 4 random vectors: `eigenvalues`, a grid of `points`; `density` and
         `standard_errors` at each, as tensors; `samples`, `products`, `converged`; `plot()`. `width`: of the Gaussian,
         over the range of the spectrum. With `tol` the number of vectors grows until half of the 95 % band is nowhere
