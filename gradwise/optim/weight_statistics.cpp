@@ -11,7 +11,8 @@ namespace gradwise {
 
 void WeightStatistics::before_update(const std::vector<at::Tensor>& parameters) {
   const at::NoGradGuard no_grad;
-  if (before_.empty()) {
+  if (before_.size() != parameters.size()) {  // at first, and where one was unfrozen
+    before_.clear();
     for (const at::Tensor& parameter : parameters) {
       before_.push_back(parameter.detach().clone());
     }

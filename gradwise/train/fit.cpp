@@ -52,17 +52,23 @@ void AutogradTrainingLoop::Impl::stop_without_improvement() {
   }
 }
 
+EpochStats AutogradTrainingLoop::Impl::told_epoch(BatchSource& source, const LossFunction& loss, at::Device device,
+                                                  std::optional<ClipRequest> clip) {
+  if (position == 0) {
+    notify({.point = Point::epoch_start});
+  }
+  EpochStats stats = run_epoch(source, loss, device, clip);
+  if (stats.complete) {
+    tell(Point::epoch_end, summary_of(stats));
+  }
+  return stats;
+}
+
 void AutogradTrainingLoop::Impl::fit_epochs(BatchSource& training, BatchSource* validation, const LossFunction& loss,
                                             at::Device device, FitResult& result) {
   while (epoch < options.epochs && stop.status.empty()) {
-    if (position == 0) {
-      notify({.point = Point::epoch_start});
-    }
-    EpochStats stats = run_epoch(training, loss, device, std::nullopt);
+    EpochStats stats = told_epoch(training, loss, device, std::nullopt);
     const bool complete = stats.complete;
-    if (complete) {
-      tell(Point::epoch_end, summary_of(stats));
-    }
     result.history.push_back(std::move(stats));
     const bool last = epoch >= options.epochs || stop.status == "stopped";
     const bool due = complete && epoch % options.validate_every == 0;

@@ -274,7 +274,7 @@ AutogradTrainingLoop::~AutogradTrainingLoop() = default;
 EpochStats AutogradTrainingLoop::train_epoch(BatchSource& dataloader, const LossFunction& loss_function,
                                              at::Device device, std::optional<ClipRequest> clip) {
   impl_->stop = {};
-  return impl_->run_epoch(dataloader, loss_function, device, clip);
+  return impl_->told_epoch(dataloader, loss_function, device, clip);
 }
 
 ValidationStats AutogradTrainingLoop::validate(BatchSource& dataloader, const LossFunction& loss_function,

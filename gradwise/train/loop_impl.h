@@ -40,6 +40,9 @@ struct AutogradTrainingLoop::Impl {
   Action notify(Moment moment);
   void listen();
   void tell(Point point, Payload payload);
+  // An epoch, whose start and end observers are told of.
+  EpochStats told_epoch(BatchSource& source, const LossFunction& loss, at::Device device,
+                        std::optional<ClipRequest> clip);
   EpochStats run_epoch(BatchSource& source, const LossFunction& loss, at::Device device,
                        std::optional<ClipRequest> clip);
   bool fill_window(BatchSource& source, const LossFunction& loss, at::Device device, double& data_seconds);

@@ -7,8 +7,10 @@
 #include <utility>
 
 #include "gradwise/autograd/transforms/batching_rules.h"
+#include "gradwise/autograd/transforms/fallback.h"
 #include "gradwise/autograd/transforms/jacobian.h"
 #include "gradwise/autograd/transforms/jvp.h"
+#include "gradwise/autograd/transforms/recorded.h"
 #include "gradwise/autograd/transforms/vjp.h"
 #include "gradwise/core/error.h"
 #include "python/bindings/docstrings.h"
@@ -62,6 +64,19 @@ class LinearMap {
   TensorFunction function_;
 };
 
+// As detail::ForgetError says.
+bool forget_python_error() {
+  const WithLock lock;
+  if (PyErr_Occurred() == nullptr) {
+    return false;
+  }
+  if (PyErr_ExceptionMatches(PyExc_Exception) == 0) {
+    return true;
+  }
+  PyErr_Clear();
+  return false;
+}
+
 Randomness randomness_named(const char* place, const std::string& name) {
   GRADWISE_CHECK(name == "error" || name == "same" || name == "different", place, "randomness is \"", name,
                  "\", allowed: error, different, same");
@@ -94,7 +109,8 @@ std::tuple<Tensors, at::Tensor, Tensors> func_grad_and_value(const py::object& f
                                                              const std::vector<std::int64_t>& argnums) {
   const TensorFunction adapted = adapt_marked(function);
   const WithoutLock released;
-  ValueAndGrad found = value_and_grad(adapted, {.argnums = argnums, .aux = kMarkedAux})(inputs);
+  ValueAndGrad found =
+      detail::value_and_grad_at("grad_and_value", adapted, inputs, {.argnums = argnums, .aux = kMarkedAux});
   return {std::move(found.gradients), std::move(found.value), std::move(found.aux)};
 }
 
@@ -140,6 +156,7 @@ void bind_transforms(py::module_& module) {
   detail::load_batching_rules_by(&load_rules_of_torch);
   py::class_<LinearMap>(module, "LinearMap").def("__call__", &LinearMap::operator(), py::call_guard<WithoutLock>());
   module.def("func_vmap", &func_vmap, doc::vmap);
+  detail::set_forget_error(&forget_python_error);
   module.def("func_grad", &func_grad, doc::grad);
   module.def("func_grad_and_value", &func_grad_and_value, doc::value_and_grad);
   module.def("func_vjp", &func_vjp, doc::vjp);

@@ -170,7 +170,7 @@ class Once(torch.autograd.Function):
 class Detached(Once):
     @staticmethod
     def backward(ctx, gradient):
-        return 2 * ctx.saved_tensors[0] * gradient.detach()
+        return 2 * ctx.saved_tensors[0].detach() * gradient.detach()
 
 
 class Triple(torch.autograd.Function):

@@ -5,6 +5,7 @@
 
 #include <exception>
 
+#include "gradwise/autograd/transforms/fallback.h"
 #include "gradwise/autograd/transforms/vmap.h"
 #include "gradwise/core/error.h"
 
@@ -48,8 +49,7 @@ at::Tensor sample_losses(const LossFunction& loss_function, const at::Tensor& ou
     try {
       losses = at_once(loss_function, output, target);
     } catch (const std::exception& error) {
-      const auto* foreign = dynamic_cast<const ForeignException*>(&error);
-      if (foreign != nullptr && foreign->is_interruption()) {
+      if (detail::is_interruption(error)) {
         throw;
       }
     }

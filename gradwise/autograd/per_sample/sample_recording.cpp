@@ -19,6 +19,7 @@
 #include "gradwise/autograd/per_sample/open_use.h"
 #include "gradwise/autograd/per_sample/sample_losses.h"
 #include "gradwise/autograd/per_sample/vmapped_gradients.h"
+#include "gradwise/autograd/transforms/fallback.h"
 #include "gradwise/core/error.h"
 #include "gradwise/core/random_state.h"
 
@@ -236,8 +237,7 @@ bool SampleRecorder::write_by_vmap(const RecordedSamples& batch, std::int64_t fi
       loop_reason_ = no_rules_ + "; vmap goes over the samples";
       return write_all();
     } catch (const std::exception& error) {
-      const auto* foreign = dynamic_cast<const ForeignException*>(&error);
-      if (foreign != nullptr && foreign->is_interruption()) {
+      if (detail::is_interruption(error)) {
         throw;
       }
       const std::string_view message = error.what();

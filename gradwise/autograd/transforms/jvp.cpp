@@ -66,7 +66,7 @@ Jvp jvp_at(const char* place, const TensorFunction& function, const Tensors& pri
     return forward_jvp(place, function, primals, tangents, aux);
   } catch (const std::exception& error) {  // a function in Python raises an exception of its own
     reason = first_line(error);
-    if (inside_transform() || !lacks_forward_derivative(error.what())) {
+    if (inside_transform() || !lacks_forward_derivative(error.what()) || detail::is_interruption(error)) {
       throw;
     }
   }
