@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "gradwise/autograd/transforms/fallback.h"
 #include "gradwise/autograd/transforms/layer.h"
 #include "gradwise/autograd/transforms/recorded.h"
 #include "gradwise/autograd/transforms/recorded_twice.h"
