@@ -98,7 +98,9 @@ def test_the_reentrant_form_is_that_of_torch():
     def ours(x):
         return gradwise.checkpoint(function, {"x": x}, scale=2.0, use_reentrant=True)
 
-    require_equal(gradients(ours), gradients(theirs))
+    require_equal(gradients(ours), gradients(lambda x: function({"x": x}, scale=2.0)))
+    for left, right in zip(gradients(ours), gradients(theirs), strict=True):  # torch's differ from the plain ones' bits
+        torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-5)
     x = torch.ones(5, requires_grad=True)
     with pytest.raises(ValueError, match=r"does not work with autograd::grad\(\)"):
         torch.autograd.grad(gradwise.checkpoint(torch.exp, x, use_reentrant=True).sum(), x)

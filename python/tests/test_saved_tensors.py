@@ -53,7 +53,7 @@ def test_bfloat16_takes_half_the_memory():
 
     layer = 64 * 64 * 4
     assert 6 * layer <= held(Nothing()) < 8 * layer
-    assert held(gradwise.saved_tensors("bfloat16")) < 5 * layer  # three, and what a layer works on
+    assert held(gradwise.saved_tensors("bfloat16")) <= 5 * layer  # three, and what a layer works on
     expected, found = gradients(model, Nothing()), gradients(model, gradwise.saved_tensors("bfloat16"))
     for left, right in zip(found, expected, strict=True):
         assert (left - right).norm() < 0.05 * right.norm()
