@@ -284,57 +284,6 @@ def test_averages_without_warm_up_and_buffers_survive_a_round_trip(network):
         assert torch.equal(a, b)
 
 
-def test_a_loop_puts_itself_on_record_and_trains_as_without(network, data, tmp_path, capfd):
-    options = {"epochs": 3, "metrics": ["accuracy"]}
-    plain, told = network(), network()
-    expected = AutogradTrainingLoop(plain, options=options).fit(
-        batches(*data), functional.cross_entropy, validation=batches(*data)
-    )
-    assert capfd.readouterr().err == ""
-    loop = AutogradTrainingLoop(told, options=options, run=tmp_path / "run", progress=True)
-    result = loop.fit(batches(*data), functional.cross_entropy, validation=batches(*data))
-    shown = capfd.readouterr().err
-    assert "Sequential" in shown and "epoch 3/3  train loss" in shown and "validation loss" in shown
-    for a, b in zip(plain.parameters(), told.parameters(), strict=True):
-        assert torch.equal(a, b)
-    run = gradwise.load_run(tmp_path / "run")
-    assert run.status == "finished" and run.name == "run"
-    losses = [loss for epoch in result.history for loss in epoch.losses]
-    assert [row.loss for row in run.steps()] == losses
-    assert losses == [loss for epoch in expected.history for loss in epoch.losses]
-    assert len(run.epochs()) == 3 and {row.metric for row in run.validations()} == {"loss", "accuracy"}
-    assert {row.parameter for row in run.readings()} == {name for name, _ in told.named_parameters()}
-    with pytest.raises(RuntimeError, match="run"):
-        AutogradTrainingLoop(network(), run=tmp_path / "run")
-
-
-def test_epochs_of_ones_own_are_on_record_too(network, data, tmp_path, capfd):
-    loop = AutogradTrainingLoop(network(), run=tmp_path / "run", progress=True)
-    for _ in range(2):
-        loop.train_epoch(batches(*data), functional.cross_entropy)
-    del loop
-    assert "epoch 2  train loss" in capfd.readouterr().err
-    run = gradwise.load_run(tmp_path / "run")
-    assert run.status == "finished" and len(run.epochs()) == 2
-    broken = AutogradTrainingLoop(network(), run=tmp_path / "broken")
-    with pytest.raises(KeyError):
-        broken.train_epoch(batches(*data), lambda output, target: {}["mine"])
-    assert gradwise.load_run(tmp_path / "broken").status == "failed"
-
-
-def test_a_watch_says_how_to_watch_a_loop(network):
-    model = network()
-    ways = (AutogradTrainingLoop(model), "give the loop `run=`"), (AutogradOptimizer(model), "to watch")
-    for made, way_out in ways:
-        with pytest.raises(TypeError, match=f"optimizer is a {type(made).__name__}, allowed: .*{way_out}"):
-            gradwise.watch(model, made)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    loop = AutogradTrainingLoop(model, optimizer)
-    with gradwise.watch(model, optimizer) as watch:
-        loop.train_epoch([(torch.randn(5, 4), torch.zeros(5).long())] * 4, functional.cross_entropy)
-    assert watch.steps == 4 and set(watch.readings()) == {name for name, _ in model.named_parameters()}
-
-
 def test_an_iterator_can_be_gone_through_once(network, data):
     loop = AutogradTrainingLoop(network())
     once = iter(batches(*data))

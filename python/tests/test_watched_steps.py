@@ -1,0 +1,186 @@
+"""What a watch reads of each step, and that it leaves no trace."""
+
+import copy
+import gc
+import pathlib
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import gradwise
+
+
+def train(model, optimizer, data, steps, watch=None, loss_given=True):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(data[0]), data[1])
+        if watch is not None:
+            watch.observe(loss)
+        loss.backward()
+        optimizer.step()
+        if watch is not None and loss_given:
+            watch.step(loss)
+
+
+@pytest.mark.parametrize(("optimizer_class", "read_at"), [(torch.optim.AdamW, 10), (gradwise.AdamW, 11)])
+def test_weights_are_read_each_step_where_that_is_free(network, data, optimizer_class, read_at):
+    model = network()
+    optimizer = optimizer_class(model.parameters())
+    watch = gradwise.watch(model, optimizer)
+    norms = {}
+    for step in range(1, 12):
+        train(model, optimizer, data, 1, watch)
+        norms[step] = float(model[0].weight.detach().norm())
+    assert watch.readings()["0.weight"].weight_norm == pytest.approx(norms[read_at], rel=1e-7)
+
+
+@pytest.mark.parametrize("optimizer_class", [torch.optim.AdamW, gradwise.AdamW])
+def test_watching_reads_and_changes_no_bit(network, data, optimizer_class):
+    plain, watched = network(), network()
+    train(plain, optimizer_class(plain.parameters()), data, 5)
+    optimizer = optimizer_class(watched.parameters())
+    watch = gradwise.watch(watched, optimizer, gradients={"weights_every": 1})
+    train(watched, optimizer, data, 4, watch)
+    before = watched[0].weight.detach().clone()
+    train(watched, optimizer, data, 1, watch)
+    for a, b in zip(plain.parameters(), watched.parameters(), strict=True):
+        assert torch.equal(a, b)
+    reading = watch.readings()["0.weight"]
+    assert reading.grad_norm == pytest.approx(float(watched[0].weight.grad.norm()), rel=1e-5)
+    assert reading.weight_norm == pytest.approx(float(watched[0].weight.detach().norm()), rel=1e-5)
+    assert reading.update_norm == pytest.approx(float((watched[0].weight.detach() - before).norm()), rel=1e-3)
+    assert watch.steps == 5 and watch.diagnosis() == []
+    watch.detach()
+    with pytest.raises(RuntimeError, match="the watch is detached"):
+        watch.step()
+
+
+def test_watching_needs_no_step_where_the_optimizer_is_given(network, data):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = gradwise.watch(model, optimizer)
+    train(model, optimizer, data, 6, watch, loss_given=False)
+    assert watch.readings()["2.bias"].update_norm > 0 and watch.steps == 6 and watch.issues == []
+
+
+def test_a_sick_training_is_diagnosed_and_recorded(data, tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(*[part for _ in range(15) for part in (nn.Linear(4, 4), nn.Sigmoid())], nn.Linear(4, 3))
+    optimizer = torch.optim.AdamW(model.parameters())
+    with gradwise.watch(model, optimizer, run=tmp_path / "sick", record_every=5) as watch:
+        train(model, optimizer, data, 60, watch)
+        finding = watch.diagnosis()[0]
+        assert finding.cause == "vanishing_gradient" and finding.evidence and finding.remedy
+        assert gradwise.load_run(tmp_path / "sick").status == "running"
+    run = gradwise.load_run(tmp_path / "sick")
+    assert run.status == "finished" and len(run.steps()) == 60
+    assert run.diagnosis()[0].cause == finding.cause
+    assert run.readings()[0].parameter == "0.weight"
+    assert run.steps().to_dict()["step"][-1] == 60 and run.issues
+    assert list(pathlib.Path(tmp_path / "sick").glob("events.out.tfevents.*"))
+
+
+def test_readings_are_unscaled_under_a_grad_scaler(network, data):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    watch = gradwise.watch(model, optimizer, scaler=scaler)
+    for unscale in (False, True):
+        optimizer.zero_grad()
+        scaler.scale(functional.cross_entropy(model(data[0]), data[1])).backward()
+        if unscale:
+            scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+        functional.cross_entropy(network()(data[0]), data[1])
+        expected = torch.autograd.grad(functional.cross_entropy(model(data[0]), data[1]), model[0].weight)[0]
+        assert watch.readings()["0.weight"].grad_norm == pytest.approx(float(expected.norm()), rel=1e-4), unscale
+
+
+def test_a_step_that_the_scaler_skips_spoils_no_reading(network, data):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    watch = gradwise.watch(model, optimizer, scaler=scaler)
+    for factor in (float("inf"), 1.0):
+        optimizer.zero_grad()
+        scaler.scale(functional.cross_entropy(model(data[0]), data[1]) * factor).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    expected = torch.autograd.grad(functional.cross_entropy(model(data[0]), data[1]), model[0].weight)[0]
+    assert watch.readings()["0.weight"].grad_norm == pytest.approx(float(expected.norm()), rel=1e-4)
+    watch.detach()
+    assert watch.readings()["0.weight"].grad_norm > 0
+
+
+def test_optimizers_that_take_turns_keep_in_step(network, data):
+    model = network()
+    first = torch.optim.SGD(model[0].parameters(), lr=0.1)
+    second = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    watch = gradwise.watch(model, [first, second])
+    for step in range(6):
+        model.zero_grad()
+        functional.cross_entropy(model(data[0]), data[1]).backward()
+        first.step()
+        if step % 2 == 0:
+            second.step()
+    watch.readings()
+    assert watch.steps in (5, 6)
+    watch.detach()
+    optimizer = gradwise.AdamW(model.parameters())
+    other = gradwise.watch(model, optimizer)
+    train(model, optimizer, data, 2)
+    optimizer.load_state_dict(optimizer.state_dict())  # another core before the step is finished
+    train(model, optimizer, data, 2)
+    assert other.readings()["0.weight"].update_norm > 0
+
+
+def test_attaching_many_times_leaves_nothing(network, data):
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters())
+
+    def rounds(count):
+        for _ in range(count):
+            watch = gradwise.watch(model, optimizer)
+            watch.detach()
+        gc.collect()
+        return pathlib.Path("/proc/self/statm").read_text().split()[1]
+
+    rounds(200)
+    before = int(rounds(200))
+    after = int(rounds(2000))
+    assert after - before < 2000, f"{after - before} pages more"
+    assert len(optimizer._optimizer_step_pre_hooks) == 0
+    train(model, optimizer, data, 2)
+
+
+def test_a_watched_model_can_go(network, data):
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters())
+    watch = gradwise.watch(model, optimizer)
+    train(model, optimizer, data, 2, watch)
+    copied = copy.deepcopy(model)
+    functional.cross_entropy(copied(data[0]), data[1]).backward()
+    assert torch.equal(copied[0].weight, model[0].weight)
+    del watch, model, optimizer
+    gc.collect()
+
+
+@pytest.mark.parametrize(
+    "call, kind, message",
+    [
+        (lambda m, p: gradwise.watch(m, 5), TypeError, "optimizer is a int"),
+        (lambda m, p: gradwise.watch(m, torch.optim.SGD([torch.zeros(2, requires_grad=True)])), ValueError, "none of the"),
+        (lambda m, p: gradwise.watch(m, every=0), ValueError, "every is 0, allowed: >= 1"),
+        (lambda m, p: gradwise.watch(m, evry=2), TypeError, "there is no option evry"),
+        (lambda m, p: gradwise.watch(m.requires_grad_(False)), ValueError, "none of the 4 parameters"),
+        (lambda m, p: gradwise.watch(m, run=p), gradwise.GradwiseError, "holds a run already"),
+        (lambda m, p: gradwise.load_run(p / "none"), gradwise.GradwiseError, "none"),
+    ],
+)
+def test_bad_watches(network, tmp_path, call, kind, message):
+    (tmp_path / "run.sqlite").write_text("not a database")
+    with pytest.raises(kind, match=message):
+        call(network(), tmp_path)
