@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+LEAST_ROUNDS = 3
+MOST_SECONDS = 60
+
+
 class Absent(Exception):
     """A row can't be measured here, and why."""
 
@@ -71,14 +75,17 @@ def seconds_of(function, calls=1):
 
 
 def measure(contest: Contest, rounds: int, stretch: float) -> dict[str, Any]:
-    """Seconds a call in every round; calls are repeated to fill `stretch` seconds."""
+    """Seconds a call in every round; calls are repeated to fill `stretch` seconds. Slow rows have fewer rounds."""
     sides = {"ours": contest.ours} | contest.peers
     calls = {}
     for name, run in sides.items():
         run()
         calls[name] = max(1, round(stretch / seconds_of(run)))
     seconds = {name: [] for name in sides}
-    for _ in range(rounds):
+    begun = time.perf_counter()
+    for turn in range(rounds):
+        if turn >= LEAST_ROUNDS and time.perf_counter() - begun > MOST_SECONDS:
+            break
         for name, run in sides.items():
             seconds[name].append(seconds_of(run, calls[name]))
     best = min(contest.peers, key=lambda name: statistics.median(seconds[name]))
