@@ -205,7 +205,7 @@ void ExponentialMovingAverage::load_state(const State& state) {
   load_tensors(state, sources_.names, shadow_);
   load_tensors(state, counters_.names, counter_shadow_);
   options_.decay = state.values.at("decay").get<double>();
-  options_.every = state.values.value("every", std::int64_t{1});  // states of before have none
+  options_.every = state.values.value("every", std::int64_t{1});  // may be missing
   since_update_ = state.values.value("steps_since_update", std::int64_t{0});
   options_.warmup = state.values.at("warmup").get<bool>();
   options_.bias_correction = state.values.at("bias_correction").get<bool>();

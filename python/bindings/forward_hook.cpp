@@ -17,6 +17,15 @@ thread_local bool aside = false;
 
 std::int64_t samples_of(py::handle inputs);
 
+// Much that has `values` and items is none: a data frame, say.
+bool is_mapping(py::handle object) {
+  if (PyDict_Check(object.ptr())) {
+    return true;
+  }
+  static PyObject* const mapping = py::module_::import("collections.abc").attr("Mapping").release().ptr();
+  return py::isinstance(object, mapping);
+}
+
 // The first count above zero.
 std::int64_t first_samples_of(py::handle inputs) {
   for (const py::handle item : inputs) {
@@ -36,8 +45,7 @@ std::int64_t samples_of(py::handle inputs) {
   if (py::isinstance<py::tuple>(inputs) || py::isinstance<py::list>(inputs)) {
     return first_samples_of(inputs);
   }
-  const bool mapping = PyMapping_Check(inputs.ptr()) != 0 && py::hasattr(inputs, "values");
-  return mapping ? first_samples_of(inputs.attr("values")()) : 0;
+  return is_mapping(inputs) ? first_samples_of(inputs.attr("values")()) : 0;
 }
 
 bool trains(py::handle module) {

@@ -55,7 +55,7 @@ void CoreWork::stop_at_exit() {
   if (!exiting || ends_program) {
     return;
   }
-  if (PyGILState_Check() != 0) {
+  if (Py_IsInitialized() != 0 && PyGILState_Check() != 0) {
     PyEval_SaveThread();
   }
   --threads_at_work;

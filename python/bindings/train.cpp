@@ -129,8 +129,11 @@ class Loop {
                     monitor_);
     try {
       return work();
-    } catch (...) {
-      records_->end("failed", "an exception");
+    } catch (const std::exception& error) {
+      const auto* foreign = dynamic_cast<const ForeignException*>(&error);
+      const std::string reason = error.what();
+      records_->end(foreign != nullptr && foreign->is_interruption() ? "interrupted" : "failed",
+                    reason.substr(0, reason.find('\n')));
       throw;
     }
   }
@@ -295,7 +298,9 @@ void bind_train(py::module_& module) {
       .def("fit", &fit)
       .def("on", &on)
       .def(
-          "end_records", [](Loop& self) { self.records().end("finished", ""); }, Release())
+          "end_records",
+          [](Loop& self, const std::string& status, const std::string& reason) { self.records().end(status, reason); },
+          Release(), py::arg("status"), py::arg("reason"))
       .def("request_stop", [](Loop& self) { self.get().request_stop(); })
       .def("target_scaling",
            [](const Loop& self) {

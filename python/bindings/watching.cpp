@@ -14,7 +14,7 @@
 namespace gradwise::python {
 
 Watching::Watching(const py::object& module, const py::dict& facts, const py::dict& options, const std::string& run)
-    : model_(adapt_module(module)) {
+    : model_(adapt_module(module)), watched_(model_.parameters.trainable().tensors) {
   auto asked = options_from<MonitorOptions>("watch", options);
   RunFacts known;
   known.loss = facts["loss"].cast<std::string>();
@@ -247,7 +247,7 @@ void Watching::place_fused(const Fused* fused) {
   if (fused == nullptr || !fused->get().measures()) {
     return;
   }
-  for (const at::Tensor& parameter : model_.parameters.trainable().tensors) {
+  for (const at::Tensor& parameter : watched_) {
     const std::optional<std::size_t> found = fused->get().place_of(parameter);
     if (!found) {
       fused_order_.clear();

@@ -83,6 +83,7 @@ class Watching {
   void place_fused(const Fused* fused);
 
   Model model_;
+  std::vector<at::Tensor> watched_;  // as the monitor takes them: what is unfrozen later is none of them
   std::unique_ptr<Recording> recording_;
   std::unique_ptr<TrainingMonitor> monitor_;
   std::shared_ptr<StepClock> clock_ = std::make_shared<StepClock>();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -104,9 +105,21 @@ class ExponentialMovingAverage:
         self.shadow_params = [averages[id(p)] if id(p) in averages else p.detach().clone() for p in now]
         self.collected_params = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> ExponentialMovingAverage:
+        """Of parameters that are copied along it averages the copies, else the same ones."""
+        made = memo[id(self)] = object.__new__(type(self))
+        for name, value in self.__dict__.items():
+            references = name in ("_parameters", "_buffers")
+            setattr(made, name, list(value) if references else copy.deepcopy(value, memo))
+        for name in ("_parameters", "_buffers"):
+            found = [reference() for reference in getattr(self, name)]
+            if all(tensor is not None for tensor in found):
+                setattr(made, name, [weakref.ref(memo.get(id(tensor), tensor)) for tensor in found])
+        return made
+
     def __getstate__(self) -> dict[str, Any]:
         kept = {"parameters": _existing(self._parameters), "buffers": _existing(self._buffers)}
-        return kept | {"state": self.state_dict()}
+        return kept | {"state": self.state_dict(), "collected_buffers": self._collected_buffers}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         saved = state["state"]
@@ -115,7 +128,7 @@ class ExponentialMovingAverage:
         self.decay, self.num_updates = saved["decay"], saved["num_updates"]
         self.every, self._since_update = saved["every"], saved["steps_since_update"]
         self.shadow_params, self.collected_params = saved["shadow_params"], saved["collected_params"]
-        self._shadow_buffers, self._collected_buffers = saved["shadow_buffers"], []
+        self._shadow_buffers, self._collected_buffers = saved["shadow_buffers"], state["collected_buffers"]
 
     def _own(self, references: list[weakref.ref[torch.Tensor]]) -> Tensors:
         found = _existing(references)

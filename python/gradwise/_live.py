@@ -63,11 +63,16 @@ def status_of(error: BaseException | None) -> str:
     return "finished" if error is None else "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
 
 
-def _end() -> None:
+def ending() -> tuple[str, str]:
+    """Status and reason of a run that ends now, with the program or before."""
     interactive = hasattr(sys, "ps1")  # where an error does not end the program
     error = None if interactive else getattr(sys, "last_value", None)
+    return status_of(error), "" if error is None else f"{type(error).__name__}: {error}"
+
+
+def _end() -> None:
     for watch in live():
-        watch.detach(status_of(error), "" if error is None else f"{type(error).__name__}: {error}")
+        watch.detach(*ending())
 
 
 atexit.register(_end)

@@ -58,7 +58,11 @@ class LossDefinition(torch.nn.Module):
         losses: torch.Tensor = _OwnBackward.apply(self, *inputs)  # type: ignore[no-untyped-call]
         if self.reduction == "none":
             return losses
-        return losses.sum() / self.count(losses, *inputs) if self.reduction == "mean" else losses.sum()
+        if self.reduction == "sum":
+            return losses.sum()
+        # The sum of 16-bit losses may lie beyond their range where the mean does not.
+        wide = losses.float() if losses.dtype in (torch.float16, torch.bfloat16) else losses
+        return (wide.sum() / self.count(wide, *inputs)).to(losses.dtype)
 
     def extra_repr(self) -> str:
         return f"reduction={self.reduction!r}"

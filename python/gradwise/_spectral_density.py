@@ -9,7 +9,7 @@ from ._records import Record
 
 
 class SpectralDensity(Record):
-    """`eigenvalues`, `density` and `standard_errors` at each, `products`."""
+    """`eigenvalues`, `density` and `standard_errors` at each, `samples`, `products`, `converged`."""
 
     def plot(self, ax: Any = None) -> Any:
         """Draws with matplotlib into `ax`, or into axes of its own, and gives them."""

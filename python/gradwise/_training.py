@@ -14,6 +14,7 @@ import torch
 from . import _core
 from ._checks import check_int, check_number, check_tensors
 from ._documented import documented_by
+from ._live import ending
 from ._native_optimizer import native_options
 from ._records import Record, record
 from .errors import GradwiseUsageError
@@ -132,12 +133,14 @@ class AutogradOptimizer:
             self._rate.fill_(self._native.rates()[0])
 
 
+def _end_records(native: Any) -> None:
+    native.end_records(*ending())
+
+
 @documented_by(_core.AutogradTrainingLoop)
 class AutogradTrainingLoop:
     """Batches are any iterable of (input, target). Keywords beyond those of the optimizer are in `options`, as
     `gradwise config --explain` lists them under `train`:
-    ``{"epochs": 5, "metrics": ["accuracy"], "use_ema": True, "schedule": {"name": "cosine"}}``, and those of the step
-    in ``{"step": {"in_backward": True}}``. A learning rate that is a tensor is read once: the schedule moves the
     ``{"epochs": 5, "metrics": ["accuracy"], "use_ema": True, "schedule": {"name": "cosine"}}``, and those of the step
     in ``{"step": {"in_backward": True}}``. A learning rate that is a tensor is read once: the schedule moves the
     loop's own. `checkpoints` is a folder for checkpoints, from which `resume` goes on to the same bits.
@@ -166,7 +169,7 @@ class AutogradTrainingLoop:
             "" if run is None else os.fspath(run),
         )  # fmt: skip
         if progress or run is not None:
-            weakref.finalize(self, self._native.end_records)
+            weakref.finalize(self, _end_records, self._native)
 
     def train_epoch(self, dataloader: Iterable[Any], loss_function: Loss, device: Device = "cpu",
                     clip_gradients: bool = True, max_grad_norm: float = 1.0) -> Record:  # fmt: skip

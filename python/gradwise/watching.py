@@ -122,7 +122,9 @@ class Watch:
 
     def _telling(self, optimizer: torch.optim.Optimizer, closure: Callable[[], Any]) -> Callable[[], Any]:
         """The closure; its first call begins the optimizer's step."""
-        if id(optimizer) not in self._seen:
+        if id(optimizer) in self._seen:  # its last step ended by an exception, or another did not step this time
+            self._end_updates()
+        if not self._seen:
             self._finish()
 
         def told() -> Any:

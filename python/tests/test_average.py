@@ -259,3 +259,17 @@ def test_a_pass_moves_assigned_averages_and_refuses_what_does_not_fit():
     optimizer.ema.shadow_params = []
     with pytest.raises(gradwise.GradwiseError, match="0 averages for 1"):
         optimizer.step()
+
+
+def test_a_copy_averages_the_same_parameters_or_those_that_are_copied_along():
+    model = nn.Linear(3, 2)
+    ema = gradwise.ExponentialMovingAverage(model.parameters(), decay=0.5, use_num_updates=False)
+    twin = copy.deepcopy(ema)
+    other, along = copy.deepcopy((model, ema))
+    with torch.no_grad():
+        model.weight.add_(1)
+        other.weight.add_(3)
+    for average in (ema, twin, along):
+        average.update()
+    assert torch.equal(ema.shadow_params[0], twin.shadow_params[0])
+    torch.testing.assert_close(along.shadow_params[0] - ema.shadow_params[0], torch.ones(2, 3))

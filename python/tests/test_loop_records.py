@@ -48,6 +48,14 @@ def test_epochs_of_ones_own_are_on_record_too(network, data, tmp_path, capfd):
     with pytest.raises(KeyError):
         broken.train_epoch(batches(*data), lambda output, target: {}["mine"])
     assert gradwise.load_run(tmp_path / "broken").status == "failed"
+    stopped = AutogradTrainingLoop(network(), run=tmp_path / "stopped")
+
+    def interrupted(output, target):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train_epoch(batches(*data), interrupted)
+    assert gradwise.load_run(tmp_path / "stopped").status == "interrupted"
 
 
 def test_a_watch_says_how_to_watch_a_loop(network):

@@ -57,6 +57,19 @@ def test_watching_reads_and_changes_no_bit(network, data, optimizer_class):
         watch.step()
 
 
+def test_a_parameter_that_is_unfrozen_stays_unwatched(network, data):
+    model = network()
+    model[0].requires_grad_(False)
+    optimizer = gradwise.AdamW(model.parameters())
+    watch = gradwise.watch(model, optimizer)
+    train(model, optimizer, data, 3, watch)
+    model[0].requires_grad_()
+    before = model[0].weight.detach().clone()
+    train(model, optimizer, data, 3, watch)
+    assert watch.steps == 6 and not torch.equal(model[0].weight, before)
+    assert list(watch.readings()) == [name for name, _ in model.named_parameters()]
+
+
 def test_watching_needs_no_step_where_the_optimizer_is_given(network, data):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
