@@ -22,7 +22,7 @@ bool is_mapping(py::handle object) {
   if (PyDict_Check(object.ptr())) {
     return true;
   }
-  static PyObject* const mapping = py::module_::import("collections.abc").attr("Mapping").release().ptr();
+  static PyObject* const mapping = py::object(py::module_::import("collections.abc").attr("Mapping")).release().ptr();
   return py::isinstance(object, mapping);
 }
 
