@@ -26,7 +26,7 @@ Solution conjugate_gradients(const LinearOperator& matrix, const at::Tensor& b, 
     if (!(curvature > 0)) {
       fail("conjugate_gradients", "the curvature p'(A + damping I)p / p'p is ",
            curvature / p.square().sum().item<double>(), " along direction ", found.iterations + 1,
-           ", allowed: > 0; a larger damping, or lsmr, takes such matrices");
+           ", allowed: > 0; a larger damping, or lsmr (least squares), takes such matrices");
     }
     if (found.iterations == 1) {
       check_symmetric("conjugate_gradients", matrix, p_before.dot(Ap), p.dot(Ap_before),

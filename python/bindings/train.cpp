@@ -130,10 +130,8 @@ class Loop {
     try {
       return work();
     } catch (const std::exception& error) {
-      const auto* foreign = dynamic_cast<const ForeignException*>(&error);
       const std::string reason = error.what();
-      records_->end(foreign != nullptr && foreign->is_interruption() ? "interrupted" : "failed",
-                    reason.substr(0, reason.find('\n')));
+      records_->end(is_interruption(error) ? "interrupted" : "failed", reason.substr(0, reason.find('\n')));
       throw;
     }
   }
@@ -145,6 +143,12 @@ class Loop {
   }
 
  private:
+  // Raised by a callback, or by Python code that a conversion runs.
+  static bool is_interruption(const std::exception& error) {
+    const auto* raised = dynamic_cast<const py::error_already_set*>(&error);
+    const WithLock lock;
+    return raised != nullptr && !raised->matches(PyExc_Exception);
+  }
   static std::string name_of_type(const py::handle& object) {
     return py::type::handle_of(object).attr("__name__").cast<std::string>();
   }

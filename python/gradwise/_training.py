@@ -217,8 +217,8 @@ class AutogradTrainingLoop:
 
     @property
     def target_scaling(self) -> Record:
-        """`mean` and `stddev` of each column of the training targets, with which ``output * stddev + mean`` is in the
-        data's own units; empty lists without `standardize_targets`."""
+        """`mean` and `stddev` of each column of the training targets, as lists, with whose tensors
+        ``output * stddev + mean`` is in the data's own units; empty without `standardize_targets`."""
         return record(self._native.target_scaling())
 
     @property

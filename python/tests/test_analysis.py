@@ -58,6 +58,13 @@ def test_bad_configurations(options, kind, message):
         GradientAnalysisConfig(**options)
 
 
+def train(model, optimizer, data, steps):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        functional.cross_entropy(model(data[0]), data[1]).backward()
+        optimizer.step()
+
+
 def dense_hessian(model, x, y):
     names = [name for name, _ in model.named_parameters()]
     shapes = [p.shape for p in model.parameters()]
