@@ -117,6 +117,10 @@ class _OnePass(torch.optim.Optimizer):
             self._take_changes()
         return self._fused
 
+    def _stepped(self) -> Any:
+        """The core as the last step left it: no look at the groups, which it has just read."""
+        return self._fused
+
     def _make_core(self) -> None:
         held = set(self._parameters())
         for parameter in [p for p in self._state if isinstance(p, torch.Tensor) and p not in held]:

@@ -150,7 +150,7 @@ class Watch:
 
     def _after_update(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._plain and len(args) == 1 and not kwargs:
-            self._native.end_update(self._skipped(), self._native_of())
+            self._end_update()
             return
         if self._native.closed:
             return
@@ -163,10 +163,12 @@ class Watch:
 
     def _end_updates(self) -> None:
         self._seen.clear()
-        self._native.end_update(self._skipped(), self._native_of())
+        self._end_update()
 
-    def _skipped(self) -> bool:
-        return self._fused is not None and bool(self._fused.last_step.get("skipped", False))
+    def _end_update(self) -> None:
+        skipped = self._fused is not None and bool(self._fused.last_step.get("skipped", False))
+        stepped: Any = None if self._fused is None else self._fused._stepped()
+        self._native.end_update(skipped, stepped)
 
     def _finish(self, samples: int | None = None) -> None:
         """Ends the step that waits for its loss."""
