@@ -96,16 +96,6 @@ void update_in_place(const Lines<T>& at, std::size_t count, const UpdateCoeffici
   sums.add_to(m);
 }
 
-// Float32 weights with bfloat16 lines, a whole number of vectors.
-template <class Rule>
-void update_narrow_state(const UpdateMemory& memory, std::size_t begin, std::size_t count,
-                         const UpdateCoefficients& given, const Narrowing& narrowing, WeightMoments& m) {
-  const Coefficients<Singles> c(given, narrowing);
-  Sums<Singles> sums;
-  update_vectors<Rule>(lines_of<float, hwy::bfloat16_t>(memory).from(begin), count, c, AsItIs(), sums);
-  sums.add_to(m);
-}
-
 // Weights or lines of 16 bits: widened into a block that stays in the cache, and narrowed back.
 template <class Rule>
 void update_widened(const UpdateMemory& memory, std::size_t begin, std::size_t count, const UpdateCoefficients& given,
@@ -122,12 +112,26 @@ void update_widened(const UpdateMemory& memory, std::size_t begin, std::size_t c
   sums.add_to(m);
 }
 
+// Float32 weights with bfloat16 lines; what fills no vector is widened.
+template <class Rule>
+void update_narrow_state(const UpdateMemory& memory, std::size_t begin, std::size_t count,
+                         const UpdateCoefficients& given, const Narrowing& narrowing, WeightMoments& m) {
+  const std::size_t rest = count % hn::Lanes(Singles());
+  Sums<Singles> sums;
+  update_vectors<Rule>(lines_of<float, hwy::bfloat16_t>(memory).from(begin), count - rest,
+                       Coefficients<Singles>(given, narrowing), AsItIs(), sums);
+  sums.add_to(m);
+  if (rest > 0) {
+    const auto from = static_cast<std::uint32_t>(begin + count - rest);
+    update_widened<Rule>(memory, from, rest, given, {narrowing.rounding, narrowing.seed, from}, m);
+  }
+}
+
 template <class Rule>
 WeightMoments update_by(const UpdateMemory& memory, std::size_t begin, std::size_t count, const UpdateCoefficients& c,
                         Rounding rounding, std::uint32_t seed) {
   WeightMoments m;
   m.count = static_cast<std::int64_t>(count);
-  const bool narrow_state = memory.state == Element::bfloat16;
   for (std::size_t done = 0; done < count; done += kBlock) {
     const std::size_t length = std::min(kBlock, count - done);
     const std::size_t from = begin + done;
@@ -136,7 +140,7 @@ WeightMoments update_by(const UpdateMemory& memory, std::size_t begin, std::size
       update_in_place<Rule>(lines_of<double>(memory).from(from), length, c, m);
     } else if (memory.element == Element::float32 && memory.state == Element::float32) {
       update_in_place<Rule>(lines_of<float>(memory).from(from), length, c, m);
-    } else if (memory.element == Element::float32 && narrow_state && length % hn::Lanes(Singles()) == 0) {
+    } else if (memory.element == Element::float32 && memory.state == Element::bfloat16) {
       update_narrow_state<Rule>(memory, from, length, c, narrowing, m);
     } else {
       update_widened<Rule>(memory, from, length, c, narrowing, m);

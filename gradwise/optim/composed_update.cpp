@@ -127,10 +127,15 @@ void composed_update(const FusedOptions& o, std::int64_t step, const ComposedSte
   }
 }
 
-void sparse_update(const FusedOptions& o, std::int64_t step, const at::Tensor& parameter, const at::Tensor& gradient,
-                   const FusedState& state) {
+void check_takes_sparse(const FusedOptions& o) {
   GRADWISE_CHECK(o.rule == UpdateRule::sgd || o.rule == UpdateRule::adagrad, "optimizer",
                  "a gradient is sparse, which this optimizer does not take, allowed: sgd, adagrad");
+  GRADWISE_CHECK(o.rule == UpdateRule::sgd || o.weight_decay == 0, "optimizer",
+                 "adagrad takes sparse gradients without weight decay alone, it is ", o.weight_decay);
+}
+
+void sparse_update(const FusedOptions& o, std::int64_t step, const at::Tensor& parameter, const at::Tensor& gradient,
+                   const FusedState& state) {
   if (o.rule == UpdateRule::sgd && o.momentum == 0 && o.weight_decay == 0) {
     at::Tensor(parameter).add_(gradient, o.maximize ? o.lr : -o.lr);
     return;
@@ -143,8 +148,6 @@ void sparse_update(const FusedOptions& o, std::int64_t step, const at::Tensor& p
     composed_update(o, step, dense);
     return;
   }
-  GRADWISE_CHECK(o.weight_decay == 0, "optimizer", "adagrad takes sparse gradients without weight decay alone, it is ",
-                 o.weight_decay);
   const at::Tensor g = gradient.coalesce();  // each index once, for the update is not linear
   const auto sparse = [&g](const at::Tensor& values) {
     return at::_sparse_coo_tensor_unsafe(g._indices(), values, g.sizes(), g.options(), /*is_coalesced=*/true);

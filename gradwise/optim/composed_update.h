@@ -22,8 +22,11 @@ struct ComposedStep {
 /// counts from 1.
 void composed_update(const FusedOptions& options, std::int64_t step, const ComposedStep& tensors);
 
+/// An error where an optimizer of these options does not take sparse gradients.
+void check_takes_sparse(const FusedOptions& options);
+
 /// One sparse gradient, by sgd or adagrad, as torch.optim does it: weights that it does not name stay. sgd with
-/// momentum or weight decay takes it as a dense one. An error for the other rules.
+/// momentum or weight decay takes it as a dense one.
 void sparse_update(const FusedOptions& options, std::int64_t step, const at::Tensor& parameter,
                    const at::Tensor& gradient, const FusedState& state);
 

@@ -73,16 +73,46 @@ bool FusedOptimizer::measures() const {
   return std::ranges::all_of(all_, [this](std::size_t i) { return !trains(i) || kernels_read(ordered_[i]); });
 }
 
-void FusedOptimizer::prepare_pass(std::size_t index, const at::Tensor& gradient, const Riders& riders) {
+// Notes and checks the gradients, before anything moves.
+void FusedOptimizer::gather(const std::vector<std::size_t>& indices) {
+  for (const std::size_t i : indices) {
+    Slot& slot = slots_[i];
+    slot.gradient = &ordered_[i].grad();
+    slot.stepped = slot.gradient->defined();
+    if (slot.stepped) {
+      check_gradient(ordered_[i], *slot.gradient, i);
+      if (slot.gradient->is_sparse()) {
+        check_takes_sparse(options_of(slot));
+      }
+    }
+  }
+}
+
+// Their place in `coefficients_`. Powers are dear where tensors are small, and neighbours share a group and a step.
+std::size_t FusedOptimizer::coefficients_at(const FusedOptions& options, std::int64_t step, const Riders& riders) {
+  if (coefficients_.empty() || coefficients_.back().options != &options || coefficients_.back().step != step) {
+    kernels::UpdateCoefficients values = coefficients_of(options, step);
+    values.grad_scale = options.maximize ? -riders.grad_scale : riders.grad_scale;
+    values.average_share = riders.average_share;
+    coefficients_.push_back({&options, step, values});
+  }
+  return coefficients_.size() - 1;
+}
+
+void FusedOptimizer::prepare_pass(std::size_t index, const Riders& riders) {
   Slot& slot = slots_[index];
   const at::Tensor& parameter = ordered_[index];
   const FusedOptions& options = options_of(slot);
-  // Lines are walked in step: the gradient must lie as the parameter does.
-  slot.gradient = gradient.strides() == parameter.strides() ? gradient : at::empty_like(parameter).copy_(gradient);
   const FusedState& lines = *slot.state;
+  slot.coefficients = coefficients_at(options, lines.step, riders);
+  // Lines are walked in step: the gradient must lie as the parameter does.
+  if (slot.gradient->strides() != parameter.strides()) {
+    slot.rearranged = at::empty_like(parameter).copy_(*slot.gradient);
+    slot.gradient = &slot.rearranged;
+  }
   const bool averaged = !riders.averages.empty() && riders.averages[index].defined();
   slot.memory = {parameter.mutable_data_ptr(),
-                 slot.gradient.const_data_ptr(),
+                 slot.gradient->const_data_ptr(),
                  data_of(lines.first),
                  data_of(lines.second),
                  data_of(lines.third),
@@ -91,8 +121,6 @@ void FusedOptimizer::prepare_pass(std::size_t index, const at::Tensor& gradient,
                  lines.first.defined()    ? element_of(lines.first)
                  : lines.second.defined() ? element_of(lines.second)
                                           : element_of(parameter)};
-  slot.coefficients.grad_scale = options.maximize ? -riders.grad_scale : riders.grad_scale;
-  slot.coefficients.average_share = riders.average_share;
   slot.rounding = options.stochastic_rounding ? kernels::Rounding::stochastic : kernels::Rounding::nearest;
   slot.seed = kernels::mixed(options.rounding_seed + kernels::mixed(static_cast<std::uint32_t>(lines.step)) +
                              0x9E3779B9U * static_cast<std::uint32_t>(index));
@@ -109,9 +137,9 @@ void FusedOptimizer::run_pass() {
   work_.run([&](std::size_t i) {
     const PieceWork::Piece& piece = pieces[i];
     const Slot& slot = slots_[piece.tensor];
-    found_[i] =
-        kernels::fused_update(slot.state->rule, slot.memory, static_cast<std::size_t>(piece.begin),
-                              static_cast<std::size_t>(piece.count), slot.coefficients, slot.rounding, slot.seed);
+    found_[i] = kernels::fused_update(slot.state->rule, slot.memory, static_cast<std::size_t>(piece.begin),
+                                      static_cast<std::size_t>(piece.count), coefficients_[slot.coefficients].values,
+                                      slot.rounding, slot.seed);
   });
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     WeightMoments& moments = moments_[pieces[i].tensor];
@@ -189,37 +217,26 @@ void FusedOptimizer::update_some(const std::vector<std::size_t>& indices, const 
   if (!is_arranged()) {
     arrange();
   }
+  gather(indices);
   work_.clear();
+  coefficients_.clear();
   std::vector<std::size_t> by_operators;
-  const FusedOptions* options = nullptr;
-  kernels::UpdateCoefficients coefficients;
-  std::int64_t step = 0;
   for (const std::size_t i : indices) {
     Slot& slot = slots_[i];
-    const at::Tensor& gradient = ordered_[i].grad();
-    slot.stepped = gradient.defined();
     if (!slot.stepped) {
       continue;
     }
-    check_gradient(ordered_[i], gradient, i);
-    FusedState& lines = state_of(i);
-    ++lines.step;
-    if (!slot.fits || gradient.is_sparse()) {
+    ++state_of(i).step;
+    if (slot.fits && !slot.gradient->is_sparse()) {
+      prepare_pass(i, riders);
+    } else {
       by_operators.push_back(i);
-      continue;
     }
-    if (&options_of(slot) != options || lines.step != step) {  // powers are dear where tensors are small
-      options = &options_of(slot);
-      step = lines.step;
-      coefficients = coefficients_of(*options, step);
-    }
-    slot.coefficients = coefficients;
-    prepare_pass(i, gradient, riders);
   }
   run_pass();
   step_by_operators(by_operators, riders);
   for (const std::size_t i : indices) {
-    slots_[i].gradient.reset();
+    slots_[i].rearranged.reset();
   }
 }
 

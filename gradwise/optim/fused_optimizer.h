@@ -62,7 +62,7 @@ class FusedOptimizer : public torch::optim::Optimizer {
   /// The averages of `sources` as Riders take them. Empty where one of them can't ride along, being of another type,
   /// device or layout than its parameter, or of a parameter that is not held.
   [[nodiscard]] std::vector<at::Tensor> averages_by_place(const std::vector<at::Tensor>& sources,
-                                                           const std::vector<at::Tensor>& averages) const;
+                                                          const std::vector<at::Tensor>& averages) const;
   /// Whether every parameter that trains is where updates are measured: on the CPU.
   [[nodiscard]] bool measures() const;
   /// Of the last update, in the order of `ordered_parameters`; a parameter that it passed over has not moved.
@@ -80,9 +80,10 @@ class FusedOptimizer : public torch::optim::Optimizer {
   struct Slot {
     std::size_t group = 0;
     FusedState* state = nullptr;
-    at::Tensor gradient;  // of this step, where the pass takes it
+    const at::Tensor* gradient = nullptr;  // of this step
+    at::Tensor rearranged;                 // the gradient, where it does not lie as the parameter does
     kernels::UpdateMemory memory;
-    kernels::UpdateCoefficients coefficients;
+    std::size_t coefficients = 0;  // place in `coefficients_`
     kernels::Rounding rounding = kernels::Rounding::nearest;
     std::uint32_t seed = 0;
     bool fits = false;    // its memory can take the pass
@@ -106,7 +107,9 @@ class FusedOptimizer : public torch::optim::Optimizer {
   FusedState& state_of(std::size_t index);
   void place_lines(std::size_t index, FusedState& state);
   void update_some(const std::vector<std::size_t>& indices, const Riders& riders);
-  void prepare_pass(std::size_t index, const at::Tensor& gradient, const Riders& riders);
+  void gather(const std::vector<std::size_t>& indices);
+  std::size_t coefficients_at(const FusedOptions& options, std::int64_t step, const Riders& riders);
+  void prepare_pass(std::size_t index, const Riders& riders);
   void run_pass();
   void step_by_operators(const std::vector<std::size_t>& indices, const Riders& riders);
   void measure_by_copy(std::size_t index, const at::Tensor& before);
@@ -117,6 +120,13 @@ class FusedOptimizer : public torch::optim::Optimizer {
   std::vector<Slot> slots_;
   std::vector<WeightMoments> moments_;
   std::map<ArenaKind, StateArena> arenas_;
+  // Of the pass under way, each once, with what they were made for.
+  struct StepCoefficients {
+    const FusedOptions* options;
+    std::int64_t step;
+    kernels::UpdateCoefficients values;
+  };
+  std::vector<StepCoefficients> coefficients_;
   PieceWork work_;
   std::vector<WeightMoments> found_;  // by piece
   bool arranged_ = false;

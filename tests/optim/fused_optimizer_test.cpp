@@ -280,6 +280,19 @@ TEST(FusedOptimizerErrors, NameTheParameterAndWhatIsWrong) {
                     fused({random_tensor({4}, 1).expand({3, 4})}));
 }
 
+TEST(FusedOptimizerErrors, ComeBeforeAnythingHasMoved) {
+  const std::vector<at::Tensor> tensors{random_tensor({4, 2}, 1), random_tensor({5, 2}, 2)};
+  const auto optimizer = fused(tensors);
+  const at::Tensor before = tensors[0].clone();
+  at::Tensor(tensors[0]).mutable_grad() = random_tensor({4, 2}, 3);
+  at::Tensor(tensors[1]).mutable_grad() = random_tensor({2, 5}, 4);
+  EXPECT_ERROR_WITH("the gradient of parameter 1 is [2, 5] Float on cpu, the parameter [5, 2]", optimizer->step());
+  at::Tensor(tensors[1]).mutable_grad() = random_tensor({5, 2}, 4).to_sparse();
+  EXPECT_ERROR_WITH("a gradient is sparse", optimizer->step());
+  EXPECT_TRUE(tensors[0].equal(before));
+  EXPECT_TRUE(optimizer->state().empty());
+}
+
 // With rounded lines, second - third² may fall below zero.
 TEST(FusedOptimizer, CenteredRmspropStaysFiniteWithRoundedMoments) {
   OptimizerOptions options = options_of("rmsprop");
