@@ -47,7 +47,7 @@ struct Moment {
   /// backward_end: whoever has read all gradients puts their global L2 norm here, as they stand; NaN where one is not
   /// finite.
   double* gradient_norm = nullptr;
-  /// step_end: of each parameter that asks for a gradient, in order, where the optimizer measures its update.
+  /// step_end: of each of the model's parameters, where the optimizer measures its update.
   std::span<const WeightMoments> weights = {};
 };
 

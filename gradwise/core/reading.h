@@ -34,7 +34,8 @@ struct WeightMoments {
 };
 
 /// What one optimizer step showed of one parameter; NaN (`kNotMeasured`): not measured in this step. The gradient is
-/// that of the whole step, unscaled, before clipping; its figures are of the finite elements.
+/// that of the whole step, unscaled, before clipping; its figures are of the finite elements. Of a frozen parameter
+/// nothing is measured.
 struct ParameterReading {
   bool missing = false;                 ///< no backward pass reached it in this step
   double grad_norm = kNotMeasured;      ///< L2
@@ -116,7 +117,7 @@ struct StepReading {
   double ema_distance = kNotMeasured;  ///< norm of weights minus averaged weights, over the norm of the weights
 };
 
-/// A parameter as it is known before training.
+/// A parameter as it is known before training; `trainable` goes with what is frozen or unfrozen meanwhile.
 struct ParameterFacts {
   std::string name;
   std::vector<std::int64_t> shape;

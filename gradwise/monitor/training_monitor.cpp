@@ -74,11 +74,6 @@ struct TrainingMonitor::Impl {
     given.parameters = facts_of(model).parameters;
     history.facts = given;
     facts = std::make_shared<const RunFacts>(std::move(given));
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      if (parameters.tensors[i].requires_grad()) {
-        place.push_back(i);
-      }
-    }
   }
 
   // A reading to fill in: one that nobody holds any more, with the memory that it has.
@@ -87,7 +82,6 @@ struct TrainingMonitor::Impl {
     if (!kept || kept.use_count() > 1) {
       kept = std::make_shared<StepReading>();
     }
-    kept->parameters.resize(parameters.size());
     kept->histograms.clear();
     kept->activations.clear();
     kept->batch_norms.clear();
@@ -161,6 +155,19 @@ struct TrainingMonitor::Impl {
     gradients_read = true;
   }
 
+  // What has trained once is not as it was initialised.
+  void take_trained() {
+    if (std::exchange(trained_version, watch.trained_version()) == watch.trained_version()) {
+      return;
+    }
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      ParameterFacts& known = history.facts.parameters[i];
+      known.as_initialized = known.as_initialized && !watch.trained()[i];
+      known.trainable = watch.trained()[i];
+    }
+    facts = std::make_shared<const RunFacts>(history.facts);
+  }
+
   void read_average() {
     if (!averages || !due(options.record_every, history.step() + 1)) {
       return;
@@ -191,14 +198,10 @@ struct TrainingMonitor::Impl {
     const std::span<const ParameterReading> seen =
         measured.empty() ? watch.after_update() : watch.after_update(measured);
     now->step = info.step;
-    for (std::size_t i = 0; i < place.size(); ++i) {
-      now->parameters[place[i]] = seen[i];
-    }
-    if (const std::span<const MagnitudeHistogram> counts = watch.histograms(); watch.was_read() && !counts.empty()) {
-      now->histograms.resize(parameters.size());
-      for (std::size_t i = 0; i < place.size(); ++i) {
-        now->histograms[place[i]] = counts[i];
-      }
+    now->parameters.assign(seen.begin(), seen.end());
+    take_trained();
+    if (const std::span<const MagnitudeHistogram> counts = watch.histograms(); watch.was_read()) {
+      now->histograms.assign(counts.begin(), counts.end());
     }
     if (watch.was_read() && !info.skipped) {
       now->noise_scale = is_ragged(info) ? noise.pass_over() : noise.add(now->parameters, info.samples);
@@ -270,8 +273,8 @@ struct TrainingMonitor::Impl {
   MonitorOptions options;
   Model model;
   NamedParameters parameters;
-  std::vector<std::size_t> place;  // of each watched parameter among all
   Watch watch;
+  std::int64_t trained_version = 0;  // of the watch, that the facts say
   RuleBook book;
   Emit emit;
   std::vector<std::shared_ptr<StepReading>> readings;  // used in turn
@@ -340,6 +343,7 @@ void TrainingMonitor::watch_average(std::function<NamedParameters()> averages) {
 void TrainingMonitor::probe_with(LossFunction loss_function) { impl_->probe_loss = std::move(loss_function); }
 
 const History& TrainingMonitor::history() const { return impl_->history; }
+std::shared_ptr<const RunFacts> TrainingMonitor::facts() const { return impl_->facts; }
 const Diagnosis& TrainingMonitor::diagnosis() const { return impl_->diagnosis; }
 RuleBook& TrainingMonitor::rules() { return impl_->book; }
 

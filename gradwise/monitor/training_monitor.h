@@ -77,6 +77,8 @@ class TrainingMonitor : public Observer {
   void probe_with(LossFunction loss_function);
 
   [[nodiscard]] const History& history() const;
+  /// Those of the history; others from the step on that finds a parameter frozen or unfrozen.
+  [[nodiscard]] std::shared_ptr<const RunFacts> facts() const;
   [[nodiscard]] const Diagnosis& diagnosis() const;
   [[nodiscard]] RuleBook& rules();
 

@@ -3,18 +3,17 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/clone.h>
 #include <ATen/ops/stack.h>
-#include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
-#include <array>
-#include <atomic>
 #include <cmath>
 #include <utility>
 #include <vector>
 
 #include "gradwise/autograd/tensor_moments.h"
 #include "gradwise/core/error.h"
+#include "gradwise/monitor/parameter_figures.h"
+#include "gradwise/monitor/reading_hook.h"
 
 namespace gradwise {
 namespace {
@@ -22,109 +21,19 @@ namespace {
 // Steps count from 1; the first is read whatever the interval.
 bool due(std::int64_t every, std::int64_t step) { return step % every == 0 || step == 1; }
 
-// One parameter's part, which its hook writes from the backward's thread.
-struct Slot {
-  kernels::Moments moments;
-  std::array<kernels::Sketch, 2> sketches;  // of the gradient now and of the one before, in turn
-  std::int64_t arrivals = 0;                // of gradients in this step
-  std::int64_t read_at = 0;                 // arrivals that the moments hold
-};
-
-// What all hooks share. It outlives the Watch where somebody else's hook holds on to ours.
-struct Shared {
-  std::vector<Slot> slots;
-  std::vector<MagnitudeHistogram> histograms;
-  std::atomic<bool> attached{true};
-  bool due = true;
-  bool histogram_due = false;
-  bool cosine = true;
-  std::size_t turn = 0;  // which of the sketches is that of now
-  std::int64_t expected = 1;
-
-  void read(std::size_t index, const at::Tensor& gradient) {
-    Slot& slot = slots[index];
-    slot.moments = cosine ? read_gradient(gradient, slot.sketches[turn]) : moments_of(gradient);
-    if (histogram_due) {
-      histograms[index].fill(0);
-      add_to_histogram(gradient, histograms[index]);
-    }
-    slot.read_at = slot.arrivals;
-  }
-};
-
-using Hook = torch::autograd::PostAccumulateGradHook;
-
-class ReadingHook : public Hook {
- public:
-  ReadingHook(std::shared_ptr<Shared> shared, std::size_t index, std::unique_ptr<Hook> before)
-      : before_(std::move(before)), shared_(std::move(shared)), index_(index) {}
-
-  void operator()(const torch::autograd::Variable& parameter) override {
-    if (before_) {
-      (*before_)(parameter);
-    }
-    if (!shared_->attached.load(std::memory_order_relaxed)) {
-      return;
-    }
-    Slot& slot = shared_->slots[index_];
-    ++slot.arrivals;
-    const at::Tensor& gradient = parameter.grad();
-    if (shared_->due && slot.arrivals >= shared_->expected && gradient.defined() && kernels_read(gradient)) {
-      shared_->read(index_, gradient);
-    }
-  }
-  std::unique_ptr<Hook> take_before() { return std::move(before_); }
-
- private:
-  std::unique_ptr<Hook> before_;
-  std::shared_ptr<Shared> shared_;
-  std::size_t index_;
-};
-
-// What a pass over a gradient gave, as the step's own figures.
-void put_gradient(const kernels::Moments& m, double scale, ParameterReading& reading) {
-  const auto count = static_cast<double>(m.count);
-  const bool some = m.finite() > 0;
-  reading.grad_norm = m.l2() * scale;
-  reading.grad_mean_abs = m.count > 0 ? m.l1() / count * scale : kNotMeasured;
-  reading.grad_max = m.max_abs() * scale;
-  reading.grad_min_value = some ? m.min * scale : kNotMeasured;
-  reading.grad_max_value = some ? m.max * scale : kNotMeasured;
-  reading.grad_mean = m.mean() * scale;
-  reading.grad_variance = m.variance() * scale * scale;
-  reading.grad_zeros = m.count > 0 ? static_cast<double>(m.zeros) / count : kNotMeasured;
-  reading.grad_nans = m.nans;
-  reading.grad_infs = m.infs;
-}
-
-// No gradient came; the figures of the weights stay.
-void clear_gradient(ParameterReading& reading) {
-  reading.missing = true;
-  reading.grad_norm = reading.grad_mean_abs = reading.grad_max = reading.grad_min_value = kNotMeasured;
-  reading.grad_max_value = reading.grad_mean = reading.grad_variance = reading.grad_zeros = kNotMeasured;
-  reading.grad_nans = reading.grad_infs = 0;
-}
-
-void put_weights(const kernels::WeightMoments& m, ParameterReading& reading) {
-  const auto count = static_cast<double>(std::max<std::int64_t>(m.count, 1));
-  const double mean = m.sum / count;
-  reading.weight_norm = std::sqrt(m.sum_squares);
-  reading.weight_mean = mean;
-  reading.weight_variance = std::max(0.0, m.sum_squares / count - mean * mean);
-  reading.weight_max = m.max_abs;
-  reading.update_norm = std::sqrt(m.update_squares);
-  reading.update_ratio = m.squares_before > 0 ? std::sqrt(m.update_squares / m.squares_before) : kNotMeasured;
-}
-
 }  // namespace
 
 struct Watch::Impl {
   Impl(const NamedParameters& parameters, WatchOptions given)
-      : options(given), watched(parameters.trainable()), shared(std::make_shared<Shared>()) {
+      : options(given), watched(parameters), shared(std::make_shared<GradientSlots>()) {
     check_fields("watch", options);
     watched.check_names("watch");
     watched.check_types("watch");
-    GRADWISE_CHECK(watched.size() > 0, "watch", "none of the ", parameters.size(), " parameters asks for a gradient");
+    for (const at::Tensor& tensor : watched.tensors) {
+      trained.push_back(tensor.requires_grad());
+    }
+    GRADWISE_CHECK(std::ranges::find(trained, true) != trained.end(), "watch", "none of the ", parameters.size(),
+                   " parameters asks for a gradient");
     for (std::size_t i = 0; i < watched.size(); ++i) {
       GRADWISE_CHECK(watched.tensors[i].is_leaf(), "watch", "parameter \"", watched.names[i],
                      "\" is computed from others, allowed: leaves");
@@ -133,26 +42,65 @@ struct Watch::Impl {
     shared->slots.resize(watched.size());
     shared->histograms.resize(options.histograms_every > 0 ? watched.size() : 0);
     readings.resize(watched.size());
-    for (std::size_t i = 0; i < watched.size(); ++i) {
-      std::unique_ptr<Hook>& place = torch::autograd::impl::post_acc_grad_hooks(watched.tensors[i]);
-      auto hook = std::make_unique<ReadingHook>(shared, i, std::move(place));
-      hooks.push_back(hook.get());
-      torch::autograd::impl::set_post_acc_grad_hooks(watched.tensors[i], std::move(hook));
-    }
+    attach();
     plan_step();
+  }
+
+  // Frozen parameters get their hooks too: it runs from the first gradient on, and never before.
+  void attach() {
+    hooks.resize(watched.size());
+    for (std::size_t i = 0; i < watched.size(); ++i) {
+      if (!watched.tensors[i].is_floating_point()) {
+        continue;  // of integers or complex: can't be read
+      }
+      std::unique_ptr<ReadingHook::Hook>& place =
+          torch::autograd::impl::materialize_autograd_meta(watched.tensors[i])->post_acc_grad_hooks_;
+      auto hook = std::make_unique<ReadingHook>(shared, i, std::move(place));
+      hooks[i] = hook.get();
+      place = std::move(hook);
+    }
+  }
+
+  // Looks for what was frozen or unfrozen since the last look. A parameter may be frozen by the time its step ends,
+  // where several optimizers take turns: its gradient tells.
+  void note_trained() {
+    for (std::size_t i = 0; i < watched.size(); ++i) {
+      const bool now = shared->slots[i].arrivals > 0 || (hooks[i] != nullptr && watched.tensors[i].requires_grad());
+      if (now == trained[i]) {
+        continue;
+      }
+      trained[i] = now;
+      ++trained_version;
+      if (!now) {
+        forget(i);
+      }
+    }
+  }
+
+  void forget(std::size_t index) {
+    readings[index] = {};
+    for (kernels::Sketch& sketch : shared->slots[index].sketches) {
+      sketch.fill(0);
+    }
+    if (!shared->histograms.empty()) {
+      shared->histograms[index].fill(0);
+    }
+    if (!before.empty()) {
+      before[index].reset();
+    }
   }
 
   // Copies the weights that the next update begins with, if it is to be measured by them.
   void keep_weights() {
     const at::NoGradGuard no_grad;
-    if (before.empty()) {
-      for (const at::Tensor& weights : watched.tensors) {
-        before.push_back(weights.is_non_overlapping_and_dense() ? at::clone(weights)
-                                                                : at::clone(weights, at::MemoryFormat::Contiguous));
-      }
-    } else if (!before_is_current) {
-      for (std::size_t i = 0; i < before.size(); ++i) {
-        before[i].copy_(watched.tensors[i]);
+    before.resize(watched.size());
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      const at::Tensor& weights = watched.tensors[i];
+      if (trained[i] && !before[i].defined()) {
+        before[i] = weights.is_non_overlapping_and_dense() ? at::clone(weights)
+                                                           : at::clone(weights, at::MemoryFormat::Contiguous);
+      } else if (trained[i] && !before_is_current) {
+        before[i].copy_(weights);
       }
     }
     before_is_current = true;
@@ -161,7 +109,7 @@ struct Watch::Impl {
   void plan_step() {
     shared->due = due(options.every, steps + 1);
     shared->histogram_due = options.histograms_every > 0 && due(options.histograms_every, steps + 1);
-    for (Slot& slot : shared->slots) {
+    for (GradientSlot& slot : shared->slots) {
       slot.arrivals = slot.read_at = 0;
     }
   }
@@ -171,7 +119,7 @@ struct Watch::Impl {
     elsewhere.clear();
     std::vector<at::Tensor> figures;
     for (std::size_t i = 0; i < watched.size(); ++i) {
-      const Slot& slot = shared->slots[i];
+      const GradientSlot& slot = shared->slots[i];
       const at::Tensor& gradient = watched.tensors[i].grad();
       if (slot.arrivals == slot.read_at || !gradient.defined()) {
         continue;
@@ -195,8 +143,11 @@ struct Watch::Impl {
   void take_readings(double scale) {
     double squares = 0;
     for (std::size_t i = 0; i < watched.size(); ++i) {
+      if (!trained[i]) {
+        continue;
+      }
       ParameterReading& reading = readings[i];
-      Slot& slot = shared->slots[i];
+      GradientSlot& slot = shared->slots[i];
       if (slot.arrivals > 0) {
         reading.missing = false;
         put_gradient(slot.moments, scale, reading);
@@ -224,13 +175,16 @@ struct Watch::Impl {
 
   // A pass over weights and their copies, which become those of the next update.
   void read_weights() {
-    if (!weights_due(steps) || before.size() != watched.size()) {  // a measured update that never came
+    if (!weights_due(steps) || before.empty()) {  // a measured update that never came
       before_is_current = false;
       return;
     }
     elsewhere.clear();
     std::vector<at::Tensor> figures;
     for (std::size_t i = 0; i < watched.size(); ++i) {
+      if (!before[i].defined()) {
+        continue;  // frozen
+      }
       if (kernels_read(watched.tensors[i])) {
         put_weights(gradwise::read_weights(watched.tensors[i], before[i]), readings[i]);
       } else {
@@ -255,7 +209,10 @@ struct Watch::Impl {
       return;
     }
     for (std::size_t i = 0; i < watched.size(); ++i) {
-      std::unique_ptr<Hook>& place = torch::autograd::impl::post_acc_grad_hooks(watched.tensors[i]);
+      if (hooks[i] == nullptr) {
+        continue;
+      }
+      std::unique_ptr<ReadingHook::Hook>& place = torch::autograd::impl::post_acc_grad_hooks(watched.tensors[i]);
       if (place.get() == hooks[i]) {
         place = hooks[i]->take_before();
       }
@@ -264,10 +221,12 @@ struct Watch::Impl {
 
   WatchOptions options;
   NamedParameters watched;
-  std::shared_ptr<Shared> shared;
-  std::vector<ReadingHook*> hooks;  // compared, and used only where they still are their tensor's
+  std::shared_ptr<GradientSlots> shared;
+  std::vector<ReadingHook*> hooks;  // compared, and used only where they still are their tensor's; null: not read
+  std::vector<bool> trained;
+  std::int64_t trained_version = 0;
   std::vector<ParameterReading> readings;
-  std::vector<at::Tensor> before;      // weights as the next update finds them
+  std::vector<at::Tensor> before;      // weights as the next update finds them; undefined: frozen
   std::vector<std::size_t> elsewhere;  // parameters on other devices
   double norm = kNotMeasured;
   bool before_is_current = false;
@@ -297,11 +256,14 @@ void Watch::read_next() {
 }
 
 bool Watch::arrived() const {
-  return std::ranges::any_of(impl_->shared->slots, [](const Slot& slot) { return slot.arrivals > 0; });
+  return std::ranges::any_of(impl_->shared->slots, [](const GradientSlot& slot) { return slot.arrivals > 0; });
 }
 
 std::span<const ParameterReading> Watch::step(double scale, bool measured_update) {
   impl_->read = impl_->shared->due;
+  if (impl_->read || impl_->weights_due(impl_->steps + 1)) {
+    impl_->note_trained();
+  }
   if (impl_->read) {
     impl_->read_the_rest();
     impl_->take_readings(scale);
@@ -324,7 +286,9 @@ std::span<const ParameterReading> Watch::after_update(std::span<const WeightMome
                  " measured updates for ", impl_->watched.size(), " parameters");
   if (impl_->weights_due(impl_->steps)) {
     for (std::size_t i = 0; i < measured.size(); ++i) {
-      put_weights(measured[i], impl_->readings[i]);
+      if (impl_->trained[i] && measured[i].count > 0) {
+        put_weights(measured[i], impl_->readings[i]);
+      }
     }
   }
   impl_->before_is_current = false;
@@ -336,6 +300,8 @@ double Watch::gradient_norm() const { return impl_->read ? impl_->norm : kNotMea
 void Watch::rebase() { impl_->before_is_current = false; }
 void Watch::detach() { impl_->detach(); }
 const std::vector<std::string>& Watch::names() const { return impl_->watched.names; }
+const std::vector<bool>& Watch::trained() const { return impl_->trained; }
+std::int64_t Watch::trained_version() const { return impl_->trained_version; }
 std::span<const ParameterReading> Watch::readings() const { return impl_->readings; }
 std::span<const MagnitudeHistogram> Watch::histograms() const {
   return impl_->histograms_read ? std::span<const MagnitudeHistogram>(impl_->shared->histograms)

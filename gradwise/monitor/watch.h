@@ -49,9 +49,12 @@ void describe(Fields& fields, WatchOptions& o) {
 /// estimated from sketches (kernels/sketch.h), with a standard error of about 0.03. On other devices it is not read.
 /// Updates are measured against a copy of the weights, which takes as much memory as they do; where the optimizer
 /// measures them (AutogradOptimizer::weight_moments), there is none.
+///
+/// A frozen parameter has a reading without figures, which is not `missing` either. Parameters may be frozen and
+/// unfrozen in mid-run: a `step` that is read looks at `requires_grad`.
 class Watch {
  public:
-  /// Parameters that ask for no gradient are left out; an error where none is left.
+  /// Errors: no parameter asks for a gradient; one that does is computed from others, or not of real numbers.
   explicit Watch(const NamedParameters& parameters, WatchOptions options = {});
   /// Detaches.
   ~Watch();
@@ -80,7 +83,8 @@ class Watch {
   /// Reads the weights and what the optimizer has done to them, after `step` and the update. In steps where that is
   /// not due, the figures are those of the last time.
   std::span<const ParameterReading> after_update();
-  /// The same by what the optimizer has measured: one a parameter, in the order of `names`.
+  /// The same by what the optimizer has measured: one a parameter, in the order of `names`; those of frozen ones, and
+  /// of no elements, are passed over.
   std::span<const ParameterReading> after_update(std::span<const WeightMoments> measured);
   /// Takes the weights as they are for those that the next update begins with: after they were loaded or changed by
   /// something else than the optimizer.
@@ -89,8 +93,12 @@ class Watch {
   /// Takes the hooks away; the readings stay.
   void detach();
 
-  /// The parameters that are watched, in the order of the readings.
+  /// All parameters, in the order of the readings.
   [[nodiscard]] const std::vector<std::string>& names() const;
+  /// Whether each of them asked for a gradient, or got one, in the last step that was read.
+  [[nodiscard]] const std::vector<bool>& trained() const;
+  /// Goes up when `trained` changes.
+  [[nodiscard]] std::int64_t trained_version() const;
   [[nodiscard]] std::span<const ParameterReading> readings() const;
   /// One a parameter, of the whole step's gradient as it stood, scaled or not; empty where none was due in the last
   /// step that was read.

@@ -183,11 +183,11 @@ void AutogradOptimizer::Impl::take_moments(StepInfo& info) {
     moments.clear();
     return;
   }
-  moments.resize(trainable_at_start);
+  moments.resize(holds_all ? model.parameters.size() : 0);
   const std::span<const WeightMoments> found = fused->weight_moments();
   WeightMoments all;
   for (std::size_t i = 0; i < found.size(); ++i) {
-    if (fused_order[i] < trainable_at_start) {
+    if (holds_all) {
       moments[fused_order[i]] = found[i];
     }
     all.merge(found[i]);

@@ -13,7 +13,6 @@ namespace gradwise {
 AutogradOptimizer::Impl::Impl(Model m, std::unique_ptr<torch::optim::Optimizer> o, AutogradOptimizerOptions given)
     : model(std::move(m)),
       trainable(model.parameters.trainable()),
-      trainable_at_start(trainable.size()),
       optimizer(std::move(o)),
       options(std::move(given)),
       fused(dynamic_cast<FusedOptimizer*>(optimizer.get())),
@@ -46,16 +45,15 @@ void AutogradOptimizer::Impl::place_fused() {
   if (fused == nullptr) {
     return;
   }
-  const auto place_in = [](const std::vector<at::Tensor>& tensors, const at::Tensor& parameter) {
-    const auto found = std::ranges::find_if(tensors, [&](const at::Tensor& t) { return t.is_same(parameter); });
-    return found == tensors.end() ? kFrozen : static_cast<std::size_t>(found - tensors.begin());
-  };
+  const std::vector<at::Tensor>& known_to_model = model.parameters.tensors;
   for (const at::Tensor& parameter : fused->ordered_parameters()) {
-    fused_order.push_back(place_in(trainable.tensors, parameter));
-    GRADWISE_CHECK(fused_order.back() != kFrozen || place_in(model.parameters.tensors, parameter) != kFrozen,
-                   "optimizer", "the optimizer holds a parameter that is none of the model's, of shape ",
-                   parameter.sizes());
+    const auto found = std::ranges::find_if(known_to_model, [&](const at::Tensor& t) { return t.is_same(parameter); });
+    GRADWISE_CHECK(found != known_to_model.end(), "optimizer",
+                   "the optimizer holds a parameter that is none of the model's, of shape ", parameter.sizes());
+    fused_order.push_back(static_cast<std::size_t>(found - known_to_model.begin()));
   }
+  holds_all =
+      std::ranges::all_of(trainable.tensors, [&](const at::Tensor& t) { return fused->place_of(t).has_value(); });
 }
 
 void AutogradOptimizer::Impl::take_unfrozen() {
@@ -154,7 +152,9 @@ void AutogradOptimizer::set_average(ExponentialMovingAverage* average) {
   impl_->take_averages();
 }
 
-bool AutogradOptimizer::measures_updates() const { return impl_->fused != nullptr && impl_->fused->measures(); }
+bool AutogradOptimizer::measures_updates() const {
+  return impl_->fused != nullptr && impl_->holds_all && impl_->fused->measures();
+}
 
 std::span<const WeightMoments> AutogradOptimizer::weight_moments() const { return impl_->moments; }
 

@@ -74,8 +74,8 @@ struct ClipRequest {
 /// which equals one step on the joined batch within rounding, also where the window is shorter than announced.
 ///
 /// A parameter that is frozen trains from when it asks for a gradient, with the rate of its group (not with lbfgs, and
-/// not where an optimizer of the caller's does not hold it); `set_average` and whoever watches the training know of it
-/// only if made after that.
+/// not where an optimizer of the caller's does not hold it); `set_average` knows of it only if called after that. One
+/// that is frozen meanwhile stays as it is.
 ///
 /// With `in_backward` the weights move during backward (see BackwardUpdate) and no more than one gradient is in memory.
 /// A parameter whose gradient is not finite stays as it was. Errors: an optimizer that is not Gradwise's, loss scaling,
@@ -120,10 +120,11 @@ class AutogradOptimizer {
   /// must outlive the optimizer; a null pointer ends it.
   void set_average(ExponentialMovingAverage* average);
 
-  /// Whether updates are measured as they are made: the parameters are on the CPU, the optimizer is Gradwise's.
+  /// Whether updates are measured as they are made: the parameters are on the CPU, the optimizer is Gradwise's and
+  /// holds all that ask for a gradient.
   [[nodiscard]] bool measures_updates() const;
-  /// Weights and update of the last step, of the parameters that asked for a gradient when this was made, in the
-  /// model's order; empty where updates are not measured.
+  /// Weights and update of the last step, of each of the model's parameters (a count of 0 where it has never trained);
+  /// empty where updates are not measured.
   [[nodiscard]] std::span<const WeightMoments> weight_moments() const;
 
   /// Learning rate and momentum of each parameter group, for schedulers.

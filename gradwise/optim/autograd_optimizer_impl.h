@@ -33,7 +33,6 @@ class PhaseClock {
 };
 
 struct AutogradOptimizer::Impl {
-  static constexpr std::size_t kFrozen = static_cast<std::size_t>(-1);
   struct MicroBatch {
     LossFunction loss_function;
     Batch batch;
@@ -93,9 +92,8 @@ struct AutogradOptimizer::Impl {
   StepInfo finish(const std::optional<ClipRequest>& request, double given_norm);
 
   Model model;
-  NamedParameters trainable;       // those that were unfrozen later come last
-  std::size_t trainable_at_start;  // how many were there from the start
-  std::vector<bool> known;         // by place in the model's parameters: is in `trainable`
+  NamedParameters trainable;  // those that were unfrozen later come last
+  std::vector<bool> known;    // by place in the model's parameters: is in `trainable`
   std::unique_ptr<torch::optim::Optimizer> optimizer;
   AutogradOptimizerOptions options;
   FusedOptimizer* fused;  // the optimizer, where it is one
@@ -123,8 +121,9 @@ struct AutogradOptimizer::Impl {
   ExponentialMovingAverage* average = nullptr;
   std::int64_t average_moves = 0;
   std::vector<at::Tensor> fused_averages;  // in the order of the optimizer's parameters
-  std::vector<std::size_t> fused_order;    // place in `trainable` of each of them; kFrozen where it has none
-  std::vector<WeightMoments> moments;      // by place in `trainable`
+  std::vector<std::size_t> fused_order;    // place in the model of each of them
+  bool holds_all = false;                  // whether that optimizer has every one of `trainable`
+  std::vector<WeightMoments> moments;      // by place in the model
   std::function<void(const Batch&, const at::Tensor& output, const at::Tensor& loss)> forward_listener;
   std::vector<std::string> missing;
   std::set<std::string> told;

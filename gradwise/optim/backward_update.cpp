@@ -174,7 +174,7 @@ StepInfo BackwardUpdate::finish_step() {
   info.update_ratio = std::sqrt(all.update_squares / all.squares_before);
   self.missing.clear();
   for (std::size_t i = 0; i < self.parameters.size(); ++i) {
-    if (!self.arrived[i]) {
+    if (!self.arrived[i] && self.parameters.tensors[i].requires_grad()) {
       self.missing.push_back(self.parameters.names[i]);
     }
     self.arrived[i] = false;

@@ -60,7 +60,7 @@ void AutogradOptimizer::Impl::collect_gradients() {
       gradients.push_back(gradient);
       with_gradient.push_back(trainable.tensors[i]);
       with_gradient_index.push_back(i);
-    } else {
+    } else if (trainable.tensors[i].requires_grad()) {
       missing.push_back(trainable.names[i]);
     }
   }

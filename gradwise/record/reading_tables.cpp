@@ -97,7 +97,9 @@ std::string forget_readings_after(std::int64_t step) {
 }
 
 ReadingWriter::ReadingWriter(const Database& database)
-    : parameter_(database.prepare("INSERT OR REPLACE INTO parameters VALUES(?,?,?,?)")),
+    : parameter_(database.prepare("INSERT INTO parameters VALUES(?,?,?,?) ON CONFLICT(parameter) DO UPDATE SET "
+                                  "name = excluded.name, shape = excluded.shape, "
+                                  "trainable = max(trainable, excluded.trainable)")),
       reading_(database.prepare("INSERT OR REPLACE INTO readings VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")),
       histogram_(database.prepare("INSERT OR REPLACE INTO histograms VALUES(?,?,?)")),
       activation_(database.prepare("INSERT OR REPLACE INTO activations VALUES(?,?,?,?,?,?,?,?,?,?,?,?)")),
@@ -110,7 +112,6 @@ void ReadingWriter::store_parameters(const RunFacts& facts) {
     parameter_.bind(0, static_cast<std::int64_t>(i)).bind(1, p.name).bind(2, shape_text(p.shape));
     parameter_.bind(3, std::int64_t{p.trainable}).run();
   }
-  stored_facts_ = &facts;
 }
 
 void ReadingWriter::store_parameter(std::int64_t step, std::int64_t position, const ParameterReading& p) {
@@ -128,8 +129,9 @@ void ReadingWriter::store_activation(std::int64_t step, std::int64_t position, c
 }
 
 void ReadingWriter::store(const WatchedStep& seen) {
-  if (seen.facts.get() != stored_facts_) {
+  if (seen.facts != stored_facts_) {
     store_parameters(*seen.facts);
+    stored_facts_ = seen.facts;
   }
   const StepReading& reading = *seen.reading;
   step_.bind(0, reading.step).bind(1, reading.loss_after).bind(2, reading.noise_scale);

@@ -28,7 +28,7 @@ class ReadingWriter {
   void store_activation(std::int64_t step, std::int64_t position, const ActivationReading& a);
 
   Statement parameter_, reading_, histogram_, activation_, batch_norm_, step_;
-  const RunFacts* stored_facts_ = nullptr;
+  std::shared_ptr<const RunFacts> stored_facts_;  // held, that no other one takes its address
 };
 
 [[nodiscard]] std::vector<ParameterFacts> read_parameters(const Database& database);

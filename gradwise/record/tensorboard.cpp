@@ -145,7 +145,7 @@ void TensorBoardSink::add(const Event& event, const WatchedStep& seen) {
     add_scalar(event, "gradient_cosine/" + name, p.grad_cosine);
     add_scalar(event, "weight_norm/" + name, p.weight_norm);
     add_scalar(event, "update_ratio/" + name, p.update_ratio);
-    if (!reading.histograms.empty() && !p.missing) {
+    if (!reading.histograms.empty() && !std::isnan(p.grad_norm)) {
       add_histogram(event, "gradient/" + name, p, seen.facts->parameters[i].elements(), reading.histograms[i]);
     }
   }

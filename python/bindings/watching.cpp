@@ -14,7 +14,7 @@
 namespace gradwise::python {
 
 Watching::Watching(const py::object& module, const py::dict& facts, const py::dict& options, const std::string& run)
-    : model_(adapt_module(module)), watched_(model_.parameters.trainable().tensors) {
+    : model_(adapt_module(module)) {
   auto asked = options_from<MonitorOptions>("watch", options);
   RunFacts known;
   known.loss = facts["loss"].cast<std::string>();
@@ -197,7 +197,9 @@ void Watching::take_moments(const Fused* fused) {
   if (measured_) {
     const std::span<const WeightMoments> found = fused->get().weight_moments();
     for (std::size_t i = 0; i < fused_order_.size(); ++i) {
-      moments_[i] = found[fused_order_[i]];
+      if (fused_order_[i]) {
+        moments_[i] = found[*fused_order_[i]];
+      }
     }
   }
 }
@@ -239,23 +241,24 @@ void Watching::record(Event event) {
 }
 
 void Watching::place_fused(const Fused* fused) {
-  if (fused == placed_) {
+  const std::shared_ptr<const RunFacts> facts = monitor_->facts();
+  if (fused == placed_ && facts == placed_facts_) {
     return;
   }
   placed_ = fused;
+  placed_facts_ = facts;
   fused_order_.clear();
+  moments_.assign(facts->parameters.size(), {});
   if (fused == nullptr || !fused->get().measures()) {
     return;
   }
-  for (const at::Tensor& parameter : watched_) {
-    const std::optional<std::size_t> found = fused->get().place_of(parameter);
-    if (!found) {
+  for (std::size_t i = 0; i < facts->parameters.size(); ++i) {
+    fused_order_.push_back(fused->get().place_of(model_.parameters.tensors[i]));
+    if (!fused_order_.back() && facts->parameters[i].trainable) {
       fused_order_.clear();
       return;
     }
-    fused_order_.push_back(*found);
   }
-  moments_.resize(fused_order_.size());
 }
 
 }  // namespace gradwise::python

@@ -79,11 +79,10 @@ class Watching {
   void end_step();
   void record(Event event);
 
-  // Where each of the model's trainable parameters stands in the optimizer; empty unless it holds and measures all.
+  // Where each of the model's parameters stands in the optimizer; empty unless it holds and measures all that train.
   void place_fused(const Fused* fused);
 
   Model model_;
-  std::vector<at::Tensor> watched_;  // as the monitor takes them: what is unfrozen later is none of them
   std::unique_ptr<Recording> recording_;
   std::unique_ptr<TrainingMonitor> monitor_;
   std::shared_ptr<StepClock> clock_ = std::make_shared<StepClock>();
@@ -100,7 +99,8 @@ class Watching {
   std::int64_t skipped_ = 0;
   bool told_losses_ = false;
   const Fused* placed_ = nullptr;
-  std::vector<std::size_t> fused_order_;
+  std::shared_ptr<const RunFacts> placed_facts_;  // what trained when that was placed
+  std::vector<std::optional<std::size_t>> fused_order_;
   std::vector<WeightMoments> moments_;
   bool measured_ = false;
   py::dict last_readings_;

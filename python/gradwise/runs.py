@@ -45,7 +45,7 @@ class Run:
         return records(self._native.readings(after))
 
     def parameters(self) -> Table[Record]:
-        """The model's: `name`, `shape`, `elements`, `trainable`; empty where the run was not watched."""
+        """The model's: `name`, `shape`, `elements`, `trainable` (at any time); empty where the run was not watched."""
         return records(self._native.parameters())
 
     def activations(self, after: int = 0) -> Table[Record]:

@@ -38,9 +38,10 @@ class Watch:
     told between two steps of the optimizer are those of micro-batches: their mean is the step's.
 
     `model` and `optimizer` may be what torch.compile, DistributedDataParallel or Accelerate has wrapped. A model has
-    one watch at a time. `forward_hook`: counts samples and times the phases by a hook on the model's forward pass
-    in training mode; the samples are the length of its first input's first dimension. A compiled model's pass isn't
-    seen where the hook would be compiled with it.
+    one watch at a time. Layers may be frozen and unfrozen in mid-run: the readings of a frozen one hold no figures.
+    `forward_hook`: counts samples and times the phases by a hook on the model's forward pass in training mode; the
+    samples are the length of its first input's first dimension. A compiled model's pass isn't seen where the hook would
+    be compiled with it.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer: Any = None, *, every: int = 1, histograms_every: int = 0,
@@ -299,9 +300,11 @@ class Watch:
 
 def _keep_room_for_hooks(model: torch.nn.Module) -> None:
     """A parameter's first `register_post_accumulate_grad_hook` puts PyTorch's list of Python hooks in the place of the
-    native hook. Where the list stands before the native hook is set, that one runs the list, whatever it holds then."""
+    native hook. Where the list stands before the native hook is set, that one runs the list, whatever it holds then.
+    Frozen parameters have native hooks too, for when they are unfrozen."""
     for parameter in model.parameters():
-        if parameter.requires_grad and parameter.is_leaf and parameter._post_accumulate_grad_hooks is None:
+        watched = parameter.is_leaf and parameter.is_floating_point()
+        if watched and parameter._post_accumulate_grad_hooks is None:
             parameter._post_accumulate_grad_hooks = OrderedDict()
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import math
 import pathlib
 
 import pytest
@@ -57,17 +58,73 @@ def test_watching_reads_and_changes_no_bit(network, data, optimizer_class):
         watch.step()
 
 
-def test_a_parameter_that_is_unfrozen_stays_unwatched(network, data):
+FALSE_OF_FROZEN_ONES = {"missing_gradient", "frozen_layer"}
+OPTIMIZERS = [torch.optim.AdamW, gradwise.AdamW]
+
+
+@pytest.mark.parametrize("given", ["all", "trained"])
+@pytest.mark.parametrize("optimizer_class", OPTIMIZERS)
+def test_a_layer_that_is_unfrozen_is_read_from_then_on(network, data, optimizer_class, given, tmp_path):
     model = network()
     model[0].requires_grad_(False)
-    optimizer = gradwise.AdamW(model.parameters())
-    watch = gradwise.watch(model, optimizer)
-    train(model, optimizer, data, 3, watch)
+    optimizer = optimizer_class([p for p in model.parameters() if given == "all" or p.requires_grad])
+    watch = gradwise.watch(model, optimizer, run=tmp_path / "run", gradients={"weights_every": 1}, record_every=1)
+    train(model, optimizer, data, 40, watch)
+    frozen = watch.readings()["0.weight"]
+    assert not frozen.missing and math.isnan(frozen.grad_norm) and math.isnan(frozen.weight_norm)
     model[0].requires_grad_()
-    before = model[0].weight.detach().clone()
-    train(model, optimizer, data, 3, watch)
-    assert watch.steps == 6 and not torch.equal(model[0].weight, before)
-    assert list(watch.readings()) == [name for name, _ in model.named_parameters()]
+    if given == "trained":
+        optimizer.add_param_group({"params": list(model[0].parameters())})
+    for _ in range(40):
+        before = model[0].weight.detach().clone()
+        train(model, optimizer, data, 1, watch)
+        reading = watch.readings()["0.weight"]
+        assert reading.grad_norm == pytest.approx(float(model[0].weight.grad.norm()), rel=1e-5)
+        assert reading.weight_norm == pytest.approx(float(model[0].weight.detach().norm()), rel=1e-5)
+        assert reading.update_norm == pytest.approx(float((model[0].weight.detach() - before).norm()), rel=1e-3)
+    assert not FALSE_OF_FROZEN_ONES & {issue.rule for issue in watch.issues}
+    watch.detach()
+    figures = [r.grad_norm for r in gradwise.load_run(tmp_path / "run").readings() if r.parameter == "0.weight"]
+    assert len(figures) == 80 and all(math.isnan(f) == (step < 40) for step, f in enumerate(figures))
+
+
+@pytest.mark.parametrize("optimizer_class", OPTIMIZERS)
+def test_a_layer_that_is_frozen_in_mid_run_is_not_found_wanting(network, data, optimizer_class):
+    model = network()
+    optimizer = optimizer_class(model.parameters())
+    watch = gradwise.watch(model, optimizer)
+    train(model, optimizer, data, 20, watch)
+    assert watch.readings()["0.weight"].grad_norm > 0
+    model[0].requires_grad_(False)
+    train(model, optimizer, data, 80, watch)
+    reading = watch.readings()["0.weight"]
+    assert not reading.missing and math.isnan(reading.grad_norm) and math.isnan(reading.update_norm)
+    assert not FALSE_OF_FROZEN_ONES & {issue.rule for issue in watch.issues}
+    assert "frozen_layer" not in [finding.cause for finding in watch.diagnosis()]
+
+
+@pytest.mark.parametrize("optimizer_class", OPTIMIZERS)
+def test_a_layer_that_is_unfrozen_and_never_trained_is_found(network, data, optimizer_class):
+    model = network()
+    model[0].requires_grad_(False)
+    optimizer = optimizer_class(model[2].parameters(), lr=1e-4)
+    watch = gradwise.watch(model, optimizer, gradients={"weights_every": 1})
+    train(model, optimizer, data, 2, watch)
+    model[0].requires_grad_()  # and not given to the optimizer
+    train(model, optimizer, data, 60, watch)
+    assert ("frozen_layer", "0.weight") in {(issue.rule, issue.layer) for issue in watch.issues}
+
+
+def test_hooks_on_a_frozen_layer_keep_the_watchs(network, data):
+    model = network()
+    model[0].requires_grad_(False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    watch = gradwise.watch(model, optimizer)
+    model[0].requires_grad_()
+    seen = []
+    model[0].weight.register_post_accumulate_grad_hook(lambda p: seen.append(float(p.grad.norm())))
+    train(model, optimizer, data, 1, watch)
+    assert watch.readings()["0.weight"].grad_norm == pytest.approx(seen[0], rel=1e-5)
 
 
 def test_watching_needs_no_step_where_the_optimizer_is_given(network, data):

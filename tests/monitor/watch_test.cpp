@@ -187,10 +187,12 @@ TEST(Watch, SaysWhichGradientsNeverCame) {
   Watch watch(model.parameters);
   backward(model, toy_batch(8));
   const auto seen = watch.step();
-  ASSERT_EQ(seen.size(), 5U) << "a frozen parameter is not watched";
+  ASSERT_EQ(seen.size(), 6U);
   EXPECT_FALSE(seen[0].missing);
   EXPECT_TRUE(seen[4].missing);
   EXPECT_TRUE(std::isnan(seen[4].grad_norm));
+  EXPECT_FALSE(seen[5].missing) << "nothing is missing where nothing is asked for";
+  EXPECT_TRUE(std::isnan(seen[5].grad_norm));
 }
 
 TEST(Watch, UnscalesByTheFactorItIsGiven) {

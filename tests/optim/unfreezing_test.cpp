@@ -66,7 +66,8 @@ TEST(Unfreezing, TrainsFromThenOn) {
       EXPECT_TRUE(model.parameters.tensors[i].allclose(by_hand.parameters.tensors[i], 1e-10, 1e-12))
           << model.parameters.names[i];
     }
-    EXPECT_EQ(optimizer.weight_moments().size(), 3U) << "as many as were there from the start";
+    ASSERT_EQ(optimizer.weight_moments().size(), model.parameters.size());
+    EXPECT_GT(optimizer.weight_moments()[kUnfrozen].update_squares, 0);
   }
 }
 
