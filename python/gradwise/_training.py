@@ -60,7 +60,8 @@ class AutogradOptimizer:
     ``{"clip": {"method": "agc"}, "precision": "bfloat16"}``; with a "clip" among them, a call that leaves
     `clip_gradients` and `max_grad_norm` at their defaults clips by it. `in_backward` updates each parameter as its
     gradient arrives, as the step option of the name does; it clips by the options alone. A parameter that is unfrozen
-    later trains from then on.
+    later trains from then on. `param_norm`, `update_norm` and `update_ratio` are measured at each step;
+    ``{"weight_statistics_every": n}`` does so at every n-th, with NaN between.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer_class: Any = torch.optim.AdamW,
@@ -143,7 +144,9 @@ class AutogradTrainingLoop:
     `gradwise config --explain` lists them under `train`:
     ``{"epochs": 5, "metrics": ["accuracy"], "use_ema": True, "schedule": {"name": "cosine"}}``, and those of the step
     in ``{"step": {"in_backward": True}}``. A learning rate that is a tensor is read once: the schedule moves the
-    loop's own. `checkpoints` is a folder for checkpoints, from which `resume` goes on to the same bits.
+    loop's own. A step's `param_norm`, `update_norm` and `update_ratio` (callbacks at "step_end", records) are measured
+    at every 50th and NaN between, whatever the optimizer; ``{"step": {"weight_statistics_every": 1}}`` asks for each.
+    `checkpoints` is a folder for checkpoints, from which `resume` goes on to the same bits.
 
     `standardize_targets`: the targets of the training data, numbers of shape (N) or (N, K). The targets of every batch
     are then scaled, (y - mean) / deviation by the columns of these; losses are of scaled targets, and so are the

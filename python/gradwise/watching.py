@@ -42,6 +42,10 @@ class Watch:
     `forward_hook`: counts samples and times the phases by a hook on the model's forward pass in training mode; the
     samples are the length of its first input's first dimension. A compiled model's pass isn't seen where the hook would
     be compiled with it.
+
+    Weights and updates (`weight_norm`, `update_norm`, `update_ratio`) are read at every step with an optimizer of
+    Gradwise's own that holds all trained parameters, at the first and every tenth with any other: between, readings
+    give those of the last time. ``gradients={"weights_every": 1}`` asks for each.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer: Any = None, *, every: int = 1, histograms_every: int = 0,
