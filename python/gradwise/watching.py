@@ -19,7 +19,7 @@ from ._checks import check_int, check_number, check_tensors
 from ._documented import documented_by
 from ._live import add_live, status_of, watching
 from ._loss_scale import LossScale
-from ._forward_hook import ForwardHook, remove_all
+from ._forward_hook import ForwardHook, aside, remove_all
 from ._records import Findings, Issue, Readings, Record, Table, findings, issues, record
 from ._unwrap import bare_model, bare_optimizers
 from .errors import GradwiseUsageError
@@ -133,9 +133,11 @@ class Watch:
             self._finish()
 
         def told() -> Any:
+            if id(optimizer) in self._seen:  # the batch once more, which counts once: part of the update
+                with aside():
+                    return closure()
             result = closure()
-            if id(optimizer) not in self._seen:
-                self._begin_update(optimizer)
+            self._begin_update(optimizer)
             return result
 
         return told
