@@ -9,7 +9,7 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from . import _core
-from ._checks import check_tensors
+from ._checks import check_int, check_tensors
 from ._documented import documented_by
 from ._records import Record, record
 
@@ -115,8 +115,12 @@ def _reentrant(
     return form.with_tensors(found)[0][0]
 
 
-def _as_list(functions: Stages) -> list[Callable[[torch.Tensor], torch.Tensor]]:
-    stages: list[Any] = list(functions)
+def _as_list(name: str, functions: Stages) -> list[Callable[[torch.Tensor], torch.Tensor]]:
+    try:
+        stages: list[Any] = list(functions)
+    except TypeError:
+        kind = type(functions).__name__
+        raise TypeError(f"{name} is a {kind}, allowed: a torch.nn.Sequential, or callables of a tensor") from None
     for i, stage in enumerate(stages):
         if not callable(stage):
             raise TypeError(f"stage {i} is {stage!r}, allowed: a callable of a tensor")
@@ -130,8 +134,9 @@ def checkpoint_sequential(functions: Stages, segments: int, input: torch.Tensor,
     """`functions`: a `torch.nn.Sequential`, or callables of a tensor that give one. The other options are those of
     `checkpoint`."""
     check_tensors(input=input)
+    check_int(segments=segments)
     options = _options(use_reentrant, preserve_rng_state, determinism_check, early_stop)
-    return _core.checkpoint_sequential(_as_list(functions), segments, input, options)
+    return _core.checkpoint_sequential(_as_list("functions", functions), segments, input, options)
 
 
 class CheckpointPlan:
@@ -167,7 +172,8 @@ def plan_checkpoints(
     """`stages`: a `torch.nn.Sequential`, or callables of a tensor that give one. Buffers of those that are modules are
     put back. `slots`: parts of the budget in which bytes are counted; `repeats`: runs of each stage, for its times."""
     check_tensors(input=input)
-    functions = _as_list(stages)
+    check_int(memory_budget=memory_budget, slots=slots, repeats=repeats)
+    functions = _as_list("stages", stages)
     modules = [(i, stage) for i, stage in enumerate(functions) if isinstance(stage, torch.nn.Module)]
     buffers = {f"{i}.{name}": buffer for i, module in modules for name, buffer in module.named_buffers()}
     native = _core.plan_checkpoints(

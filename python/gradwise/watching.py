@@ -212,7 +212,7 @@ class Watch:
             check_int(samples=samples)
         if loss is not None:
             check_number(loss=loss)
-            self._native.tell_loss(loss.item() if isinstance(loss, torch.Tensor) else float(loss))
+            self._native.tell_loss(loss.item() if hasattr(loss, "item") else float(loss))
         seen = len(self._issues)
         if not self._optimizers:
             self._native.end_alone(self._scale.factor(), self._scale.now(), self._native_of())

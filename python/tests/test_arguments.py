@@ -81,6 +81,14 @@ WRONG = {
     "max_grad_norm is 'one', allowed: a number": lambda: gradwise.AutogradOptimizer(LINEAR).step(
         functional.mse_loss, X, Y, max_grad_norm="one"
     ),
+    "functions is a Linear, allowed: a torch.nn.Sequential, or callables of a tensor": lambda: (
+        gradwise.checkpoint_sequential(LINEAR, 2, X)
+    ),
+    "segments is 2.5, allowed: an int": lambda: gradwise.checkpoint_sequential(nn.Sequential(LINEAR), 2.5, X),
+    "stages is a Linear, allowed: a torch.nn.Sequential, or callables of a tensor": lambda: gradwise.plan_checkpoints(
+        LINEAR, X, 1 << 20
+    ),
+    "memory_budget is 'all', allowed: an int": lambda: gradwise.plan_checkpoints(nn.Sequential(LINEAR), X, "all"),
     "point is 3, allowed: a str": lambda: gradwise.AutogradTrainingLoop(LINEAR).on(3, print),
     "callback is 3, allowed: a callable": lambda: gradwise.AutogradTrainingLoop(LINEAR).on("step_end", 3),
     'a callback answered True, allowed: None, "skip", "stop", "roll_back"': lambda: answering(True),
@@ -91,3 +99,22 @@ WRONG = {
 def test_a_wrong_type_is_told_in_the_users_terms(message):
     with pytest.raises(TypeError, match=f"^{message}"):
         WRONG[message]()
+
+
+NO_LOSS = {
+    "three elements": (torch.ones(3), r"loss is of shape \(3,\), allowed: a number, or a tensor of one element"),
+    "none": (torch.ones(0, 2), r"loss is of shape \(0, 2\), allowed"),
+    "an array": (torch.ones(3).numpy(), r"loss is of shape \(3,\), allowed"),
+    "complex": (torch.tensor(1 + 2j), r"loss is \(1\+2j\), allowed: a real number"),
+}
+
+
+@pytest.mark.parametrize("case", NO_LOSS)
+def test_a_loss_is_one_real_number(case):
+    loss, message = NO_LOSS[case]
+    watch = gradwise.watch(nn.Linear(4, 2))
+    with pytest.raises(ValueError, match=f"^{message}"):
+        watch.step(loss)
+    watch.step(torch.ones(1, 1))
+    watch.step(torch.ones(1).numpy())
+    assert watch.last_step.loss == 1
