@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypedDict
 
 import torch
@@ -31,6 +31,19 @@ class PassOptions(TypedDict, total=False):
     fused: bool | None
     capturable: bool
     differentiable: bool
+
+
+def _refuse_twice(params: list[Any]) -> None:
+    """A ValueError where a group has a parameter twice, which the pass can't step twice; torch warns, and steps it
+    twice. Frozen ones are left to torch."""
+    places: dict[int, int] = {}
+    for place, parameter in enumerate(params):
+        first = places.setdefault(id(parameter), place)
+        if first != place and isinstance(parameter, torch.Tensor) and parameter.requires_grad:
+            shape = tuple(parameter.shape)
+            raise ValueError(
+                f"parameters {first} and {place} of a group are one tensor, of shape {shape}, allowed: once"
+            )
 
 
 class _OnePass(torch.optim.Optimizer):
@@ -104,6 +117,10 @@ class _OnePass(torch.optim.Optimizer):
         self._looked_at = True
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
+        params = param_group.get("params") if isinstance(param_group, dict) else None
+        if isinstance(params, Iterable) and not isinstance(params, (torch.Tensor, set)):
+            param_group["params"] = params = list(params)  # as torch does, which then speaks of whatever else is wrong
+            _refuse_twice([p[1] if isinstance(p, tuple) and len(p) == 2 else p for p in params])
         super().add_param_group(param_group)
         average: ExponentialMovingAverage | None = getattr(self, "ema", None)  # torch adds the first groups itself
         if average is not None:

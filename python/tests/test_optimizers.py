@@ -267,6 +267,39 @@ def test_bad_options(options, message):
         gradwise.AdamW(parameters(), **options)
 
 
+ONE_PASS = [gradwise.AdamW, gradwise.Adam, gradwise.SGD, gradwise.RMSprop, gradwise.Adagrad, gradwise.Lion]
+
+
+@pytest.mark.parametrize("optimizer_class", ONE_PASS)
+@pytest.mark.parametrize("named", [False, True])
+def test_a_parameter_that_is_there_twice_is_refused_at_once(optimizer_class, named):
+    weight, other = torch.nn.Parameter(torch.ones(2, 3)), torch.nn.Parameter(torch.ones(2))
+    twice = [("a", weight), ("b", other), ("c", weight)] if named else [weight, other, weight]
+    message = r"^parameters 0 and 2 of a group are one tensor, of shape \(2, 3\), allowed: once"
+    for params in (twice, iter(twice), [{"params": twice}]):
+        with pytest.raises(ValueError, match=message):
+            optimizer_class(params)
+    optimizer = optimizer_class([weight])
+    with pytest.raises(ValueError, match="parameters 0 and 1 of a group are one tensor"):
+        optimizer.add_param_group({"params": [other, other]})
+    assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize("optimizer_class", [torch.optim.AdamW, gradwise.AdamW])
+def test_groups_that_share_a_parameter_are_refused_as_torch_does(optimizer_class):
+    weight = torch.nn.Parameter(torch.ones(2, 3))
+    with pytest.raises(ValueError, match="some parameters appear in more than one parameter group"):
+        optimizer_class([{"params": [weight]}, {"params": [weight]}])
+    with pytest.raises(TypeError, match="ordered collections"):
+        optimizer_class([{"params": {weight}}])
+    weight.requires_grad_(False)
+    with pytest.warns(UserWarning, match="duplicate parameters"):
+        optimizer = optimizer_class([weight, weight, torch.nn.Parameter(torch.ones(2))])
+    optimizer.param_groups[0]["params"][2].sum().backward()
+    optimizer.step()
+    assert torch.equal(weight, torch.ones(2, 3))
+
+
 def test_parameters_that_share_memory_are_refused():
     storage = torch.zeros(10)
     tensors = [storage[:6].requires_grad_(), storage[4:].requires_grad_()]
