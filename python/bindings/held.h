@@ -25,12 +25,18 @@ using Held = std::shared_ptr<py::object>;
           }};
 }
 
+/// Whether exceptions of this type end what is under way and are no failure of it: KeyboardInterrupt, SystemExit, all
+/// that `except Exception` lets pass. Needs the interpreter lock.
+[[nodiscard]] inline bool interrupts(const py::handle& type) {
+  return PyErr_GivenExceptionMatches(type.ptr(), PyExc_Exception) == 0;
+}
+
 /// An exception that a callback has raised, on its way through C++.
 struct PythonRaised : py::error_already_set, ForeignException {
   explicit PythonRaised(const py::error_already_set& error) : py::error_already_set(error) {}
   [[nodiscard]] bool is_interruption() const override {
     const WithLock lock;
-    return !matches(PyExc_Exception);
+    return interrupts(type());
   }
 };
 

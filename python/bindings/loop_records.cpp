@@ -1,7 +1,5 @@
 #include "python/bindings/loop_records.h"
 
-#include <ATen/Parallel.h>
-
 #include <cstdio>
 #include <filesystem>
 #include <utility>
@@ -48,13 +46,8 @@ void LoopRecords::begin(const std::string& model, std::int64_t epochs, std::int6
   if (std::exchange(begun_, true)) {
     return;
   }
-  const NamedParameters& parameters = loop_->model().parameters;
-  RunStarted started;
-  started.name = recording_ ? recording_->folder.path().filename().string() : "training";
-  started.model = model;
-  started.device = parameters.size() > 0 ? parameters.tensors.front().device().str() : "cpu";
-  started.parameters = parameters.numel();
-  started.threads = at::get_num_threads();
+  RunStarted started = run_started(recording_ ? recording_->folder.path().filename().string() : "training", model,
+                                   loop_->model().parameters);
   started.epochs = epochs;
   started.steps_per_epoch = steps_per_epoch;
   started.monitor = monitor;

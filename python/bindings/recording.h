@@ -1,10 +1,15 @@
 #pragma once
 
+#include <ATen/Parallel.h>
+
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "gradwise/core/event.h"
+#include "gradwise/core/named_parameters.h"
 #include "gradwise/record/jsonl.h"
 #include "gradwise/record/recorder.h"
 #include "gradwise/record/run_folder.h"
@@ -25,5 +30,16 @@ struct Recording {
   RunFolder folder;
   std::unique_ptr<Recorder> recorder;
 };
+
+/// A run's first event, with what the model's parameters tell.
+[[nodiscard]] inline RunStarted run_started(std::string name, std::string model, const NamedParameters& parameters) {
+  RunStarted started;
+  started.name = std::move(name);
+  started.model = std::move(model);
+  started.device = parameters.size() > 0 ? parameters.tensors.front().device().str() : "cpu";
+  started.parameters = parameters.numel();
+  started.threads = at::get_num_threads();
+  return started;
+}
 
 }  // namespace gradwise::python

@@ -147,7 +147,7 @@ class Loop {
   static bool is_interruption(const std::exception& error) {
     const auto* raised = dynamic_cast<const py::error_already_set*>(&error);
     const WithLock lock;
-    return raised != nullptr && !raised->matches(PyExc_Exception);
+    return raised != nullptr && interrupts(raised->type());
   }
   static std::string name_of_type(const py::handle& object) {
     return py::type::handle_of(object).attr("__name__").cast<std::string>();

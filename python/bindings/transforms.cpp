@@ -67,10 +67,11 @@ class LinearMap {
 // As detail::ForgetError says.
 bool forget_python_error() {
   const WithLock lock;
-  if (PyErr_Occurred() == nullptr) {
+  const py::handle type = PyErr_Occurred();
+  if (!type) {
     return false;
   }
-  if (PyErr_ExceptionMatches(PyExc_Exception) == 0) {
+  if (interrupts(type)) {
     return true;
   }
   PyErr_Clear();

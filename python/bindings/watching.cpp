@@ -23,7 +23,9 @@ Watching::Watching(const py::object& module, const py::dict& facts, const py::di
   known.batch_size = facts["batch_size"].cast<std::int64_t>();
   if (!run.empty()) {
     recording_ = std::make_unique<Recording>(run);
-    recording_->recorder->record(make_event(0, started(facts)));
+    RunStarted started =
+        run_started(facts["name"].cast<std::string>(), facts["model"].cast<std::string>(), model_.parameters);
+    recording_->recorder->record(make_event(0, std::move(started)));
   }
   // Until the loop tells its losses, an unknown one must not pass for one that is not finite.
   if (!std::count(asked.rules.ignore.begin(), asked.rules.ignore.end(), "nonfinite_loss")) {
@@ -157,16 +159,6 @@ void Watching::close(const std::string& status, const std::string& reason) {
     recording_.reset();
   }
   monitor_.reset();
-}
-
-RunStarted Watching::started(const py::dict& facts) const {
-  RunStarted event;
-  event.name = facts["name"].cast<std::string>();
-  event.model = facts["model"].cast<std::string>();
-  event.device = model_.parameters.size() > 0 ? model_.parameters.tensors.front().device().str() : "cpu";
-  event.parameters = model_.parameters.numel();
-  event.threads = at::get_num_threads();
-  return event;
 }
 
 double Watching::read_gradients(double scale, const Fused* fused) {

@@ -69,7 +69,6 @@ class Watching {
   [[nodiscard]] std::int64_t steps() const { return steps_; }
 
  private:
-  [[nodiscard]] RunStarted started(const py::dict& facts) const;
   double read_gradients(double scale, const Fused* fused);
   void put(double norm, double lr, double loss_scale);
   void take_moments(const Fused* fused);
