@@ -1,14 +1,13 @@
 #include "gradwise/curvature/kronecker_passes.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 
+#include "gradwise/autograd/functions/linear_backward.h"
 #include "gradwise/core/buffer_state.h"
 #include "gradwise/core/error.h"
 #include "gradwise/core/random_state.h"
@@ -83,13 +82,6 @@ void add_projected_squares(at::Tensor& sum, const KroneckerBlock& block, const L
       add_to(sum, g.matmul(x.transpose(2, 3)).square().sum(0), weight);
     }
   }
-}
-
-// A direction of the outputs that singles none out.
-at::Tensor generic_direction(const at::Tensor& output) {
-  const at::Tensor multiples =
-      at::arange(output.numel(), output.options().dtype(at::kDouble).requires_grad(false)).mul(std::sqrt(3.0));
-  return multiples.sub(multiples.floor()).sub(0.5).to(output.scalar_type()).reshape(output.sizes());
 }
 
 }  // namespace
@@ -179,7 +171,7 @@ std::vector<SampleLayout> KroneckerPasses::layouts(Visit& batch, bool by_sample)
   if (const auto known = known_layouts_.find(kind); known != known_layouts_.end()) {
     return known->second;
   }
-  const at::Tensor direction = generic_direction(batch.output);
+  const at::Tensor direction = generic_weights(batch.output).sub(1);
   open_layers(kFactors, batch.layers, batch.output, direction);
   std::vector<OpenUse> uses;
   for (const RecordedLayer& layer : batch.layers) {

@@ -3,6 +3,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "gradwise/autograd/functions/gradients.h"
+#include "gradwise/autograd/functions/linear_backward.h"
 #include "gradwise/core/error.h"
 
 namespace gradwise {
@@ -10,8 +11,10 @@ namespace gradwise {
 OutputJacobian::OutputJacobian(const char* place, const RecordedModel& model) : place_(place), model_(model) {
   GRADWISE_CHECK(model_.output.requires_grad(), place_,
                  "the output does not depend on any parameter that asks for a gradient");
-  cotangent_ = at::zeros_like(model_.output.detach()).requires_grad_();
+  cotangent_ = generic_weights(model_.output).requires_grad_();
+  const LinearityCheck linearity({model_.output});
   transposed_ = flattened(kept_gradients(place_, model_.output, model_.parameters, cotangent_, /*create_graph=*/true));
+  linearity.check(place_);
 }
 
 at::Tensor OutputJacobian::times(const at::Tensor& vector) const {

@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/linspace.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
@@ -43,6 +44,38 @@ class Step : public torch::autograd::Function<Step> {
  public:
   static at::Tensor forward(BackwardContext*, const at::Tensor& x) { return x.sign(); }
   static Tensors backward(BackwardContext*, const Tensors& grads) { return {at::zeros_like(grads[0])}; }
+};
+
+// x³ without a gradient for zeros.
+class Cube : public torch::autograd::Function<Cube> {
+ public:
+  static at::Tensor forward(BackwardContext* context, const at::Tensor& x) {
+    context->save_for_backward({x});
+    return x.pow(3);
+  }
+  static Tensors backward(BackwardContext* context, const Tensors& grads) {
+    if (!grads[0].any().item<bool>()) {
+      return {at::Tensor()};
+    }
+    return {grads[0].mul(context->get_saved_variables()[0].square()).mul(3)};
+  }
+};
+
+// The slope keeps its graph, what arrives loses its own.
+class CubeOfAConstant : public torch::autograd::Function<CubeOfAConstant> {
+ public:
+  static at::Tensor forward(BackwardContext* context, const at::Tensor& x) { return Cube::forward(context, x); }
+  static Tensors backward(BackwardContext* context, const Tensors& grads) {
+    return Cube::backward(context, {grads[0].detach()});
+  }
+};
+
+class ClampedCube : public torch::autograd::Function<ClampedCube> {
+ public:
+  static at::Tensor forward(BackwardContext* context, const at::Tensor& x) { return Cube::forward(context, x); }
+  static Tensors backward(BackwardContext* context, const Tensors& grads) {
+    return {Cube::backward(context, grads)[0].clamp(-1, 1)};
+  }
 };
 
 const TensorFunction kSquareOnce = [](const Tensors& in) { return Tensors{SquareOnce::apply(in[0]).sum()}; };
@@ -110,6 +143,44 @@ TEST(DifferentiableGradients, ClosuresAndPenaltiesRefuseTheSame) {
   EXPECT_TRUE(jacobian(twice, parameters)[0].allclose(w.detach().mul(2).diag().repeat({2, 1})));
   const at::Tensor batch = some_points().unsqueeze(1).requires_grad_();
   EXPECT_ERROR_WITH(kRefusal, gradient_penalty(SquareOnce::apply(batch), batch));
+}
+
+TEST(LinearBackward, OneThatIsNotIsRefusedWhereItIsTransposed) {
+  const TensorFunction constant = [](const Tensors& in) { return Tensors{CubeOfAConstant::apply(in[0].sin()).exp()}; };
+  const TensorFunction clamped = [](const Tensors& in) { return Tensors{ClampedCube::apply(in[0].sin()).exp()}; };
+  for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16}) {
+    const at::Tensor x = some_points().to(type);
+    EXPECT_ERROR_WITH("CubeOfAConstant gives a gradient that is not linear", jvp(constant, {x}, {x.cos()}));
+    EXPECT_ERROR_WITH("CubeOfAConstant gives a gradient that is not linear", linearize(constant, {x}));
+    EXPECT_ERROR_WITH("ClampedCube gives a gradient that is not linear", linearize(clamped, {x}));
+  }
+  const at::Tensor w = some_points().requires_grad_();
+  NamedParameters parameters;
+  parameters.add("w", w);
+  const Closure cubes([&] { return CubeOfAConstant::apply(w).repeat({2}); });
+  EXPECT_ERROR_WITH("[jvp] the product with the Jacobian would be wrong", jvp(cubes, parameters, {w.detach()}));
+  const at::Tensor slopes = w.detach().square().mul(3).diag().repeat({2, 1});
+  EXPECT_TRUE(jacobian(cubes, parameters)[0].allclose(slopes)) << "rows need no transpose";
+}
+
+TEST(LinearBackward, OneThatIsPassesInEveryTypeAndWhereTheJacobianIsZero) {
+  const TensorFunction cube = [](const Tensors& in) { return Tensors{Cube::apply(in[0])}; };
+  const TensorFunction one = [](const Tensors& in) { return Tensors{at::softmax(Cube::apply(in[0]), 0).sum()}; };
+  const TensorFunction cancelled = [](const Tensors& in) {
+    const at::Tensor y = Cube::apply(in[0]);
+    return Tensors{y.mul(512).sub(y.mul(511))};
+  };
+  for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16}) {
+    const at::Tensor x = some_points().to(type);
+    const at::Tensor v = x.cos();
+    const at::Tensor expected = x.square().mul(3).mul(v);
+    const double tolerance = type == at::kDouble ? 1e-12 : type == at::kFloat ? 1e-5 : 3e-2;
+    EXPECT_TRUE(jvp(cube, {x}, {v}).tangents[0].allclose(expected, tolerance, tolerance)) << type;
+    EXPECT_TRUE(linearize(cube, {x}).jvp({v})[0].allclose(expected, tolerance, tolerance)) << type;
+    EXPECT_LT(linearize(one, {x}).jvp({v})[0].abs().item<double>(), 10 * tolerance) << type;
+    EXPECT_NO_THROW((void)linearize(cancelled, {x})) << type;
+    EXPECT_NO_THROW((void)linearize(cube, {x.mul(0)})) << type;
+  }
 }
 
 TEST(DifferentiableGradients, BackwardThroughWhatIsLostThrows) {

@@ -10,6 +10,9 @@
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <functional>
 
 #include "gradwise/autograd/transforms/jacobian.h"
 #include "gradwise/core/random_state.h"
@@ -73,6 +76,42 @@ TEST(GaussNewton, OfALinearModelIsTheHessian) {
   const at::Tensor y = at::randn({5, 2}, at::kDouble);
   const LossFunction loss = [](const at::Tensor& o, const at::Tensor& t) { return at::mse_loss(o, t); };
   EXPECT_TRUE(full(GaussNewton(model, loss, x, y)).allclose(full(Hessian(model, loss, x, y)), 1e-12, 1e-13));
+}
+
+// x³, with no gradient for zeros; or, as kConstant, with what arrives taken for a constant.
+template <bool kConstant>
+class OwnCube : public torch::autograd::Function<OwnCube<kConstant>> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x) {
+    context->save_for_backward({x});
+    return x.pow(3);
+  }
+  static Tensors backward(torch::autograd::AutogradContext* context, const Tensors& grads) {
+    if (!grads[0].any().item<bool>()) {
+      return {at::Tensor()};
+    }
+    const at::Tensor arrived = kConstant ? grads[0].detach() : grads[0];
+    return {arrived.mul(context->get_saved_variables()[0].square()).mul(3)};
+  }
+};
+
+TEST(GaussNewton, TakesABackwardThatBranchesOnZerosAndRefusesOneThatDetaches) {
+  seed_everything(12);
+  const Net net;
+  const auto with = [&net](const std::function<at::Tensor(const at::Tensor&)>& activation) {
+    Model model = net.model();
+    model.forward = [&net, activation](const Batch& batch) {
+      return activation(batch.input.matmul(net.first.t())).matmul(net.second.t());
+    };
+    return model;
+  };
+  const auto cube = [](const at::Tensor& x) { return x.pow(3); };
+  const at::Tensor expected = full(GaussNewton(with(cube), kCrossEntropy, net.x, net.classes));
+  const auto own = [](const at::Tensor& x) { return OwnCube<false>::apply(x); };
+  EXPECT_TRUE(full(GaussNewton(with(own), kCrossEntropy, net.x, net.classes)).allclose(expected, 1e-10, 1e-12));
+  const auto constant = [](const at::Tensor& x) { return OwnCube<true>::apply(x); };
+  EXPECT_ERROR_WITH("gives a gradient that is not linear",
+                    full(GaussNewton(with(constant), kCrossEntropy, net.x, net.classes)));
 }
 
 TEST(GaussNewton, SaysWhatItCannotTake) {

@@ -55,26 +55,6 @@ bool is_of_a_users_function(const Node& node) {
   return type.find("CppNode") != std::string_view::npos || type.find("PyNode") != std::string_view::npos;
 }
 
-std::vector<Node*> nodes_of_users_functions(const Tensors& outputs) {
-  std::vector<Node*> found;
-  for_each_node(outputs, [&found](Node* node) {
-    if (is_of_a_users_function(*node)) {
-      found.push_back(node);
-    }
-  });
-  return found;
-}
-
-// "OnceBackward", or the class in C++.
-std::string function_name(const Node& node) {
-  constexpr std::string_view kFrame = "torch::autograd::CppNode<";
-  std::string name = node.name();
-  if (name.starts_with(kFrame)) {
-    name = name.substr(kFrame.size(), name.size() - kFrame.size() - 1);
-  }
-  return name;
-}
-
 const torch::autograd::Error* dead_end(const Node* node) {
   const auto* error = dynamic_cast<const torch::autograd::Error*>(node);
   // An operator without a formula goes on to its inputs, so that a backward pass runs into its error.
@@ -183,6 +163,25 @@ Tensors started(const Tensors& outputs, Tensors weights) {
 }
 
 }  // namespace
+
+std::vector<Node*> nodes_of_users_functions(const Tensors& outputs) {
+  std::vector<Node*> found;
+  for_each_node(outputs, [&found](Node* node) {
+    if (is_of_a_users_function(*node)) {
+      found.push_back(node);
+    }
+  });
+  return found;
+}
+
+std::string function_name(const Node& node) {
+  constexpr std::string_view kFrame = "torch::autograd::CppNode<";
+  std::string name = node.name();
+  if (name.starts_with(kFrame)) {
+    name = name.substr(kFrame.size(), name.size() - kFrame.size() - 1);
+  }
+  return name;
+}
 
 Tensors with_starts(const Tensors& outputs, Tensors weights) {
   return nodes_of_users_functions(outputs).empty() ? std::move(weights) : started(outputs, std::move(weights));

@@ -1,6 +1,13 @@
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "gradwise/autograd/functions/tensor_function.h"
+
+namespace torch::autograd {
+struct Node;
+}  // namespace torch::autograd
 
 namespace gradwise {
 
@@ -21,6 +28,12 @@ namespace gradwise {
 /// behind an output: what such functions lose shows by it. To be called before vmap hides a dimension of the weights;
 /// else differentiable_gradients does.
 [[nodiscard]] Tensors with_starts(const Tensors& outputs, Tensors weights);
+
+/// The nodes behind the outputs that are of functions of the user's own.
+[[nodiscard]] std::vector<torch::autograd::Node*> nodes_of_users_functions(const Tensors& outputs);
+
+/// As LibTorch names the backward in Python, "CubeBackward"; in C++ the class.
+[[nodiscard]] std::string function_name(const torch::autograd::Node& node);
 
 /// Error: the graph of a tensor ends where a derivative was lost; names the function.
 void check_goes_on(const char* place, const Tensors& tensors);

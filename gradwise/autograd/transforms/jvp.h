@@ -22,7 +22,8 @@ struct Jvp {
 /// that they are composed of.
 ///
 /// Errors: tangents whose number, shapes or types do not fit; no output; an output that is not floating; of the two
-/// backward passes, a function whose gradients are not differentiable.
+/// backward passes, a function whose gradients are not differentiable, or whose backward is not linear in what arrives,
+/// as where it detaches that.
 [[nodiscard]] Jvp jvp(const TensorFunction& function, const Tensors& primals, const Tensors& tangents,
                       std::int64_t aux = 0);
 
@@ -37,8 +38,8 @@ struct Linearized {
 /// with many vectors. It keeps the graph of the function and that of its gradient. Inside of a transform (`vmap`,
 /// `jvp`) the derivative is `jvp`, which runs the function with each product.
 ///
-/// Errors: no function; no primal; an output or a primal that is not floating; of the derivative: tangents whose
-/// number, shapes or types do not fit; a function whose gradients are not differentiable.
+/// Errors: no function; no primal; an output or a primal that is not floating; those of the two backward passes of
+/// `jvp`; of the derivative: tangents whose number, shapes or types do not fit.
 [[nodiscard]] Linearized linearize(const TensorFunction& function, const Tensors& primals, std::int64_t aux = 0);
 
 /// How a second derivative is made.

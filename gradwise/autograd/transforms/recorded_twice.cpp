@@ -8,18 +8,20 @@
 
 #include "gradwise/autograd/functions/differentiable_gradients.h"
 #include "gradwise/autograd/functions/gradients.h"
+#include "gradwise/autograd/functions/linear_backward.h"
 #include "gradwise/core/error.h"
 
 namespace gradwise::detail {
 
 TransposedTwice::TransposedTwice(const char* place, Recorded of) : recorded(std::move(of)) {
   const at::AutoGradMode grad_mode(true);
-  // Gradients are linear in them, so that any will do; but there are backwards that divide by them.
   for (const at::Tensor& output : recorded.outputs) {
-    cotangents.push_back(at::ones_like(output.detach()).requires_grad_());
+    cotangents.push_back(generic_weights(output).requires_grad_());
   }
+  const LinearityCheck linearity(recorded.outputs);
   gradients = pull_back(recorded, cotangents, /*create_graph=*/true);
   check_goes_on(place, gradients);
+  linearity.check(place);
 }
 
 Tensors TransposedTwice::product(const Tensors& tangents) const {

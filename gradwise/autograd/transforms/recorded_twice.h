@@ -12,7 +12,8 @@ struct TransposedTwice {
   Tensors cotangents;
   Tensors gradients;
 
-  /// Error: a function of the user's own whose gradients have no graph, which the place is told of.
+  /// Error: a function of the user's own whose gradients have no graph, or are not linear in what arrives, which the
+  /// place is told of.
   TransposedTwice(const char* place, Recorded of);
   /// Tangents of the outputs from those of the inputs.
   [[nodiscard]] Tensors product(const Tensors& tangents) const;
