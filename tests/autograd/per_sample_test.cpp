@@ -14,6 +14,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <stdexcept>
+#include <string>
 
 #include "gradwise/autograd/per_sample/sample_losses.h"
 #include "gradwise/core/error.h"
@@ -197,6 +199,49 @@ TEST(PerSampleBatches, WithoutRulesAreGoneOverByVmap) {
     const at::Tensor scales = (0.5 / (clipped.norms + 1e-6)).clamp_max(1);
     EXPECT_TRUE(near(flat(clipped.gradient), scales.matmul(expected)));
   }
+}
+
+TEST(PerSampleBatches, VmapIsTriedAgainAfterWhatWasNotItsOwnFailure) {
+  seed_everything(3);
+  std::string trouble;
+  bool in_samples_too = false;
+  int passes = 0;
+  Model model = model_of({"exp", {{3, 4}}, {}, [&](const Tensors& w, const at::Tensor& in) {
+                            if (in_samples_too && in.size(0) == 1) {
+                              throw std::runtime_error(trouble);
+                            }
+                            return at::linear(in, w[0].exp());
+                          }});
+  model.forward_with = [&](const NamedParameters& parameters, const Batch& batch) {
+    ++passes;
+    if (!trouble.empty()) {
+      throw std::runtime_error(trouble);
+    }
+    return at::linear(batch.input, parameters.tensors[0].exp());
+  };
+  PerSampleGradients per_sample(model, mean_square);
+  const auto expect = [&](const at::Tensor& x, const std::string& reason, int further_passes) {
+    const int before = passes;
+    const at::Tensor y = doubles({x.size(0)});
+    EXPECT_TRUE(near(rows_of(per_sample.gradients(x, y)), looped(model, mean_square, x, y)));
+    EXPECT_NE(per_sample.loop_reason().find(reason), std::string::npos) << per_sample.loop_reason();
+    EXPECT_EQ(passes - before, further_passes);
+  };
+  const at::Tensor x = doubles({6, 4});
+  trouble = "CUDA out of memory. Tried to allocate 2 GiB";
+  expect(x, "for vmap fails: CUDA out of memory", 1);
+  trouble = "no such word";
+  in_samples_too = true;
+  EXPECT_THROW((void)per_sample.gradients(x, doubles({6})), std::runtime_error);
+  in_samples_too = false;
+  trouble.clear();
+  expect(x, "vmap goes over the samples", 1);
+  trouble = "no batching rule";
+  expect(x, "for vmap fails: no batching rule", 1);
+  expect(doubles({5, 4}), "for vmap fails: no batching rule", 0);
+  trouble.clear();
+  expect(x, "for vmap fails: no batching rule", 0);
+  expect(doubles({6, 2, 4}), "vmap goes over the samples", 1);
 }
 
 TEST(PerSampleStatistics, NoiseScaleAndSignalToNoise) {

@@ -42,6 +42,25 @@ std::vector<std::int64_t> kind_of(const std::vector<OpenUse>& uses, std::int64_t
   return kind;
 }
 
+// What vmap is given does not know how many samples there are.
+std::vector<std::int64_t> kind_of_sample(const RecordedSamples& batch, bool training) {
+  std::vector<std::int64_t> kind = {training ? 1 : 0};
+  kind.insert(kind.end(), batch.input.sizes().begin() + 1, batch.input.sizes().end());
+  if (batch.target.defined()) {
+    kind.push_back(-1);
+    kind.insert(kind.end(), batch.target.sizes().begin() + 1, batch.target.sizes().end());
+  }
+  return kind;
+}
+
+// Of the device's allocator, the CPU's or Python's, whose type is lost on the way.
+bool is_short_of_memory(std::string_view message) {
+  constexpr std::string_view kPhrases[] = {"out of memory", "not enough memory", "can't allocate memory", "bad_alloc",
+                                           "MemoryError"};
+  return std::ranges::any_of(
+      kPhrases, [message](std::string_view phrase) { return message.find(phrase) != std::string_view::npos; });
+}
+
 bool same_random_state(const State& before, const State& after) {
   for (const auto& [name, tensor] : before.tensors) {
     if (!tensor.equal(after.tensors.at(name))) {
@@ -123,8 +142,7 @@ std::string SampleRecorder::find_terms(RecordedSamples& batch) {
       open.erase(open.begin() + static_cast<std::ptrdiff_t>(i));  // the loss does not depend on it
     }
   }
-  const bool training = model_.is_training && model_.is_training();
-  const Kind kind = kind_of(open, batch.samples, uses.graph_hash, training);
+  const Kind kind = kind_of(open, batch.samples, uses.graph_hash, is_training());
   const auto known = known_layouts_.find(kind);
   bool certain = true;
   const auto layouts =
@@ -213,7 +231,7 @@ std::int64_t SampleRecorder::samples_at_once() const {
 }
 
 bool SampleRecorder::write_by_vmap(const RecordedSamples& batch, std::int64_t first,
-                                   const std::vector<at::Tensor>& places) {
+                                   const std::vector<at::Tensor>& places, std::string& failure) {
   if (batch.samples == 1 || batch.random || !model_.forward_with) {
     return false;
   }
@@ -232,7 +250,8 @@ bool SampleRecorder::write_by_vmap(const RecordedSamples& batch, std::int64_t fi
     }
     return true;
   };
-  if (vmap_failure_.empty()) {
+  const auto known = vmap_failures_.find(kind_of_sample(batch, is_training()));
+  if (known == vmap_failures_.end()) {
     try {
       loop_reason_ = no_rules_ + "; vmap goes over the samples";
       return write_all();
@@ -241,10 +260,11 @@ bool SampleRecorder::write_by_vmap(const RecordedSamples& batch, std::int64_t fi
         throw;
       }
       const std::string_view message = error.what();
-      vmap_failure_ = message.substr(0, message.find('\n'));
+      failure = message.substr(0, message.find('\n'));
     }
   }
-  loop_reason_ = no_rules_ + "; each takes a pass of its own, for vmap fails: " + vmap_failure_;
+  loop_reason_ = no_rules_ + "; each takes a pass of its own, for vmap fails: " +
+                 (known == vmap_failures_.end() ? failure : known->second);
   return false;
 }
 
@@ -258,7 +278,8 @@ void SampleRecorder::write(const RecordedSamples& batch, std::int64_t first, con
     }
     return;
   }
-  if (write_by_vmap(batch, first, places)) {
+  std::string failure;
+  if (write_by_vmap(batch, first, places, failure)) {
     return;
   }
   for (std::int64_t k = 0; k < places.at(0).size(0); ++k) {
@@ -266,6 +287,9 @@ void SampleRecorder::write(const RecordedSamples& batch, std::int64_t first, con
     for (std::size_t i = 0; i < places.size(); ++i) {
       places[i][k].copy_(alone[i]);
     }
+  }
+  if (!failure.empty() && !is_short_of_memory(failure)) {
+    vmap_failures_.emplace(kind_of_sample(batch, is_training()), failure);  // the samples are in order
   }
 }
 

@@ -41,7 +41,9 @@ struct RecordedSamples {
 ///
 /// Where an operator has no rule, no layout is right, or the comparison fails, vmap goes over the samples, if the model
 /// has its `forward_with` and draws no random numbers. Else, and where vmap fails, every sample is a forward and a
-/// backward pass of its own. `loop_reason` says why, and which it is.
+/// backward pass of its own. `loop_reason` says why, and which it is. What vmap can't go over it is not given again, in
+/// the same mode with samples of the same shapes; that memory was short, or that a sample's own pass throws too, tells
+/// nothing of the next batch.
 class SampleRecorder {
  public:
   SampleRecorder(Model model, LossFunction loss_function);
@@ -68,12 +70,14 @@ class SampleRecorder {
   [[nodiscard]] std::vector<at::Tensor> gradients_of_one(const RecordedSamples& batch, std::int64_t sample) const;
 
  private:
-  using Kind = std::vector<std::int64_t>;  // number of samples, graph, mode, nodes and shapes
+  using Kind = std::vector<std::int64_t>;  // what the knowledge of a batch holds for
 
+  [[nodiscard]] bool is_training() const { return model_.is_training && model_.is_training(); }
   // The terms of the batch; why there are none, in words.
   [[nodiscard]] std::string find_terms(RecordedSamples& batch);
+  // Whether vmap has written them; where it failed just now, `failure` is why.
   [[nodiscard]] bool write_by_vmap(const RecordedSamples& batch, std::int64_t first,
-                                   const std::vector<at::Tensor>& places);
+                                   const std::vector<at::Tensor>& places, std::string& failure);
   [[nodiscard]] bool agrees_with_one(const RecordedSamples& batch);
   void write_parameter(const std::vector<PlacedTerm>& terms, std::int64_t first, const at::Tensor& place);
 
@@ -81,10 +85,10 @@ class SampleRecorder {
   LossFunction loss_function_;
   NamedParameters parameters_;
   bool losses_by_loop_ = false;
-  std::map<Kind, std::vector<SampleLayout>> known_layouts_;
-  std::string no_rules_;  // why the rules do not tell the batch
+  std::map<Kind, std::vector<SampleLayout>> known_layouts_;  // by samples, graph, mode, nodes and shapes
+  std::string no_rules_;                                     // why the rules do not tell the batch
   std::string loop_reason_;
-  std::string vmap_failure_;  // of this model; it is not tried again
+  std::map<Kind, std::string> vmap_failures_;  // by the mode and the shapes of a sample
   ReusedMemory memory_;
 };
 
