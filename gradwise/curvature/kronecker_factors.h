@@ -31,14 +31,20 @@ class KroneckerPasses;
 ///   A = 1/(N R) Σ_n Σ_r a aᵀ,   G = Σ_n Σ_r Σ_s b bᵀ
 ///
 /// with a what the layer sees at a position, 1 for the bias included, and b the gradient that comes back to its output
-/// there; s are the vectors that are sent back from the outputs, each weighted so that the sum over them of J_nᵀ s sᵀ
+/// there. The "reduce" setting of section 3.3 (option `weight_sharing`) is for models that bring the positions together
+/// before the loss, as by pooling, and makes one position of a sample's:
+///
+///   A = 1/N Σ_n ā āᵀ with ā = 1/R Σ_r a,   G = Σ_n Σ_s (Σ_r b) (Σ_r b)ᵀ
+///
+/// In both s are the vectors that are sent back from the outputs, each weighted so that the sum over them of J_nᵀ s sᵀ
 /// J_n is the matrix that is approximated. Each group of a convolution stands for itself.
 ///
 /// By the loss's name it approximates `Fisher` of the same options: of type exact the vectors are the columns of a root
 /// of the Fisher matrix of the outputs, a backward pass for each output of a sample; of type monte_carlo scores at
 /// drawn targets, a pass for each draw, at those that `Fisher` draws. By a loss function it approximates
 /// `EmpiricalFisher`. Means and sums are theirs. It is exact for one sample of one position, or where the gradients do
-/// not depend on the sample, as in linear networks under mse.
+/// not depend on the sample, as in linear networks under mse; with several positions, if these are pooled, the reduce
+/// setting is.
 ///
 /// EKFAC, the option `corrected` (George et al., "Fast Approximate Natural Gradient Descent in a Kronecker-factored
 /// Eigenbasis", 2018): the eigenvalues are the second moments of the samples' gradients along the eigenvectors of G ⊗
@@ -54,9 +60,9 @@ class KroneckerPasses;
 /// a parameter that is in no such layer or in several, unless `unsupported` is leave_out (then it has no row);
 /// mini-batches whose parameters make up different layers; a batch norm in training mode; an output whose dimension 0
 /// is not the samples; factors that are not finite (kind failure). Where `check_deterministic` is on, outputs that
-/// differ between two passes. With the correction, or where that is on: samples that mix, a layer whose rows are none
-/// of the samples', as of a table of positions, or lie in an order that is not known; unseen, factors of such rows are
-/// of no Fisher matrix.
+/// differ between two passes. With the correction, the reduce setting, or where that is on: samples that mix, a layer
+/// whose rows are none of the samples', as of a table of positions, or lie in an order that is not known; unseen,
+/// factors of such rows are of no Fisher matrix.
 class KroneckerFactors : public KroneckerOperator {
  public:
   KroneckerFactors(const Model& model, const std::string& loss, std::vector<Batch> batches, FisherOptions fisher = {},

@@ -13,6 +13,7 @@ struct KroneckerOptions {
   bool corrected = false;                    ///< EKFAC: eigenvalues from the projected gradients of the samples
   std::vector<std::string> parameters = {};  ///< patterns of names; empty: all trainable ones
   std::string unsupported = "refuse";        ///< or leave_out: parameters that no linear or convolution layer takes
+  std::string weight_sharing = "expand";     ///< of a sample's positions: expand, reduce
   std::string reduction = "mean";            ///< of the loss over samples, and so of the matrix: mean, sum
   bool check_deterministic = true;           ///< refuse outputs that differ between two passes, and samples that mix
   /// Told of each mini-batch that is done; the correction goes over them a second time.
@@ -26,6 +27,8 @@ void describe(Fields& fields, KroneckerOptions& o) {
              anything());
   fields.add("unsupported", o.unsupported, "what becomes of parameters that no linear or convolution layer takes",
              one_of({"refuse", "leave_out"}));
+  fields.add("weight_sharing", o.weight_sharing, "how a sample's positions, which share a weight, count",
+             one_of({"expand", "reduce"}));
   fields.add("reduction", o.reduction, "how the loss, and so the matrix, goes over samples", one_of({"mean", "sum"}));
   fields.add("check_deterministic", o.check_deterministic,
              "refuse a model that differs from pass to pass, or whose samples mix", anything());

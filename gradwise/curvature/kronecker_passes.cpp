@@ -58,11 +58,13 @@ void add_outer_products(at::Tensor& sum, const at::Tensor& x, double weight) {
   add_to(sum, at::bmm(all, all.transpose(1, 2)), weight);
 }
 
-void add_inputs(at::Tensor& sum, const LayerSamples& samples, double weight, ReusedMemory& memory) {
+// With one position in place of all, ones of a bias included, for the reduce setting.
+void add_inputs(at::Tensor& sum, const LayerSamples& samples, double weight, bool reduce, ReusedMemory& memory) {
   const std::int64_t step = samples.block();
   for (std::int64_t first = 0; first < samples.samples(); first += step) {
     const std::int64_t count = std::min(step, samples.samples() - first);
-    add_outer_products(sum, samples.inputs(first, count, memory), weight);
+    const at::Tensor inputs = samples.inputs(first, count, memory);
+    add_outer_products(sum, reduce ? inputs.mean(3, /*keepdim=*/true) : inputs, weight);
   }
 }
 
@@ -188,7 +190,7 @@ std::vector<SampleLayout> KroneckerPasses::layouts(Visit& batch, bool by_sample)
       found.has_value(), kFactors,
       "the samples of the mini-batch mix, or a layer's rows are none of the samples', or in an order that is ",
       "not known; ",
-      by_sample ? "the correction takes the gradient of each sample"
+      by_sample ? "the correction takes the gradient of each sample, weight_sharing reduce the sum over its positions"
                 : "where it is the order alone, set check_deterministic to false");
   if (certain) {
     known_layouts_.emplace(kind, *found);
@@ -228,14 +230,19 @@ void KroneckerPasses::visit(std::size_t index, bool by_sample, const Work& work)
 }
 
 std::vector<KroneckerBlock> KroneckerPasses::blocks() {
+  const bool reduce = options_.weight_sharing == "reduce";
   for (std::size_t b = 0; b < batches_.size(); ++b) {
-    visit(b, /*by_sample=*/false, [this](std::size_t i, std::int64_t c, const LayerSamples& samples, double weight) {
-      if (c == 0) {  // inputs are the same for each vector
-        const auto terms = static_cast<double>(samples_) * static_cast<double>(samples.positions());
-        add_inputs(blocks_[i].input_factor, samples, 1 / terms, memory_);
-      }
-      add_outer_products(blocks_[i].gradient_factor, samples.gradients(0, samples.samples()), weight);
-    });
+    visit(b, /*by_sample=*/reduce,
+          [this, reduce](std::size_t i, std::int64_t c, const LayerSamples& samples, double weight) {
+            if (c == 0) {  // inputs are the same for each vector
+              const std::int64_t positions = reduce ? 1 : samples.positions();
+              const auto terms = static_cast<double>(samples_) * static_cast<double>(positions);
+              add_inputs(blocks_[i].input_factor, samples, 1 / terms, reduce, memory_);
+            }
+            const at::Tensor gradients = samples.gradients(0, samples.samples());
+            add_outer_products(blocks_[i].gradient_factor, reduce ? gradients.sum(3, /*keepdim=*/true) : gradients,
+                               weight);
+          });
   }
   for (KroneckerBlock& block : blocks_) {
     if (!block.input_factor.isfinite().all().item<bool>() || !block.gradient_factor.isfinite().all().item<bool>()) {

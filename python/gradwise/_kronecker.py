@@ -19,7 +19,9 @@ class KFAC(LinearOperator):
     """`type`: "exact" and "monte_carlo" (`draws` targets a sample, drawn by `seed`) approximate `Fisher`, for the losses
     that it knows; "empirical" approximates `EmpiricalFisher`, for any loss function. `data`: a batch `(x, y)`, or an
     iterable of batches, which is read once; the matrix does not depend on how it is cut. `unsupported`: "refuse", or
-    "leave_out", parameters that are in no such layer. `parameters`, `reduction`, `check_deterministic` and `progress`:
+    "leave_out", parameters that are in no such layer. `weight_sharing`: "expand", which takes a sample's positions (rows
+    of a sequence, where a convolution's kernel stands) as independent, or "reduce", which makes one of them, for models
+    that pool them before the loss. `parameters`, `reduction`, `check_deterministic` and `progress`:
     see `Options`. Layers are found in the graph, whatever the modules are called.
 
     The exact type takes a backward pass for each output of a sample: prefer "monte_carlo" where there are many.
@@ -39,6 +41,7 @@ class KFAC(LinearOperator):
         *,
         parameters: Sequence[str] | None = None,
         unsupported: str = "refuse",
+        weight_sharing: str = "expand",
         reduction: str = "mean",
         check_deterministic: bool = True,
         progress: Callable[[int, int], None] | None = None,
@@ -53,7 +56,7 @@ class KFAC(LinearOperator):
         fisher = {} if type == "empirical" else {"type": type, "draws": draws, "seed": seed}
         options = {
             "corrected": self._corrected, "parameters": patterns, "unsupported": unsupported,
-            "reduction": reduction, "check_deterministic": check_deterministic,
+            "weight_sharing": weight_sharing, "reduction": reduction, "check_deterministic": check_deterministic,
         }  # fmt: skip
         self._factors = _core.KroneckerFactors(model, loss, batches_of(data), fisher, options, progress)
         super().__init__(self._factors)

@@ -119,6 +119,40 @@ def test_factors_and_corrected_eigenvalues_equal_loops(case, type):
     assert ekfac.trace().value == pytest.approx(float(exact.trace()), rel=1e-10)
 
 
+class Pooled(nn.Module):
+    """Linear layers on the rows of a sequence, the mean over rows, and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.head = nn.Linear(3, 5), nn.Linear(5, 2)
+        self.activation = nn.Tanh()
+
+    def forward(self, x):
+        self.hidden = self.rows(x)
+        return self.head(self.activation(self.hidden).mean(1))
+
+
+def test_reduced_factors_equal_a_loop():
+    torch.manual_seed(4)
+    model = Pooled().double()
+    x = torch.randn(7, 4, 3, dtype=torch.float64)
+    A, G = 0, 0
+    for n in range(7):
+        output = model(x[n : n + 1])[0]
+        a = torch.cat([x[n].mean(0), x.new_ones(1)])
+        A = A + torch.outer(a, a) / 7
+        for entry in output:  # of mse, with the factor 2 / (samples * outputs)
+            (b,) = torch.autograd.grad(entry, model.hidden, retain_graph=True)
+            G = G + torch.outer(b[0].sum(0), b[0].sum(0)) * 2 / 14
+    found = KFAC(model, "mse", [(x[:3], x[:3]), (x[3:], x[3:])], weight_sharing="reduce").layers[0]
+    torch.testing.assert_close(found.input_factor[0], A, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(found.gradient_factor[0], G, rtol=1e-10, atol=1e-12)
+    model.activation = nn.Identity()
+    exact = dense(Fisher(model, "mse", (x, x), block="layer"))
+    torch.testing.assert_close(dense(KFAC(model, "mse", (x, x), weight_sharing="reduce")), exact, rtol=1e-9, atol=1e-11)
+    assert not torch.allclose(dense(KFAC(model, "mse", (x, x))), exact, rtol=1e-2)
+
+
 def test_figures_are_those_of_the_dense_matrix(case):
     for matrix in (KFAC(case.model, "cross_entropy", case.batches), EKFAC(case.model, "cross_entropy", case.batches)):
         full = dense(matrix)
@@ -187,6 +221,7 @@ def test_bad_calls(case):
         (lambda: KFAC(case.model, loss, case.batches, type="precise"), ValueError, "type .*, empirical"),
         (lambda: KFAC(case.model, loss, case.batches, parameters="0.*"), TypeError, "parameters is '0"),
         (lambda: KFAC(case.model, loss, case.batches, unsupported="drop"), ValueError, "unsupported is .drop."),
+        (lambda: KFAC(case.model, loss, case.batches, weight_sharing="sum"), ValueError, "weight_sharing is .sum."),
         (lambda: KFAC(case.model, loss, []), ValueError, "the data set has no mini-batch"),
         (lambda: KFAC(case.model, loss, case.batches).inverse(-1.0), ValueError, "damping is -1, allowed: >= 0"),
         (lambda: EKFAC(case.model, loss, case.batches).inverse(0.1, factored=True), ValueError, "are no products"),

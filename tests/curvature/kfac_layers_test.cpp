@@ -38,9 +38,10 @@ struct ConvolutionCase {
                       return convolve(input, w[0], w[1]).tanh().flatten(1).matmul(out);
                     });
   }
-  [[nodiscard]] at::Tensor expected() const {
+  [[nodiscard]] at::Tensor expected(bool reduce) const {
     const at::Tensor seen = columns(x);
-    const at::Tensor a = at::cat({seen, at::ones({seen.size(0), 1, seen.size(2)}, at::kDouble)}, 1);
+    at::Tensor a = at::cat({seen, at::ones({seen.size(0), 1, seen.size(2)}, at::kDouble)}, 1);
+    a = reduce ? a.mean(2, /*keepdim=*/true) : a;
     const at::Tensor z = convolve(x, weight, bias).detach();
     const double outputs = static_cast<double>(x.size(0) * out.size(1));
     at::Tensor A = at::zeros({a.size(1), a.size(1)}, at::kDouble);
@@ -48,7 +49,8 @@ struct ConvolutionCase {
     for (std::int64_t n = 0; n < x.size(0); ++n) {
       A.add_(a[n].matmul(a[n].t()).div(static_cast<double>(x.size(0) * a.size(2))));
       for (const at::Tensor& to_output : out.unbind(1)) {
-        const at::Tensor b = z[n].tanh().square().neg().add(1).flatten(1).mul(to_output.view({z.size(1), -1}));
+        at::Tensor b = z[n].tanh().square().neg().add(1).flatten(1).mul(to_output.view({z.size(1), -1}));
+        b = reduce ? b.sum(1, /*keepdim=*/true) : b;
         G.add_(b.matmul(b.t()).mul(2 / outputs));
       }
     }
@@ -100,7 +102,9 @@ TEST_F(KfacLayers, OfAConvolutionIsThatOfItsUnfoldedInput) {
   for (const ConvolutionCase& c : convolution_cases()) {
     const std::vector<Batch> batches = {{c.x.narrow(0, 0, 1), {}, {}}, {c.x.narrow(0, 1, c.x.size(0) - 1), {}, {}}};
     const KroneckerFactors kfac(c.model(), "mse", batches);
-    EXPECT_TRUE(matrix_of(kfac).allclose(c.expected(), 1e-10, 1e-12)) << c.x.dim();
+    EXPECT_TRUE(matrix_of(kfac).allclose(c.expected(false), 1e-10, 1e-12)) << c.x.dim();
+    const KroneckerFactors reduced(c.model(), "mse", batches, {}, {.weight_sharing = "reduce"});
+    EXPECT_TRUE(matrix_of(reduced).allclose(c.expected(true), 1e-10, 1e-12)) << c.x.dim();
 
     const KroneckerFactors ekfac(c.model(), "mse", batches, {}, {.corrected = true});
     const at::Tensor exact = matrix_of(Fisher(c.model(), "mse", batches));
@@ -156,17 +160,20 @@ TEST_F(KfacLayers, RowsOfASampleMayLieInAnyOrder) {
       [](const std::vector<at::Tensor>& w, const at::Tensor& x) {
         return at::linear(x.transpose(0, 1).contiguous(), w[0], w[1]).transpose(0, 1);
       }};
-  for (const bool corrected : {false, true}) {
+  const std::vector<KroneckerOptions> settings = {
+      {}, {.weight_sharing = "reduce"}, {.corrected = true}, {.corrected = true, .weight_sharing = "reduce"}};
+  for (const KroneckerOptions& options : settings) {
     std::vector<at::Tensor> found;
     for (const Forward& way : ways) {
       const Model model =
           model_of({{"weight", weight}, {"bias", bias}},
                    [way](const std::vector<at::Tensor>& w, const at::Tensor& x) { return way(w, x).tanh().sum(1); });
-      const KroneckerFactors kfac(model, "mse", batches, {}, {.corrected = corrected});
+      const KroneckerFactors kfac(model, "mse", batches, {}, options);
       found.push_back(matrix_of(kfac));
       EXPECT_EQ(kfac.blocks().size(), 1);
-      EXPECT_TRUE(found.back().allclose(found.front(), 1e-10, 1e-12)) << corrected << " " << found.size();
-      if (corrected) {
+      EXPECT_TRUE(found.back().allclose(found.front(), 1e-10, 1e-12))
+          << options.corrected << " " << options.weight_sharing << " " << found.size();
+      if (options.corrected) {
         EXPECT_NEAR(kfac.trace(), matrix_of(Fisher(model, "mse", batches)).trace().item<double>(), 1e-11);
       }
     }
@@ -222,6 +229,9 @@ TEST_F(KfacLayers, SaysWhatItCannotTake) {
   EXPECT_ERROR_WITH("[kronecker_factors] the samples of the mini-batch mix", KroneckerFactors(mixing, "mse", batches));
   EXPECT_ERROR_WITH("the correction takes the gradient of each sample",
                     KroneckerFactors(mixing, "mse", batches, {}, {.corrected = true, .check_deterministic = false}));
+  EXPECT_ERROR_WITH(
+      "weight_sharing reduce the sum over its positions",
+      KroneckerFactors(mixing, "mse", batches, {}, {.weight_sharing = "reduce", .check_deterministic = false}));
   EXPECT_NO_THROW(KroneckerFactors(mixing, "mse", batches, {}, {.check_deterministic = false}));
   const at::Tensor table = at::randn({6, 3}, at::kDouble);  // as many rows as samples, and none of them
   const auto positions = [table](const std::vector<at::Tensor>& w, const at::Tensor& x) {
@@ -232,6 +242,8 @@ TEST_F(KfacLayers, SaysWhatItCannotTake) {
 
   EXPECT_ERROR_WITH("[kronecker_factors] type is \"precise\"",
                     KroneckerFactors(net.model(), "mse", batches, {.type = "precise"}));
+  EXPECT_ERROR_WITH("weight_sharing is \"sum\"",
+                    KroneckerFactors(net.model(), "mse", batches, {}, {.weight_sharing = "sum"}));
   EXPECT_ERROR_WITH("unsupported is \"drop\"",
                     KroneckerFactors(net.model(), "mse", batches, {}, {.unsupported = "drop"}));
   const KroneckerFactors kfac(net.model(), "cross_entropy", batches);

@@ -1,5 +1,6 @@
 // Kronecker factors against loops over samples, dense Fisher matrices and dense linear algebra.
 #include <ATen/ops/block_diag.h>
+#include <ATen/ops/conv1d.h>
 #include <ATen/ops/diag.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/kron.h>
@@ -122,6 +123,33 @@ TEST_F(Kfac, IsExactForADeepLinearNetworkUnderMse) {
   for (const bool corrected : {false, true}) {
     const KroneckerFactors found(linear, "mse", batches, {}, {.corrected = corrected});
     EXPECT_TRUE(matrix_of(found).allclose(dense_by_layer(Fisher(linear, "mse", batches)), 1e-9, 1e-11)) << corrected;
+  }
+}
+
+TEST_F(Kfac, ReduceIsExactForDeepLinearNetworksThatPool) {
+  const Model sequence = model_of({{"0.weight", weight_of({5, 3})},
+                                   {"0.bias", weight_of({5})},
+                                   {"1.weight", weight_of({4, 5})},
+                                   {"2.weight", weight_of({3, 4})},
+                                   {"2.bias", weight_of({3})}},
+                                  [](const std::vector<at::Tensor>& w, const at::Tensor& x) {
+                                    const at::Tensor h = at::linear(at::linear(x, w[0], w[1]), w[2]);
+                                    return at::linear(h.mean(1), w[3], w[4]);
+                                  });
+  const Model convolution =
+      model_of({{"0.weight", weight_of({2, 6, 2})}, {"0.bias", weight_of({2})}, {"1.weight", weight_of({3, 2})}},
+               [](const std::vector<at::Tensor>& w, const at::Tensor& x) {
+                 return at::conv1d(x, w[0], w[1]).sum(2).matmul(w[2].t());
+               });
+  const at::Tensor x = at::randn({7, 6, 3}, at::kDouble);
+  const std::vector<Batch> batches = {{x.narrow(0, 0, 4), {}, {}}, {x.narrow(0, 4, 3), {}, {}}};
+  for (const Model& model : {sequence, convolution}) {
+    const at::Tensor exact = dense_by_layer(Fisher(model, "mse", batches));
+    for (const bool corrected : {false, true}) {
+      const KroneckerOptions reduce{.corrected = corrected, .weight_sharing = "reduce"};
+      EXPECT_TRUE(matrix_of(KroneckerFactors(model, "mse", batches, {}, reduce)).allclose(exact, 1e-9, 1e-11));
+    }
+    EXPECT_FALSE(matrix_of(KroneckerFactors(model, "mse", batches)).allclose(exact, 1e-2, 1e-3));
   }
 }
 
