@@ -9,20 +9,20 @@ import torch
 
 from . import _core
 from ._documented import documented_by
-from ._operator_inputs import batches_of, check_progress, patterns_of
+from ._linear_operator import LinearOperator
+from ._operator_inputs import Loss, batches_of, check_progress, likelihood_of, patterns_of
 from ._records import Record, record
-from .curvature import LinearOperator, Loss, _likelihood
 
 
 @documented_by(_core.KroneckerFactors)
 class KFAC(LinearOperator):
-    """`type`: "exact" and "monte_carlo" (`draws` targets a sample, drawn by `seed`) approximate `Fisher`, for the losses
-    that it knows; "empirical" approximates `EmpiricalFisher`, for any loss function. `data`: a batch `(x, y)`, or an
-    iterable of batches, which is read once; the matrix does not depend on how it is cut. `unsupported`: "refuse", or
-    "leave_out", parameters that are in no such layer. `weight_sharing`: "expand", which takes a sample's positions (rows
-    of a sequence, where a convolution's kernel stands) as independent, or "reduce", which makes one of them, for models
-    that pool them before the loss. `parameters`, `reduction`, `check_deterministic` and `progress`:
-    see `Options`. Layers are found in the graph, whatever the modules are called.
+    """`type`: "exact" and "monte_carlo" (`draws` targets a sample, drawn by `seed`) approximate `Fisher`, for the
+    losses that it knows; "empirical" approximates `EmpiricalFisher`, for any loss function. `data`: a batch `(x, y)`,
+    or an iterable of batches, which is read once; the matrix does not depend on how it is cut. `unsupported`: "refuse",
+    or "leave_out", parameters that are in no such layer. `weight_sharing`: "expand", which takes a sample's positions
+    (rows of a sequence, where a convolution's kernel stands) as independent, or "reduce", which makes one of them, for
+    models that pool them before the loss. `parameters`, `reduction`, `check_deterministic` and `progress`: see
+    `Options`. Layers are found in the graph, whatever the modules are called.
 
     The exact type takes a backward pass for each output of a sample: prefer "monte_carlo" where there are many.
     """
@@ -52,7 +52,7 @@ class KFAC(LinearOperator):
             raise ValueError(f"type is {type!r}, allowed: exact, monte_carlo, empirical")
         if type == "empirical" and isinstance(loss_function, str):
             raise TypeError(f"loss_function is {loss_function!r}, allowed for type 'empirical': a callable")
-        loss = loss_function if type == "empirical" else _likelihood(loss_function, reduction)
+        loss = loss_function if type == "empirical" else likelihood_of(loss_function, reduction)
         fisher = {} if type == "empirical" else {"type": type, "draws": draws, "seed": seed}
         options = {
             "corrected": self._corrected, "parameters": patterns, "unsupported": unsupported,
