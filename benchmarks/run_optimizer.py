@@ -100,8 +100,8 @@ def print_table(results):
         missed += most is not None and median > most
         milliseconds = [1e3 * statistics.median(seconds[name]) for name in (ours, peer)]
         print(
-            f"{shapes:8}{ours:18}{peer:26}{milliseconds[0]:9.2f}{milliseconds[1]:9.2f}   {median:.3f} ({min(ratios):.3f} "
-            f"to {max(ratios):.3f})  {met}"
+            f"{shapes:8}{ours:18}{peer:26}{milliseconds[0]:9.2f}{milliseconds[1]:9.2f}   {median:.3f} "
+            f"({min(ratios):.3f} to {max(ratios):.3f})  {met}"
         )
     in_cpp = {shapes: found["C++"] for shapes, found in results.items() if "C++" in found}
     if "gpt2" in in_cpp:
@@ -124,7 +124,8 @@ def growth(options):
             program, "--shapes", size, "--kinds", ",".join(used), "--steps-only", "--repeats", 5, "--threads",
             options.threads,
         )  # fmt: skip
-        rows.append([size] + [1e9 * statistics.median(result["seconds"][k]) / size if k in used else "NaN" for k in kinds])
+        seconds = result["seconds"]
+        rows.append([size] + [1e9 * statistics.median(seconds[k]) / size if k in used else "NaN" for k in kinds])
         print(*rows[-1])
     data = options.build / "benchmarks/growth.txt"
     data.write_text("\n".join(" ".join(map(str, row)) for row in rows) + "\n")

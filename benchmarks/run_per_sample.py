@@ -148,8 +148,8 @@ def print_ratio(model, ours, beside, seconds, at_most):
     milliseconds = [1e3 * statistics.median(seconds[name]) for name in (ours, beside)]
     verdict = "" if at_most is None else f"{at_most:9.2f}  {'yes' if median <= at_most else 'NO'}"
     print(
-        f"{model:5}{ours:17}{beside:17}{milliseconds[0]:9.2f}{milliseconds[1]:9.2f}   {median:.3f} ({min(ratios):.3f} to "
-        f"{max(ratios):.3f}) {verdict}"
+        f"{model:5}{ours:17}{beside:17}{milliseconds[0]:9.2f}{milliseconds[1]:9.2f}   {median:.3f} "
+        f"({min(ratios):.3f} to {max(ratios):.3f}) {verdict}"
     )
     return at_most is not None and median > at_most
 

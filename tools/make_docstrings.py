@@ -3,8 +3,8 @@
 
     tools/make_docstrings.py OUTPUT.h
 
-The bindings name what they want, as `doc::Hessian` or, for a member, `doc::Hessian_gradient`; OUTPUT.h defines these and
-no others. A name that no header has a comment for is an error.
+The bindings name what they want, as `doc::Hessian` or, for a member, `doc::Hessian_gradient`; OUTPUT.h defines these
+and no others. A name that no header has a comment for is an error.
 """
 
 import pathlib

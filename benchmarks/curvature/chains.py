@@ -56,7 +56,8 @@ class Chain:
 def contest_of(chain: Chain, plan, name: str, other, most_bytes: float) -> Contest:
     ours, theirs = chain.peak(plan), chain.peak(other)
     return Contest(
-        lambda: chain.step(plan), {name: lambda: chain.step(other)}, lambda: chain.check(plan), fewer=(ours, most_bytes),
+        lambda: chain.step(plan), {name: lambda: chain.step(other)}, lambda: chain.check(plan),
+        fewer=(ours, most_bytes),
         notes=[f"peak {ours / 2**20:.1f} MiB beside {theirs / 2**20:.1f}, foretold {plan.peak_bytes / 2**20:.1f}; "
                f"{plan.seconds / plan.least_seconds:.2f} of the plain step's time foretold"],
     )  # fmt: skip

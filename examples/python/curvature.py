@@ -18,7 +18,8 @@ trace = hessian.trace(tol=0.05)
 print(f"trace {trace.value:.3f}, between {trace.low:.3f} and {trace.high:.3f}, from {trace.products} products")
 spectrum = hessian.spectral_density()
 grid, density = spectrum.eigenvalues, spectrum.density
-print(f"spectrum from {grid.min():.3f} to {grid.max():.3f}, {float(density.max()):.0f} dense at {grid[density.argmax()]:.3f}")
+peak = grid[density.argmax()]
+print(f"spectrum from {grid.min():.3f} to {grid.max():.3f}, {float(density.max()):.0f} dense at {peak:.3f}")
 gauss_newton = GaussNewton(model, nn.functional.cross_entropy, (x, y))
 print(f"Gauss-Newton's trace {gauss_newton.trace().value:.3f}")
 

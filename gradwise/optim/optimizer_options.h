@@ -22,8 +22,8 @@ struct GroupRule {
 /// Names of the built-in optimizers: adamw, adam, sgd, rmsprop, adagrad, lion, lbfgs.
 [[nodiscard]] const std::vector<std::string>& optimizer_names();
 
-/// An optimizer by name. Fields that the named optimizer does not have are ignored (see unused_options.h); defaults are those of
-/// `torch.optim` for AdamW, SGD's and RMSprop's where AdamW has none.
+/// An optimizer by name. Fields that the named optimizer does not have are ignored (see unused_options.h); defaults are
+/// those of `torch.optim` for AdamW, SGD's and RMSprop's where AdamW has none.
 struct OptimizerOptions {
   std::string name = "adamw";
   std::string implementation = "gradwise";

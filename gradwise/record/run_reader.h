@@ -39,7 +39,8 @@ class RunReader {
 
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
   /// A value of the table `run`, or "": name, model, device, parameters, threads, epochs, steps_per_epoch, monitor,
-  /// status, reason, started, resumed, ended in seconds since the Unix epoch, and paused: seconds between processes of the run.
+  /// status, reason, started, resumed, ended in seconds since the Unix epoch, and paused: seconds between processes of
+  /// the run.
   [[nodiscard]] std::string info(const std::string& key) const;
   /// Steps after `after`, in order.
   [[nodiscard]] std::vector<StepInfo> steps(std::int64_t after = 0) const;

@@ -144,8 +144,8 @@ class CheckpointPlan:
 
     `schedule`: parts in their order, from stage `first` to before stage `stop`. Where `again` is empty the stage keeps
     what its backward needs; else the part keeps its input alone, and is run by the parts in `again` when backward comes
-    to it. `seconds`: foretold of forward and backward; `least_seconds`: where everything is kept; `peak_bytes`: foretold
-    of activations and their gradients. `stages`: their measured times and bytes.
+    to it. `seconds`: foretold of forward and backward; `least_seconds`: where everything is kept; `peak_bytes`:
+    foretold of activations and their gradients. `stages`: their measured times and bytes.
     """
 
     def __init__(self, native: _core.PlannedStages) -> None:

@@ -45,8 +45,8 @@ class GradientComputationUtils:
                   retain_graph: bool = False) -> Any:  # fmt: skip
         """Gradients with respect to `inputs`; zeros where nothing depends on one. `.grad` stays as it is."""
         weights = [] if grad_outputs is None else _several("grad_outputs", grad_outputs)
-        found = _core.gradients(_several("outputs", outputs), _several("inputs", inputs), weights, create_graph, retain_graph)
-        return _like(inputs, found)
+        of, by = _several("outputs", outputs), _several("inputs", inputs)
+        return _like(inputs, _core.gradients(of, by, weights, create_graph, retain_graph))
 
     @staticmethod
     def jacobian(function: Callable[..., Any], inputs: Any, mode: str = "automatic",
@@ -96,7 +96,8 @@ class GradientComputationUtils:
     @staticmethod
     def gradient_norm(model: torch.nn.Module, norm_type: float = 2.0) -> float:
         """Global norm of the gradients that the parameters hold."""
-        return float(torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None], norm_type))
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        return float(torch.nn.utils.get_total_norm(gradients, norm_type))
 
     @staticmethod
     def layer_gradient_norms(model: torch.nn.Module, norm_type: float = 2.0) -> dict[str, float]:

@@ -104,7 +104,8 @@ def _observe(native: Any, name: str, whole: bool, _module: torch.nn.Module, _inp
 @documented_by(_core.find_nonfinite)
 def find_nonfinite(model: torch.nn.Module, loss_function: Loss, input_data: torch.Tensor,
                    target_data: torch.Tensor) -> Record | None:  # fmt: skip
-    """Gives `phase`, `op`, `layer`, `inputs`, `output`, `message`, `advice`. None where loss and gradients are finite."""
+    """Gives `phase`, `op`, `layer`, `inputs`, `output`, `message`, `advice`; None where loss and gradients are
+    finite."""
     check_tensors(input_data=input_data, target_data=target_data)
     found = _core.find_nonfinite(model, loss_function, input_data, target_data)
     return None if found is None else record(found)

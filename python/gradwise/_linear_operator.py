@@ -100,8 +100,8 @@ class LinearOperator:
     def diagonal(
         self, tol: float | None = None, *, products: int | None = None, method: str = "xdiag", seed: int = 0
     ) -> Record:
-        """The sampled diagonal: `diagonal` and `standard_errors` (n), `samples`, `products`, `converged`. `method`: xdiag
-        or hutchinson. `tol` as for `trace`, for the norms of errors and values."""
+        """The sampled diagonal: `diagonal` and `standard_errors` (n), `samples`, `products`, `converged`. `method`:
+        xdiag or hutchinson. `tol` as for `trace`, for the norms of errors and values."""
         return record(self._native.diagonal(method, sampled(products, tol, seed)))
 
     def frobenius_norm(self, tol: float | None = None, *, products: int | None = None, seed: int = 0) -> Record:

@@ -41,7 +41,8 @@ class CustomAutogradExample:
     @classmethod
     def custom_relu(cls) -> Record:
         x = torch.tensor([-1.5, -0.2, 0.3, 2.0])
-        return Record(input=x, output=CustomAutogradFunction.relu(x), checked=cls._checked(CustomAutogradFunction.relu, x))
+        relu = CustomAutogradFunction.relu
+        return Record(input=x, output=relu(x), checked=cls._checked(relu, x))
 
     @classmethod
     def custom_huber_loss(cls, delta: float = 1.0) -> Record:
@@ -110,7 +111,8 @@ class AutogradTrainingExamples:
         for i in range(0, len(x), size):
             parts.accumulate(nn.functional.cross_entropy, x[i : i + size], y[i : i + size], micro_batches)
         parts.finish_step()
-        apart = max(float((a - b).detach().abs().max()) for a, b in zip(large.parameters(), small.parameters(), strict=True))
+        pairs = zip(large.parameters(), small.parameters(), strict=True)
+        apart = max(float((a - b).detach().abs().max()) for a, b in pairs)
         return Record(largest_difference=apart)
 
 

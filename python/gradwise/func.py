@@ -263,9 +263,9 @@ class _FlatBatch(_Flat):
 @documented_by(_core.func_vmap)
 def vmap(func: Function, in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", *,
          chunk_size: int | None = None) -> Function:  # fmt: skip
-    """`in_dims`: the dimension of all arguments, or a tuple of one for each, which may be put together as the argument is;
-    None: not gone over. `out_dims`: where each result gets it; None: nowhere, for a result that is the same for all.
-    `randomness`: "error", "different" or "same". Keywords of `func` are not gone over.
+    """`in_dims`: the dimension of all arguments, or a tuple of one for each, which may be put together as the argument
+    is; None: not gone over. `out_dims`: where each result gets it; None: nowhere, for a result that is the same for
+    all. `randomness`: "error", "different" or "same". Keywords of `func` are not gone over.
     """
 
     def over_all(*args: Any, **kwargs: Any) -> Any:

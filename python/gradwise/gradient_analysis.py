@@ -74,9 +74,10 @@ class Analysis(Record):
     `activations`; NaN where a figure was not asked for.
 
     `hessian`: `sharpness`, `eigenvalues` with `eigenvalue_errors` (residuals), `trace` with `trace_error`, `density`
-    with `density_errors`, `products` with it, `layers` (`largest`, `trace`, their errors and `products`), and `edge_of_stability`: `value` (learning
-    rate x largest eigenvalue, of the preconditioned Hessian where `preconditioned`) beside its `threshold`, or why it
-    is `unknown`. A pickled one has all of this; only `detect_gradient_issues` doesn't take it.
+    with `density_errors`, `products` with it, `layers` (`largest`, `trace`, their errors and `products`), and
+    `edge_of_stability`: `value` (learning rate x largest eigenvalue, of the preconditioned Hessian where
+    `preconditioned`) beside its `threshold`, or why it is `unknown`. A pickled one has all of this; only
+    `detect_gradient_issues` doesn't take it.
     """
 
     def __init__(self, native: _core.Analysis | None, found: dict[str, Any] | None = None) -> None:

@@ -137,7 +137,8 @@ def test_the_edge_of_stability_of_sgd(network, data, optimizer_class):
     optimizer = optimizer_class(
         [{"params": model[0].parameters()}, {"params": model[2].parameters(), "lr": 0.02}], lr=0.1, momentum=0.9
     )
-    edge = analyzer.analyze_gradients(model, functional.cross_entropy, x, y, optimizer=optimizer).hessian.edge_of_stability
+    found = analyzer.analyze_gradients(model, functional.cross_entropy, x, y, optimizer=optimizer)
+    edge = found.hessian.edge_of_stability
     roots = torch.cat([torch.full((40,), 0.1), torch.full((27,), 0.02)]).double().sqrt()
     wanted = float(torch.linalg.eigvalsh(roots[:, None] * dense_hessian(model, x, y) * roots)[-1])
     assert edge.value == pytest.approx(wanted, rel=2e-3)

@@ -17,8 +17,8 @@ MOST_OUTPUTS = 400
 MOST_COLUMNS = 20  # elements: Jacobians in forward mode and Hessians are of smaller samples
 SKIPPED = {
     "draws at random": (
-        "bernoulli", "multinomial", "normal", "uniform", "cauchy", "exponential", "geometric", "log_normal", "rand_like",
-        "randn_like", "nn.functional.dropout", "nn.functional.dropout2d", "nn.functional.dropout3d",
+        "bernoulli", "multinomial", "normal", "uniform", "cauchy", "exponential", "geometric", "log_normal",
+        "rand_like", "randn_like", "nn.functional.dropout", "nn.functional.dropout2d", "nn.functional.dropout3d",
         "nn.functional.alpha_dropout", "nn.functional.feature_alpha_dropout", "nn.functional.rrelu",
         "nn.functional.fractional_max_pool2d", "nn.functional.fractional_max_pool3d", "pca_lowrank", "svd_lowrank",
         "nn.functional.multi_head_attention_forward", "nn.functional.scaled_dot_product_attention",

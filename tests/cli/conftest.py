@@ -29,7 +29,8 @@ def train(config, run, *overrides, check=0):
 
 def start(config, run, *overrides):
     sets = [part for text in (f"run.dir={run}", *overrides) for part in ("--set", text)]
-    return subprocess.Popen([GRADWISE, "train", config, *sets], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [GRADWISE, "train", config, *sets]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(condition, seconds=60):

@@ -209,7 +209,7 @@ SAVE_AT = (99, 5003)
 
 @functools.cache
 def probe_texts():
-    """What the probe prints for every case, uninterrupted (None) and saved and loaded at a step; one process for all."""
+    """What the probe prints for every case, uninterrupted (None) and saved and loaded at a step, by one process."""
     keys = [(name, save_at) for name in CASES for save_at in (None, *SAVE_AT)]
     lines = [json.dumps(probe_case(CASES[name], save_at)) for name, save_at in keys]
     done = subprocess.run([PROBE], input="\n".join(lines), capture_output=True, text=True, check=False)

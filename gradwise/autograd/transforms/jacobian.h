@@ -44,8 +44,8 @@ struct HessianOptions {
 /// followed by the second's.
 ///
 /// They stand row by row, and then the aux results. Rows are backward passes through one gradient whose graph is kept.
-/// Errors: as jacobian; several outputs, or one that is no scalar; a function whose gradients are not differentiable, as
-/// of hvp.
+/// Errors: as jacobian; several outputs, or one that is no scalar; a function whose gradients are not differentiable,
+/// as of hvp.
 [[nodiscard]] TensorFunction hessian(TensorFunction function, HessianOptions options = {});
 
 }  // namespace gradwise

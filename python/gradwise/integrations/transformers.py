@@ -90,7 +90,8 @@ class _Hooks(Session):
         self._losses.clear()
         self._told = False
         self._start(model, optimizer, state.is_world_process_zero, scaler=scaler)
-        self._handle = bare_model(model).register_forward_hook(ForwardHook(_weakly(self._forward_end)), with_kwargs=True)
+        hook = ForwardHook(_weakly(self._forward_end))
+        self._handle = bare_model(model).register_forward_hook(hook, with_kwargs=True)
 
     def detach(self, status: str = "finished", reason: str = "") -> None:
         super().detach(status, reason)
