@@ -1,9 +1,12 @@
 #include "gradwise/curvature/eigenpairs.h"
 
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/diag.h>
+#include <ATen/ops/div.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linalg_eigh.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -45,22 +48,24 @@ class ThickRestart {
   void step() {
     const std::int64_t filled = active_ + waiting_;
     const at::Tensor waiting = basis_.narrow(0, active_, waiting_);
-    at::Tensor found = product(matrix_, waiting.t()).t().to(basis_.scalar_type());
+    at::Tensor found = finite_product(matrix_, waiting.t()).t().to(basis_.scalar_type());
     scale_ = std::max(scale_, found.norm(2, 1).max().item<double>());
     // What is known of the products goes first. The pass over the basis takes off rounding, and one is enough.
     const at::Tensor own = waiting.matmul(found.t());
-    found = found.sub(own.t().matmul(waiting));
+    found = at::addmm(found, own.t(), waiting, 1, -1);
     if (active_ > 0) {
       const std::int64_t coupled = active_ - coupled_from_;
       const at::Tensor known = coupling_.narrow(1, coupled_from_, coupled).to(basis_.options());
-      found = found.sub(known.matmul(basis_.narrow(0, coupled_from_, coupled)));
+      found.addmm_(known, basis_.narrow(0, coupled_from_, coupled), 1, -1);
     }
     const at::Tensor before = found.norm(2, 1);
     const at::Tensor all = rows(filled);
     const at::Tensor overlaps = all.matmul(found.t());
-    found = found.sub(overlaps.t().matmul(all));
-    if (found.norm(2, 1).div(before).min().item<double>() < kNearlyInside) {
-      found = found.sub(found.matmul(all.t()).matmul(all));
+    found.addmm_(overlaps.t(), all, 1, -1);
+    at::Tensor lengths = found.norm(2, 1);
+    if (lengths.div(before).min().item<double>() < kNearlyInside) {
+      found.addmm_(found.matmul(all.t()), all, 1, -1);
+      lengths = found.norm(2, 1);
     }
     project(own.cpu().to(at::kDouble), overlaps.cpu().to(at::kDouble));
     active_ = filled;
@@ -69,7 +74,7 @@ class ThickRestart {
     waiting_ = 0;
     coupling_ = at::zeros({std::min(block_, matrix_.size() - active_), active_}, at::kDouble);
     for (std::int64_t j = 0; j < multiplied; ++j) {
-      append(found[j], active_ - multiplied + j);
+      append(found[j], lengths[j].item<double>(), active_ - multiplied + j);
     }
     exhausted_ = waiting_ < coupling_.size(0);
     while (waiting_ < coupling_.size(0)) {
@@ -110,21 +115,23 @@ class ThickRestart {
     projected_ = at::cat({at::cat({projected_, above}, 1), at::cat({above.t(), middle}, 1)}, 0);
   }
 
-  // What is new in a product, as the next vector; its coefficients along the new ones go into `column` of the coupling.
-  void append(at::Tensor rest, std::int64_t column) {
-    const double whole = rest.norm().item<double>();
+  // What is new in a product, of length `whole`, as the next vector; its coefficients along the new ones go into
+  // `column` of the coupling.
+  void append(at::Tensor rest, double whole, std::int64_t column) {
+    double length = whole;
     if (waiting_ > 0) {
       const at::Tensor before = basis_.narrow(0, active_, waiting_);
       const at::Tensor along = before.mv(rest);
       coupling_.narrow(0, 0, waiting_).select(1, column).copy_(along);
       rest = rest.sub(before.t().mv(along));
+      length = rest.norm().item<double>();
     }
-    const double length = rest.norm().item<double>();
     if (waiting_ == coupling_.size(0) || length <= rounding_ * scale_) {
       return;
     }
     if (length > kNearlyInside * whole && length > kShort * scale_) {
-      basis_[active_ + waiting_++].copy_(rest.div(length));
+      at::Tensor next = basis_[active_ + waiting_++];
+      at::div_out(next, rest, at::scalar_tensor(length, at::kDouble));
     } else if (!keep(rest)) {
       return;
     }

@@ -31,7 +31,8 @@ at::Tensor RandomVectors::signs_in_turn(std::int64_t count) {
 }
 
 at::Tensor RandomVectors::on_sphere(std::int64_t count) {
-  const at::Tensor normal = at::randn({size_, count}, generator_, at::kDouble);
+  // Drawn in float32, which ATen does five times as fast: any direction will do, its length is made in float64.
+  const at::Tensor normal = at::randn({size_, count}, generator_, at::kFloat).to(at::kDouble);
   return normal.div(normal.norm(2, 0)).mul(std::sqrt(static_cast<double>(size_))).to(device_);
 }
 
