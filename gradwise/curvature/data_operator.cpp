@@ -196,7 +196,7 @@ at::Tensor DataOperator::apply_columns(const at::Tensor& columns) const {
   if (sums.empty()) {
     return at::zeros({size_, 0}, options());
   }
-  const at::Tensor products = as_columns(sums).to(options().dtype());
+  const at::Tensor products = (sums.size() == 1 ? sums[0].unsqueeze(1) : as_columns(sums)).to(options().dtype());
   if (!all_finite(products)) {
     GRADWISE_CHECK(all_finite(columns), place_, "the vector has values that are not finite");
     fail(place_, "a product with the matrix is not finite: look at the loss and at the weights");

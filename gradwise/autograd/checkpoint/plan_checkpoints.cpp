@@ -91,9 +91,14 @@ std::int64_t bytes_only_held_outside(const StageFunction& stage, std::size_t ind
   return with_output - memory.current();
 }
 
+struct MeasuredStage {
+  ChainStage figures;
+  at::Tensor output;
+};
+
 // Times and bytes of a stage. Gradients of parameters lie there already, as in every step but the first: a backward
 // pass adds to them.
-ChainStage measure(const StageFunction& stage, std::size_t index, bool last, const at::Tensor& input,
+MeasuredStage measure(const StageFunction& stage, std::size_t index, bool last, const at::Tensor& input,
                    std::int64_t repeats) {
   const bool inner = index > 0;
   const auto fresh = [&] { return inner ? input.detach().requires_grad_() : input.detach(); };
@@ -108,7 +113,8 @@ ChainStage measure(const StageFunction& stage, std::size_t index, bool last, con
   // The caller holds the last result.
   const std::int64_t freed = last ? 0 : bytes_only_held_outside(stage, index, fresh());
 
-  ChainStage found;
+  MeasuredStage measured;
+  ChainStage& found = measured.figures;
   std::vector<double> forward;
   std::vector<double> backward;
   for (std::int64_t i = 0; i < repeats; ++i) {
@@ -121,6 +127,7 @@ ChainStage measure(const StageFunction& stage, std::size_t index, bool last, con
     // A view has no memory of its own, and is counted as if it had.
     found.saved_bytes = std::max(memory.current(), found.output_bytes);
     found.forward_extra = std::max<std::int64_t>(0, memory.peak() - found.saved_bytes);
+    measured.output = y.detach();
     if (!y.requires_grad()) {
       backward.push_back(0);
       continue;
@@ -133,7 +140,7 @@ ChainStage measure(const StageFunction& stage, std::size_t index, bool last, con
   }
   found.forward_seconds = median(std::move(forward));
   found.backward_seconds = median(std::move(backward));
-  return found;
+  return measured;
 }
 
 // Every checkpoint holds the random state of its forward pass, and one of the time when it runs again.
@@ -176,9 +183,9 @@ CheckpointPlan plan_checkpoints(const std::vector<StageFunction>& stages, const 
     const at::AutoGradMode grad_mode(true);
     at::Tensor x = input;
     for (std::size_t i = 0; i < stages.size(); ++i) {
-      plan.stages.push_back(measure(stages[i], i, i + 1 == stages.size(), x, options.repeats));
-      const at::NoGradGuard no_grad;
-      x = stages[i](x);
+      MeasuredStage stage = measure(stages[i], i, i + 1 == stages.size(), x, options.repeats);
+      plan.stages.push_back(stage.figures);
+      x = std::move(stage.output);
     }
   }
   const std::int64_t states = bytes_of_random_states(std::ssize(stages), input.device());
