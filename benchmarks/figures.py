@@ -29,6 +29,12 @@ def ratios(ours, peers):
     return [a / b for a, b in zip(ours, peers, strict=True)]
 
 
+def overhead(whole, share):
+    """Of each round: what the whole takes beyond the share, which was measured by itself."""
+    middle = statistics.median(share)
+    return [one - middle for one in whole]
+
+
 def spread(values):
     """Median with the middle half of many values, or with all of a few."""
     low, high = min(values), max(values)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Gradwise in Python: what a watch costs, its training loop beside one in PyTorch, a call into the core, the import.
 
-    cmake --build build --target gradwise_python
+    cmake --build build --target gradwise_python bench_training
     .venv/bin/python benchmarks/run_python.py            # about two minutes on two cores
     .venv/bin/python benchmarks/run_python.py --quick    # rough figures
 
@@ -11,6 +11,7 @@ on the machine spoils the figures.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import statistics
@@ -145,7 +146,8 @@ def training_loops(model, batches, rounds):
 
 
 def call_overhead(rounds, calls=20_000):
-    """Microseconds of a call into the core on one number, beside a function of PyTorch's that does the same."""
+    """Microseconds of a call into the core on one number, beside a function of PyTorch's that does the same, and the
+    core's own share: the same call from C++."""
     x = torch.ones(1)
     functions = {"gradwise": gradwise.autograd_utils.CustomAutogradFunction.leaky_relu, "torch": functional.leaky_relu}
     found = {name: [] for name in functions}
@@ -155,6 +157,8 @@ def call_overhead(rounds, calls=20_000):
             for _ in range(calls):
                 function(x)
             found[name].append((time.perf_counter() - start) / calls * 1e6)
+    command = [BUILD / "benchmarks/bench_training", "call", "--rounds", str(rounds)]
+    found["core"] = [1e6 * seconds for seconds in json.loads(subprocess.check_output(command))]
     return found
 
 
@@ -186,6 +190,8 @@ def print_table(results):
         print(f"{model:6}AutogradTrainingLoop, time over a loop by hand in PyTorch: {spread(ratios, 2)}")
     for name, microseconds in results["call"].items():
         print(f"a call of leaky_relu on one number, {name}: {spread(microseconds, 2)} µs")
+    beyond = figures.overhead(results["call"]["gradwise"], results["call"]["core"])
+    print(f"a call from Python, over the same from C++: {spread(beyond, 2)} µs")
     print(f"import beyond torch: {spread([1e3 * s for s in results['import']['gradwise']], 0)} ms")
 
 

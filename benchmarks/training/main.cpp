@@ -3,7 +3,10 @@
 //   bench_training hand --model mlp                     of the same loop written by hand
 //   bench_training cost --model tiny --folder DIR       both in turn in one process: seconds a step of each round
 //   bench_training watch --model mlp                    seconds a step, plain and with what may be watched
+//   bench_training call                                 seconds of a call on one number, of each round
 //   bench_training checkpoint --folder DIR              blocking time of a checkpoint, and of a copy of its bytes
+#include <ATen/ops/ones.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
@@ -17,6 +20,7 @@
 #include "benchmarks/training/full_loop.h"
 #include "benchmarks/training/hand_loop.h"
 #include "benchmarks/training/setting.h"
+#include "gradwise/autograd/functions/custom_function.h"
 
 namespace gradwise::bench {
 namespace {
@@ -96,6 +100,21 @@ json run_watch(const Setting& setting, std::int64_t rounds) {
   return seconds;
 }
 
+// The core's part of a call from Python, for run_python.py.
+json run_call(std::int64_t rounds) {
+  constexpr int kCalls = 100'000;
+  const at::Tensor one = at::ones({1});
+  std::vector<double> seconds;
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    const Stopwatch stopwatch;
+    for (int call = 0; call < kCalls; ++call) {
+      (void)custom_leaky_relu(one);
+    }
+    seconds.push_back(stopwatch.seconds() / kCalls);
+  }
+  return seconds;
+}
+
 json run_checkpoint(const Setting& setting, std::int64_t parameters, std::int64_t rounds) {
   const CheckpointCost cost = measure_checkpoint(setting.folder, parameters, rounds);
   return {{"bytes", cost.bytes},
@@ -122,12 +141,13 @@ int main(int count, char** words) {
   app.add_option("--images", setting.images, "images in an epoch");
   app.add_option("--epochs", setting.epochs, "measured epochs");
   app.add_option("--threads", setting.threads, "threads; 0: LibTorch's choice");
-  app.add_option("--rounds", rounds, "of cost and checkpoint");
+  app.add_option("--rounds", rounds, "of cost, watch, call and checkpoint");
   app.add_option("--parameters", parameters, "of the checkpoint");
   const CLI::App* loop = app.add_subcommand("loop", "Gradwise's loop with everything on");
   const CLI::App* hand = app.add_subcommand("hand", "the same loop by hand");
   const CLI::App* cost = app.add_subcommand("cost", "both in turn");
   const CLI::App* watch = app.add_subcommand("watch", "the loop by hand, plain and watched in turn");
+  const CLI::App* call = app.add_subcommand("call", "a call on one number");
   app.add_subcommand("checkpoint", "blocking time of a checkpoint");
   CLI11_PARSE(app, count, words);
   try {
@@ -136,6 +156,7 @@ int main(int count, char** words) {
                                   : hand->parsed()  ? run_hand(setting)
                                   : cost->parsed()  ? run_cost(setting, rounds)
                                   : watch->parsed() ? run_watch(setting, rounds)
+                                  : call->parsed()  ? run_call(rounds)
                                                     : run_checkpoint(setting, parameters, rounds);
     std::printf("%s\n", result.dump().c_str());
   } catch (const std::exception& error) {

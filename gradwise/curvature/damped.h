@@ -17,6 +17,7 @@ class Damped : public LinearOperator {
   [[nodiscard]] at::TensorOptions options() const override { return matrix_.options(); }
   [[nodiscard]] at::Tensor apply(const at::Tensor& vector) const override;
   [[nodiscard]] at::Tensor apply_columns(const at::Tensor& columns) const override;
+  [[nodiscard]] at::Tensor leaning() const override { return matrix_.leaning(); }
 
  private:
   const LinearOperator& matrix_;

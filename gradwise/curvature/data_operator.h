@@ -68,6 +68,9 @@ class DataOperator : public LinearOperator {
   /// By apply_columns.
   [[nodiscard]] at::Tensor apply(const at::Tensor& vector) const override;
   [[nodiscard]] at::Tensor apply_columns(const at::Tensor& columns) const override;
+  /// The gradient, which lies in the space of the largest eigenvalues for the most part once a network trains (Gur-Ari,
+  /// Roberts and Dyer, "Gradient Descent Happens in a Tiny Subspace", 2018).
+  [[nodiscard]] at::Tensor leaning() const override { return gradient_; }
 
   /// Those of the rows, in their order.
   [[nodiscard]] const NamedParameters& parameters() const { return parameters_; }

@@ -1,6 +1,5 @@
 #include "gradwise/curvature/eigenpairs.h"
 
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/diag.h>
 #include <ATen/ops/div.h>
@@ -11,6 +10,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "gradwise/autograd/tensor_entries.h"
 #include "gradwise/core/error.h"
@@ -24,6 +24,11 @@ namespace {
 
 constexpr double kShort = 1e-3;  // beside the matrix: such a direction is orthogonalised with particular care
 
+// Of rows with rows. ATen takes ten times as long for the product of one long row with another as a matrix.
+at::Tensor inner_products(const at::Tensor& a, const at::Tensor& b) {
+  return b.size(0) == 1 ? a.mv(b[0]).unsqueeze(1) : a.matmul(b.t());
+}
+
 // An orthonormal basis, of which the first `active_` vectors V have been multiplied: A V' = V' T + P' coupling, with P
 // the vectors that wait. Vectors are rows. T and the coupling are small, and on the host.
 class ThickRestart {
@@ -33,6 +38,7 @@ class ThickRestart {
     basis_ = at::empty({capacity + block, matrix.size()}, basis_options(matrix));
     projected_ = at::zeros({0, 0}, at::kDouble);
     coupling_ = at::zeros({0, 0}, at::kDouble);
+    append_start();
     while (waiting_ < std::min(block_, matrix_.size())) {
       append_random();
     }
@@ -48,11 +54,12 @@ class ThickRestart {
   void step() {
     const std::int64_t filled = active_ + waiting_;
     const at::Tensor waiting = basis_.narrow(0, active_, waiting_);
-    at::Tensor found = finite_product(matrix_, waiting.t()).t().to(basis_.scalar_type());
+    const at::Tensor found =
+        finite_product(matrix_, waiting.t()).t().to(basis_.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
     scale_ = std::max(scale_, found.norm(2, 1).max().item<double>());
     // What is known of the products goes first. The pass over the basis takes off rounding, and one is enough.
-    const at::Tensor own = waiting.matmul(found.t());
-    found = at::addmm(found, own.t(), waiting, 1, -1);
+    const at::Tensor own = inner_products(waiting, found);
+    found.addmm_(own.t(), waiting, 1, -1);
     if (active_ > 0) {
       const std::int64_t coupled = active_ - coupled_from_;
       const at::Tensor known = coupling_.narrow(1, coupled_from_, coupled).to(basis_.options());
@@ -60,11 +67,11 @@ class ThickRestart {
     }
     const at::Tensor before = found.norm(2, 1);
     const at::Tensor all = rows(filled);
-    const at::Tensor overlaps = all.matmul(found.t());
+    const at::Tensor overlaps = inner_products(all, found);
     found.addmm_(overlaps.t(), all, 1, -1);
     at::Tensor lengths = found.norm(2, 1);
     if (lengths.div(before).min().item<double>() < kNearlyInside) {
-      found.addmm_(found.matmul(all.t()), all, 1, -1);
+      found.addmm_(inner_products(all, found).t(), all, 1, -1);
       lengths = found.norm(2, 1);
     }
     project(own.cpu().to(at::kDouble), overlaps.cpu().to(at::kDouble));
@@ -136,6 +143,16 @@ class ThickRestart {
       return;
     }
     coupling_[waiting_ - 1][column].fill_(length);
+  }
+
+  // Half of what the operator knows and half random, so that no eigenvector is left out for certain.
+  void append_start() {
+    const at::Tensor known = matrix_.leaning();
+    const double length = known.defined() ? known.norm().item<double>() : 0;
+    if (length > 0 && std::isfinite(length)) {
+      const at::Tensor random = random_.on_sphere(1).select(1, 0);
+      (void)keep(random.div(random.norm()).add(known, 1 / length).to(basis_.scalar_type()));
+    }
   }
 
   // A direction that no product has shown: the basis spans a space that the matrix maps into itself.

@@ -23,6 +23,9 @@ class LinearOperator {
   [[nodiscard]] virtual at::Tensor apply(const at::Tensor& vector) const = 0;
   /// The products with the columns of a matrix (size(), n).
   [[nodiscard]] virtual at::Tensor apply_columns(const at::Tensor& columns) const;
+  /// Where one is known, a vector (size()) that leans towards the eigenvectors of the largest eigenvalues: iterations
+  /// begin there. Undefined otherwise.
+  [[nodiscard]] virtual at::Tensor leaning() const { return {}; }
 };
 
 /// The matrix times a vector or the columns of a matrix, in the operator's type. Error of kind failure: a product that

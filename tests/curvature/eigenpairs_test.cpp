@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -108,6 +109,31 @@ TEST(Eigenpairs, AreTheSameForTheSameSeed) {
   EXPECT_TRUE(first.vectors.equal(again.vectors));
   EXPECT_EQ(first.values, again.values);
   EXPECT_FALSE(first.vectors.equal(eigenpairs(matrix, {.largest = 2, .seed = 6}).vectors));
+}
+
+class Leaning : public Dense {
+ public:
+  Leaning(const at::Tensor& matrix, at::Tensor direction) : Dense(matrix), direction_(std::move(direction)) {}
+  [[nodiscard]] at::Tensor leaning() const override { return direction_; }
+
+ private:
+  at::Tensor direction_;
+};
+
+TEST(Eigenpairs, BeginWhereTheOperatorLeans) {
+  const at::Tensor matrix = rotated(at::linspace(0, 1, 400, at::kDouble));
+  const EigenOptions options{.largest = 1, .tolerance = 1e-8};
+  const Eigenpairs cold = eigenpairs(Dense(matrix), options);
+  const Eigenpairs warm = eigenpairs(Leaning(matrix, cold.vectors.select(1, 0).mul(1e3)), options);
+  EXPECT_TRUE(warm.converged);
+  EXPECT_LT(warm.products, cold.products);
+  EXPECT_NEAR(warm.values[0], 1, 1e-8);
+  // The eigenvector of 0 alone would be multiplied into nothing.
+  const Eigenpairs low = eigenpairs(Dense(matrix), {.largest = 0, .smallest = 1, .tolerance = 1e-8});
+  EXPECT_NEAR(eigenpairs(Leaning(matrix, low.vectors.select(1, 0)), options).values[0], 1, 1e-8);
+  for (const double useless : {0.0, INFINITY, NAN}) {
+    EXPECT_EQ(eigenpairs(Leaning(matrix, at::full({400}, useless, at::kDouble)), options).values, cold.values);
+  }
 }
 
 TEST(Eigenpairs, OfSinglePrecisionAreGoodToItsRounding) {
