@@ -131,7 +131,7 @@ TEST(Eigenpairs, BeginWhereTheOperatorLeans) {
   // The eigenvector of 0 alone would be multiplied into nothing.
   const Eigenpairs low = eigenpairs(Dense(matrix), {.largest = 0, .smallest = 1, .tolerance = 1e-8});
   EXPECT_NEAR(eigenpairs(Leaning(matrix, low.vectors.select(1, 0)), options).values[0], 1, 1e-8);
-  for (const double useless : {0.0, INFINITY, NAN}) {
+  for (const double useless : {0.0, static_cast<double>(INFINITY), static_cast<double>(NAN)}) {
     EXPECT_EQ(eigenpairs(Leaning(matrix, at::full({400}, useless, at::kDouble)), options).values, cold.values);
   }
 }
