@@ -54,8 +54,8 @@ struct Eigenpairs {
 /// Eigenpairs at the ends of the spectrum. Bases have the operator's type, of float32 at least.
 ///
 /// lanczos: thick restarts (Wu and Simon, "Thick-Restart Lanczos Method for Large Symmetric Eigenvalue Problems", 2000)
-/// in block form, from the operator's `leaning()` and random directions, each vector orthogonalised against all that are
-/// kept, twice where rounding asks for it. Memory is that of `basis` + `block` vectors, twice that at a restart. An
+/// in block form, from the operator's `leaning()` and random directions, each vector orthogonalised against all that
+/// are kept, twice where rounding asks for it. Memory is that of `basis` + `block` vectors, twice that at a restart. An
 /// eigenvalue that occurs m times is found m times where `block` >= m; with a smaller one copies may be missing, which
 /// no residual shows.
 ///

@@ -99,7 +99,7 @@ struct MeasuredStage {
 // Times and bytes of a stage. Gradients of parameters lie there already, as in every step but the first: a backward
 // pass adds to them.
 MeasuredStage measure(const StageFunction& stage, std::size_t index, bool last, const at::Tensor& input,
-                   std::int64_t repeats) {
+                      std::int64_t repeats) {
   const bool inner = index > 0;
   const auto fresh = [&] { return inner ? input.detach().requires_grad_() : input.detach(); };
   at::Tensor output = run_stage(stage, index, fresh());
