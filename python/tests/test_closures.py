@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import gradwise
 from gradwise import AutogradOptimizer, AutogradTrainingLoop
 
 DOUBLE = torch.float64
@@ -120,3 +121,41 @@ def test_a_closure_is_of_no_use_after_its_step():
     AutogradOptimizer(model, kept).step(functional.mse_loss, x, y)
     with pytest.raises(ValueError, match="the closure was called after its step"):
         kept.closure()
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_a_closure_that_is_called_again_counts_its_batch_once(network, data, micro_batches):
+    model = network()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=5)
+    watch = gradwise.watch(model, optimizer)
+    calls = 0
+
+    def closure():
+        nonlocal calls
+        calls += 1
+        optimizer.zero_grad()
+        losses = [
+            functional.cross_entropy(model(x), y)
+            for x, y in zip(data[0].chunk(micro_batches), data[1].chunk(micro_batches), strict=True)
+        ]
+        loss = torch.stack(losses).mean()
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        watch.step(optimizer.step(closure))
+        assert watch.last_step.samples == 60 and watch.last_step.micro_batches == micro_batches
+        parts = sum(watch.last_step.seconds[name] for name in ("data", "forward", "backward", "update"))
+        assert parts <= watch.last_step.seconds.total
+    assert calls == 10
+
+
+@pytest.mark.parametrize("line_search", [None, "strong_wolfe"])
+def test_a_loop_counts_the_batches_of_a_closure_once(network, data, line_search):
+    loop = gradwise.AutogradTrainingLoop(
+        network(), torch.optim.LBFGS, lr=0.1, max_iter=5, line_search_fn=line_search, options={"accumulate": 2}
+    )
+    seen = []
+    loop.on("step_end", lambda told: seen.append((told.step_stats.samples, told.step_stats.micro_batches)))
+    loop.train_epoch([(data[0][i : i + 15], data[1][i : i + 15]) for i in range(0, 60, 15)], functional.cross_entropy)
+    assert seen == [(30, 2), (30, 2)]
