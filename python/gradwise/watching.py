@@ -17,9 +17,9 @@ import torch
 from . import _core, _plots
 from ._checks import check_int, check_number, check_tensors
 from ._documented import documented_by
+from ._forward_hook import ForwardHook, aside, remove_all
 from ._live import add_live, status_of, watching
 from ._loss_scale import LossScale
-from ._forward_hook import ForwardHook, aside, remove_all
 from ._records import Findings, Issue, Readings, Record, Table, findings, issues, record
 from ._unwrap import bare_model, bare_optimizers
 from .errors import GradwiseUsageError

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-import gradwise
 from gradwise.autograd_utils import (
     AutogradHooks,
     AutogradOptimizer,

@@ -242,7 +242,7 @@ def test_a_watched_model_can_go(network, data):
     "call, kind, message",
     [
         (lambda m, p: gradwise.watch(m, 5), TypeError, "optimizer is a int"),
-        (lambda m, p: gradwise.watch(m, torch.optim.SGD([torch.zeros(2, requires_grad=True)])), ValueError, "none of the"),
+        (lambda m, p: gradwise.watch(m, torch.optim.SGD([torch.zeros(2).requires_grad_()])), ValueError, "none of the"),
         (lambda m, p: gradwise.watch(m, every=0), ValueError, "every is 0, allowed: >= 1"),
         (lambda m, p: gradwise.watch(m, evry=2), TypeError, "there is no option evry"),
         (lambda m, p: gradwise.watch(m.requires_grad_(False)), ValueError, "none of the 4 parameters"),
