@@ -13,7 +13,7 @@
 #include "gradwise/autograd/tensor_moments.h"
 #include "gradwise/core/reading.h"
 
-/// The hooks of a Watch.
+/// Private to watch.cpp: its hooks, and what they write.
 namespace gradwise {
 
 /// One parameter's part, which its hook writes from the backward's thread.

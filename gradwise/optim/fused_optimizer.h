@@ -96,6 +96,13 @@ class FusedOptimizer : public torch::optim::Optimizer {
     bool stepped = false;
   };
 
+  // Shared by parameters of one group that are at one step.
+  struct StepCoefficients {
+    const FusedOptions* options;
+    std::int64_t step;
+    kernels::UpdateCoefficients values;
+  };
+
   using ArenaKind = std::tuple<at::ScalarType, at::DeviceType, at::DeviceIndex>;
 
   [[nodiscard]] bool trains(std::size_t index) const;
@@ -120,13 +127,7 @@ class FusedOptimizer : public torch::optim::Optimizer {
   std::vector<Slot> slots_;
   std::vector<WeightMoments> moments_;
   std::map<ArenaKind, StateArena> arenas_;
-  // Of the pass under way, each once, with what they were made for.
-  struct StepCoefficients {
-    const FusedOptions* options;
-    std::int64_t step;
-    kernels::UpdateCoefficients values;
-  };
-  std::vector<StepCoefficients> coefficients_;
+  std::vector<StepCoefficients> coefficients_;  // of the pass under way
   PieceWork work_;
   std::vector<WeightMoments> found_;  // by piece
   bool arranged_ = false;
