@@ -23,8 +23,8 @@ class LinearOperator {
   [[nodiscard]] virtual at::Tensor apply(const at::Tensor& vector) const = 0;
   /// The products with the columns of a matrix (size(), n).
   [[nodiscard]] virtual at::Tensor apply_columns(const at::Tensor& columns) const;
-  /// Where one is known, a vector (size()) that leans towards the eigenvectors of the largest eigenvalues: iterations
-  /// begin there. Undefined otherwise.
+  /// Where one is known, a vector (size()) that leans towards the eigenvectors of the largest eigenvalues: `eigenpairs`
+  /// by Lanczos begins there. Undefined otherwise.
   [[nodiscard]] virtual at::Tensor leaning() const { return {}; }
 };
 
