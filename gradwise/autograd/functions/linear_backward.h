@@ -25,7 +25,8 @@ namespace gradwise {
 /// With g what arrives at a function, h = B g what it gives and v = h, ⟨g, Bᵀ v⟩ = ⟨h, v⟩ = |h|² has no cancellation.
 /// The sides may differ by 1e-6 in float64, 1e-2 in float32 and 0.1 below, of |g| |Bᵀ v| + |h| |v|, and by 16 ε |g|
 /// |v|, what rounding may leave where B is 0. It takes the derivative of each such backward once more, and nothing
-/// where there is no function of the user's own.
+/// where there is no function of the user's own. A backward that is of degree one without being linear, as relu(g),
+/// passes: of such a one the equation holds.
 class LinearityCheck {
  public:
   explicit LinearityCheck(const Tensors& outputs);
