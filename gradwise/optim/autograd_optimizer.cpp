@@ -143,6 +143,10 @@ StepInfo AutogradOptimizer::abandon_step() {
     info.loss_scale = self.scaling() ? self.scaler.get_scale() : 1.0;
     info.grad_norm /= info.loss_scale;
   }
+  if (self.fused != nullptr) {
+    self.fused->measure_standing();
+  }
+  self.take_moments(info);
   self.end_window(info);
   return info;
 }

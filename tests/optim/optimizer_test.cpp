@@ -179,6 +179,19 @@ TEST(AbandonStep, ChangesNothingAndCounts) {
   expect_same_bits(model.parameters.tensors, before);
 }
 
+TEST(AbandonStep, IsMeasuredAsNoUpdate) {
+  const Batch batch = toy_batch(8);
+  const Model model = toy_model();
+  AutogradOptimizer optimizer(model, plain_sgd(0.1));
+  (void)optimizer.step(squared_error, batch.input, batch.target);
+  EXPECT_GT(optimizer.weight_moments()[0].update_squares, 0);
+  optimizer.accumulate(squared_error, batch);
+  (void)optimizer.abandon_step();
+  const double squares = model.parameters.tensors[0].square().sum().item<double>();
+  EXPECT_EQ(optimizer.weight_moments()[0].update_squares, 0);
+  EXPECT_NEAR(optimizer.weight_moments()[0].sum_squares, squares, 1e-6 * squares);
+}
+
 TEST(Rates, ReachTheOptimizer) {
   const Batch batch = toy_batch(8);
   const Model model = toy_model();
