@@ -78,8 +78,7 @@ void FusedOptimizer::gather(const std::vector<std::size_t>& indices) {
   for (const std::size_t i : indices) {
     Slot& slot = slots_[i];
     slot.gradient = &ordered_[i].grad();
-    slot.stepped = slot.gradient->defined();
-    if (slot.stepped) {
+    if (slot.gradient->defined()) {
       check_gradient(ordered_[i], *slot.gradient, i);
       if (slot.gradient->is_sparse()) {
         check_takes_sparse(options_of(slot));
@@ -223,6 +222,7 @@ void FusedOptimizer::update_some(const std::vector<std::size_t>& indices, const 
   std::vector<std::size_t> by_operators;
   for (const std::size_t i : indices) {
     Slot& slot = slots_[i];
+    slot.stepped = slot.gradient->defined();
     if (!slot.stepped) {
       continue;
     }

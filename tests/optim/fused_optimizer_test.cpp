@@ -291,6 +291,8 @@ TEST(FusedOptimizerErrors, ComeBeforeAnythingHasMoved) {
   EXPECT_ERROR_WITH("a gradient is sparse", optimizer->step());
   EXPECT_TRUE(tensors[0].equal(before));
   EXPECT_TRUE(optimizer->state().empty());
+  optimizer->measure_standing();
+  EXPECT_EQ(optimizer->weight_moments()[0].count, 8) << "no step is left under way";
 }
 
 // With rounded lines, second - third² may fall below zero.
