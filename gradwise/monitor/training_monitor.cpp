@@ -341,7 +341,7 @@ void TrainingMonitor::watch_average(std::function<NamedParameters()> averages) {
 }
 
 void TrainingMonitor::probe_with(LossFunction loss_function) { impl_->probe_loss = std::move(loss_function); }
-
+void TrainingMonitor::drop_gradients() { impl_->watch.drop_gradients(); }
 const History& TrainingMonitor::history() const { return impl_->history; }
 std::shared_ptr<const RunFacts> TrainingMonitor::facts() const { return impl_->facts; }
 const Diagnosis& TrainingMonitor::diagnosis() const { return impl_->diagnosis; }

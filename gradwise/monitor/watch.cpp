@@ -109,6 +109,10 @@ struct Watch::Impl {
   void plan_step() {
     shared->due = due(options.every, steps + 1);
     shared->histogram_due = options.histograms_every > 0 && due(options.histograms_every, steps + 1);
+    drop_arrivals();
+  }
+
+  void drop_arrivals() {
     for (GradientSlot& slot : shared->slots) {
       slot.arrivals = slot.read_at = 0;
     }
@@ -254,6 +258,8 @@ void Watch::read_next() {
   impl_->shared->due = true;
   impl_->shared->histogram_due = impl_->options.histograms_every > 0;
 }
+
+void Watch::drop_gradients() { impl_->drop_arrivals(); }
 
 bool Watch::arrived() const {
   return std::ranges::any_of(impl_->shared->slots, [](const GradientSlot& slot) { return slot.arrivals > 0; });

@@ -69,6 +69,9 @@ class Watch {
   void count_from(std::int64_t steps);
   /// Has the next step read, and its histograms where they are asked for, whether it is due or not.
   void read_next();
+  /// Takes the gradients that have arrived since the last `step` for none of the next one's: those of an optimizer that
+  /// evaluates the loss again within its update.
+  void drop_gradients();
   /// Whether a gradient has arrived since the last `step`.
   [[nodiscard]] bool arrived() const;
 

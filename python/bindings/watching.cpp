@@ -86,6 +86,12 @@ void Watching::end_skipped(double lr, double loss_scale, const Fused* fused) {
   end_step();
 }
 
+void Watching::drop_gradients() {
+  if (!closed()) {
+    monitor_->drop_gradients();
+  }
+}
+
 void Watching::expect_backwards(std::int64_t count) {
   const WithoutLock released;
   Moment moment{.point = Point::batch_start};

@@ -28,6 +28,9 @@ class Watching {
   /// Gradients, complete; what they stand in for is multiplied by `scale`. `fused` measures the update that follows.
   void backward_end(double scale, const Fused* fused) { told_norm_ = read_gradients(scale, fused); }
 
+  /// Gradients have come within the update, of the batch once more: they are none of the next step's.
+  void drop_gradients();
+
   /// The optimizer is about to step: ends the step that waits for its loss, and reads the gradients unless
   /// `backward_end` has.
   void begin_update(double scale, double lr, double loss_scale, const Fused* fused);

@@ -134,8 +134,11 @@ class Watch:
 
         def told() -> Any:
             if id(optimizer) in self._seen:  # the batch once more, which counts once: part of the update
-                with aside():
-                    return closure()
+                try:
+                    with aside():
+                        return closure()
+                finally:
+                    self._native.drop_gradients()
             result = closure()
             self._begin_update(optimizer)
             return result

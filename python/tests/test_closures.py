@@ -1,5 +1,7 @@
 """Optimizers whose step evaluates the loss: LBFGS and what users write like it."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -148,6 +150,28 @@ def test_a_closure_that_is_called_again_counts_its_batch_once(network, data, mic
         parts = sum(watch.last_step.seconds[name] for name in ("data", "forward", "backward", "update"))
         assert parts <= watch.last_step.seconds.total
     assert calls == 10
+
+
+def test_gradients_of_a_batch_once_more_are_none_of_the_next_steps(network, data):
+    model = network()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=4)
+    watch = gradwise.watch(model, optimizer)
+    first = []
+
+    def closure():
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(data[0]), data[1])
+        loss.backward()
+        first.append(sum(float(p.grad.norm()) ** 2 for p in model.parameters() if p.grad is not None) ** 0.5)
+        return loss
+
+    for frozen in (False, True):
+        model[0].requires_grad_(not frozen)
+        first.clear()
+        watch.step(optimizer.step(closure))
+        assert len(first) > 1
+        assert watch.last_step.grad_norm == pytest.approx(first[0], rel=1e-5)
+        assert math.isnan(watch.readings()["0.weight"].grad_norm) == frozen
 
 
 @pytest.mark.parametrize("line_search", [None, "strong_wolfe"])

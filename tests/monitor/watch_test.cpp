@@ -195,6 +195,16 @@ TEST(Watch, SaysWhichGradientsNeverCame) {
   EXPECT_TRUE(std::isnan(seen[5].grad_norm));
 }
 
+TEST(Watch, DropsGradientsThatAreNoSteps) {
+  const Model model = toy_model();
+  Watch watch(model.parameters);
+  backward(model, toy_batch(8));
+  ASSERT_TRUE(watch.arrived());
+  watch.drop_gradients();
+  EXPECT_FALSE(watch.arrived());
+  EXPECT_TRUE(watch.step()[0].missing);
+}
+
 TEST(Watch, UnscalesByTheFactorItIsGiven) {
   const Model model = toy_model();
   const Model twin = toy_model();
