@@ -17,6 +17,8 @@ namespace gradwise {
 class Diagnosis {
  public:
   void add(const Issue& issue);
+  /// Takes what the rule has said of a layer for settled.
+  void withdraw(const std::string& rule, const std::string& layer) { seen_.erase({rule, layer}); }
   /// Ranked, most likely first; empty where there is nothing to say.
   [[nodiscard]] std::vector<Finding> findings() const;
 

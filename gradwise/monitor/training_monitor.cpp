@@ -162,6 +162,9 @@ struct TrainingMonitor::Impl {
     }
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       ParameterFacts& known = history.facts.parameters[i];
+      if (watch.trained()[i] && !known.trainable) {
+        diagnosis.withdraw("frozen_as_initialized", known.name);
+      }
       known.as_initialized = known.as_initialized && !watch.trained()[i];
       known.trainable = watch.trained()[i];
     }
@@ -341,7 +344,7 @@ void TrainingMonitor::watch_average(std::function<NamedParameters()> averages) {
 }
 
 void TrainingMonitor::probe_with(LossFunction loss_function) { impl_->probe_loss = std::move(loss_function); }
-void TrainingMonitor::drop_gradients() { impl_->watch.drop_gradients(); }
+Watch& TrainingMonitor::watch() { return impl_->watch; }
 const History& TrainingMonitor::history() const { return impl_->history; }
 std::shared_ptr<const RunFacts> TrainingMonitor::facts() const { return impl_->facts; }
 const Diagnosis& TrainingMonitor::diagnosis() const { return impl_->diagnosis; }

@@ -76,8 +76,8 @@ class TrainingMonitor : public Observer {
   /// masks: one more forward pass. Buffers and the random state stay as they were.
   void probe_with(LossFunction loss_function);
 
-  /// As `Watch::drop_gradients`.
-  void drop_gradients();
+  /// Of the model's gradients.
+  [[nodiscard]] Watch& watch();
 
   [[nodiscard]] const History& history() const;
   /// Those of the history; others from the step on that finds a parameter frozen or unfrozen.

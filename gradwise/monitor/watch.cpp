@@ -303,6 +303,7 @@ std::span<const ParameterReading> Watch::after_update(std::span<const WeightMome
 
 double Watch::gradient_norm() const { return impl_->read ? impl_->norm : kNotMeasured; }
 
+void Watch::keep_weights() { impl_->keep_weights(); }
 void Watch::rebase() { impl_->before_is_current = false; }
 void Watch::detach() { impl_->detach(); }
 const std::vector<std::string>& Watch::names() const { return impl_->watched.names; }

@@ -89,6 +89,8 @@ class Watch {
   /// The same by what the optimizer has measured: one a parameter, in the order of `names`; those of frozen ones, and
   /// of no elements, are passed over.
   std::span<const ParameterReading> after_update(std::span<const WeightMoments> measured);
+  /// Copies the weights for the next update, where `step` will come after it; `weights_every` has to be 1.
+  void keep_weights();
   /// Takes the weights as they are for those that the next update begins with: after they were loaded or changed by
   /// something else than the optimizer.
   void rebase();

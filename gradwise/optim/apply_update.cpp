@@ -193,9 +193,7 @@ void AutogradOptimizer::Impl::take_moments(StepInfo& info) {
     all.merge(found[i]);
   }
   if (measures_weights(info) && !info.skipped) {
-    info.update_norm = std::sqrt(all.update_squares);
-    info.param_norm = std::sqrt(all.sum_squares);
-    info.update_ratio = std::sqrt(all.update_squares / all.squares_before);
+    put_update(all, info);
   }
 }
 

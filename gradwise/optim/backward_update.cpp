@@ -13,6 +13,7 @@
 #include "gradwise/optim/clipping.h"
 #include "gradwise/optim/fused_optimizer.h"
 #include "gradwise/optim/gradient_pass.h"
+#include "gradwise/optim/weight_statistics.h"
 
 namespace gradwise {
 namespace {
@@ -169,9 +170,7 @@ StepInfo BackwardUpdate::finish_step() {
   for (const WeightMoments& moments : self.optimizer.weight_moments()) {
     all.merge(moments);
   }
-  info.param_norm = std::sqrt(all.sum_squares);
-  info.update_norm = std::sqrt(all.update_squares);
-  info.update_ratio = std::sqrt(all.update_squares / all.squares_before);
+  put_update(all, info);
   self.missing.clear();
   for (std::size_t i = 0; i < self.parameters.size(); ++i) {
     if (!self.arrived[i] && self.parameters.tensors[i].requires_grad()) {

@@ -4,10 +4,18 @@
 #include <ATen/ops/_foreach_copy.h>
 #include <ATen/ops/_foreach_sub.h>
 
+#include <cmath>
+
 #include "gradwise/optim/clipping.h"
 #include "gradwise/optim/scalar_readings.h"
 
 namespace gradwise {
+
+void put_update(const WeightMoments& all, StepInfo& info) {
+  info.param_norm = std::sqrt(all.sum_squares);
+  info.update_norm = std::sqrt(all.update_squares);
+  info.update_ratio = all.squares_before > 0 ? std::sqrt(all.update_squares / all.squares_before) : kNotMeasured;
+}
 
 void WeightStatistics::before_update(const std::vector<at::Tensor>& parameters) {
   const at::NoGradGuard no_grad;

@@ -10,6 +10,7 @@ void bind_monitor(py::module_& module) {
       .def("forward_end", &Watching::forward_end)
       .def("backward_end", &Watching::backward_end, py::arg("scale"), py::arg("fused").none(true))
       .def("expect_backwards", &Watching::expect_backwards)
+      .def("expect_late_steps", &Watching::expect_late_steps)
       .def("drop_gradients", &Watching::drop_gradients)
       .def("begin_update", &Watching::begin_update, py::arg("scale"), py::arg("lr"), py::arg("loss_scale"),
            py::arg("fused").none(true))

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "gradwise/core/named_parameters.h"
+#include "gradwise/optim/weight_statistics.h"
 #include "gradwise/rules/all_rules.h"
 #include "python/bindings/interpreter_lock.h"
 #include "python/bindings/keywords.h"
@@ -88,7 +89,7 @@ void Watching::end_skipped(double lr, double loss_scale, const Fused* fused) {
 
 void Watching::drop_gradients() {
   if (!closed()) {
-    monitor_->drop_gradients();
+    monitor_->watch().drop_gradients();
   }
 }
 
@@ -125,8 +126,9 @@ py::dict Watching::last_step() const {
   using namespace py::literals;
   const StepTimes& t = last_.seconds;
   return py::dict("loss"_a = loss_ ? py::object(py::float_(last_.loss)) : py::none(), "grad_norm"_a = last_.grad_norm,
-                  "lr"_a = last_.lr, "loss_scale"_a = last_.loss_scale, "skipped"_a = last_.skipped,
-                  "samples"_a = last_.samples, "micro_batches"_a = last_.micro_batches,
+                  "param_norm"_a = last_.param_norm, "update_norm"_a = last_.update_norm,
+                  "update_ratio"_a = last_.update_ratio, "lr"_a = last_.lr, "loss_scale"_a = last_.loss_scale,
+                  "skipped"_a = last_.skipped, "samples"_a = last_.samples, "micro_batches"_a = last_.micro_batches,
                   "seconds"_a = py::dict("data"_a = t.data, "forward"_a = t.forward, "backward"_a = t.backward,
                                          "update"_a = t.update, "total"_a = t.total));
 }
@@ -194,11 +196,14 @@ void Watching::take_moments(const Fused* fused) {
   measured_ = !fused_order_.empty() && fused == placed_;
   if (measured_) {
     const std::span<const WeightMoments> found = fused->get().weight_moments();
+    WeightMoments all;
     for (std::size_t i = 0; i < fused_order_.size(); ++i) {
       if (fused_order_[i]) {
         moments_[i] = found[*fused_order_[i]];
+        all.merge(moments_[i]);
       }
     }
+    put_update(all, *step_);
   }
 }
 

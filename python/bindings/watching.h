@@ -28,6 +28,9 @@ class Watching {
   /// Gradients, complete; what they stand in for is multiplied by `scale`. `fused` measures the update that follows.
   void backward_end(double scale, const Fused* fused) { told_norm_ = read_gradients(scale, fused); }
 
+  /// Updates come before the steps that tell of them.
+  void expect_late_steps() { monitor_->watch().keep_weights(); }
+
   /// Gradients have come within the update, of the batch once more: they are none of the next step's.
   void drop_gradients();
 

@@ -69,7 +69,7 @@ class Watch:
         self._fused = first if len(self._optimizers) == 1 and isinstance(first, _OnePass) else None
         gradients = {"every": every, "histograms_every": histograms_every} | options.pop("gradients", {})
         if self._fused is None:
-            gradients.setdefault("weights_every", _WEIGHTS_EVERY)
+            gradients.setdefault("weights_every", _WEIGHTS_EVERY if first else 1)
         # Without batches there is nothing to be told of data.
         asked = {"activations_every": 10, "batches_every": 0} | options | {"gradients": gradients}
         facts = {
@@ -84,6 +84,8 @@ class Watch:
         self._native = _core.Watching(model, facts, asked, os.fspath(run) if run else "")
         if averaged:
             self._native.expect_backwards(2**62)
+        if first is None and gradients["weights_every"] == 1:
+            self._native.expect_late_steps()
         self._clock = self._native.clock
         self._issues: Table[Issue] = Table()
         self._findings: Findings | None = None
@@ -244,7 +246,8 @@ class Watch:
 
     @property
     def last_step(self) -> Record:
-        """`loss`, `grad_norm`, `lr`, `skipped`, `loss_scale`, `samples`, `micro_batches` and `seconds` by phase."""
+        """`loss`, `grad_norm`, `lr`, `param_norm`, `update_norm` and `update_ratio` (NaN unless a Gradwise optimizer
+        measures them), `skipped`, `loss_scale`, `samples`, `micro_batches` and `seconds` by phase."""
         if not self._native.closed:
             self._finish()
         return record(self._native.last_step())

@@ -37,6 +37,34 @@ def test_weights_are_read_each_step_where_that_is_free(network, data, optimizer_
     assert watch.readings()["0.weight"].weight_norm == pytest.approx(norms[read_at], rel=1e-7)
 
 
+def test_updates_without_an_optimizer_are_those_between_steps(network, data):
+    model = network()
+    watch = gradwise.watch(model)
+    for _ in range(3):
+        model.zero_grad()
+        functional.cross_entropy(model(data[0]), data[1]).backward()
+        before = model[0].weight.detach().clone()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 0.1 * parameter.grad
+        watch.step()
+        moved = float((model[0].weight.detach() - before).norm())
+        assert watch.readings()["0.weight"].update_norm == pytest.approx(moved, rel=1e-3)
+
+
+def test_a_step_tells_what_the_optimizer_has_measured(network, data):
+    model = network()
+    optimizer = gradwise.AdamW(model.parameters())
+    watch = gradwise.watch(model, optimizer)
+    train(model, optimizer, data, 2, watch)
+    before = [p.detach().clone() for p in model.parameters()]
+    train(model, optimizer, data, 1, watch)
+    norm = sum(float(p.detach().square().sum()) for p in model.parameters()) ** 0.5
+    moved = sum(float((p.detach() - b).square().sum()) for p, b in zip(model.parameters(), before, strict=True)) ** 0.5
+    assert watch.last_step.param_norm == pytest.approx(norm, rel=1e-5)
+    assert watch.last_step.update_norm == pytest.approx(moved, rel=1e-3)
+
+
 @pytest.mark.parametrize("optimizer_class", [torch.optim.AdamW, gradwise.AdamW])
 def test_watching_reads_and_changes_no_bit(network, data, optimizer_class):
     plain, watched = network(), network()
@@ -83,6 +111,7 @@ def test_a_layer_that_is_unfrozen_is_read_from_then_on(network, data, optimizer_
         assert reading.weight_norm == pytest.approx(float(model[0].weight.detach().norm()), rel=1e-5)
         assert reading.update_norm == pytest.approx(float((model[0].weight.detach() - before).norm()), rel=1e-3)
     assert not FALSE_OF_FROZEN_ONES & {issue.rule for issue in watch.issues}
+    assert "frozen_layer" not in [finding.cause for finding in watch.diagnosis()]
     watch.detach()
     figures = [r.grad_norm for r in gradwise.load_run(tmp_path / "run").readings() if r.parameter == "0.weight"]
     assert len(figures) == 80 and all(math.isnan(f) == (step < 40) for step, f in enumerate(figures))

@@ -50,6 +50,17 @@ TEST(Diagnosis, TakesWhatFollowsFromACauseForItsSymptom) {
   EXPECT_EQ(findings[0].symptoms[0].layer, "2");
 }
 
+TEST(Diagnosis, ForgetsWhatIsSettled) {
+  Diagnosis diagnosis;
+  diagnosis.add(issue_of("frozen_as_initialized", 1, "0.weight"));
+  diagnosis.add(issue_of("frozen_as_initialized", 1, "2.weight"));
+  ASSERT_EQ(diagnosis.findings().size(), 1U);
+  diagnosis.withdraw("frozen_as_initialized", "0.weight");
+  EXPECT_EQ(diagnosis.findings().front().layer, "2.weight");
+  diagnosis.withdraw("frozen_as_initialized", "2.weight");
+  EXPECT_TRUE(diagnosis.findings().empty());
+}
+
 TEST(Diagnosis, TellsASignOfCauseAndEffectOnce) {
   const auto findings = findings_of({issue_of("learning_rate_too_high", 10), issue_of("loss_spike", 30)});
   ASSERT_EQ(findings.size(), 1U);

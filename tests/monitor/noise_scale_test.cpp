@@ -91,9 +91,13 @@ TEST(NoiseScale, IsNotToldWhereGradientsDoNotAgree) {
 
 TEST(AsInitialized, TellsRandomNumbersFromOthers) {
   seed_everything(2);
-  EXPECT_TRUE(looks_as_initialized(at::randn({64, 64}).mul(0.1)));
-  EXPECT_TRUE(looks_as_initialized(at::rand({64, 64}).sub(0.5).mul(0.2)));
-  EXPECT_FALSE(looks_as_initialized(at::randn({64, 64}).pow(3))) << "heavy tails";
+  EXPECT_TRUE(looks_as_initialized(at::randn({64, 64}).mul(std::sqrt(2.0 / 64)))) << "He";
+  EXPECT_TRUE(looks_as_initialized(at::rand({32, 64}).sub(0.5).mul(2 / std::sqrt(64.0)))) << "PyTorch's own";
+  EXPECT_TRUE(looks_as_initialized(at::randn({32, 16, 3, 3}).mul(std::sqrt(2.0 / (9 * 48))))) << "Xavier";
+  EXPECT_TRUE(looks_as_initialized(at::randn({64, 64}).mul(0.02)));
+  EXPECT_TRUE(looks_as_initialized(at::randn({64}).mul(0.1)));
+  EXPECT_FALSE(looks_as_initialized(at::randn({64, 64}).mul(0.1))) << "of no usual scale";
+  EXPECT_FALSE(looks_as_initialized(at::randn({64, 64}).pow(3).div(std::sqrt(15.0)))) << "heavy tails";
   EXPECT_FALSE(looks_as_initialized(at::rand({64, 64}))) << "not around 0";
   EXPECT_FALSE(looks_as_initialized(at::rand({5, 5}).sub(0.5))) << "too few";
   EXPECT_FALSE(looks_as_initialized(at::rand({64, 64}).round().to(at::kLong)));

@@ -21,8 +21,8 @@ void check(const History& history, const FrozenAsInitialized& o, Sightings& seen
     if (!facts.trainable && facts.as_initialized && is_weight(facts) &&
         facts.elements() >= static_cast<double>(o.elements)) {
       seen.push_back({facts.name, kNotMeasured, kNotMeasured,
-                      facts.name + " asks for no gradient, and its elements are spread as random numbers are: it was "
-                                   "never trained"});
+                      facts.name + " asks for no gradient, and its elements are spread as initial weights are: it may "
+                                   "never have been trained"});
     }
   }
 }
