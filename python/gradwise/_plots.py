@@ -86,11 +86,9 @@ def lines(ax: Any, title: str, x: str, y: str, series: dict[str, tuple[Sequence[
     return label(ax, title, x, y)
 
 
-def matrix(ax: Any, title: str, values: Sequence[float], names: Sequence[str]) -> Any:
-    """Cosines, row by row, from -1 to 1."""
-    side = len(names)
-    ax = own_axes(ax, side, side)
-    rows = [list(values[row * side : (row + 1) * side]) for row in range(side)]
+def matrix(ax: Any, title: str, rows: Sequence[Sequence[float]], names: Sequence[str]) -> Any:
+    """Cosines from -1 to 1, with a name for each row."""
+    ax = own_axes(ax, len(rows), len(rows))
     shown = ax.imshow(rows, vmin=-1, vmax=1, cmap="RdBu_r")
     _name_ticks(ax, ax.xaxis, names, rotation=90)
     _name_ticks(ax, ax.yaxis, names)
@@ -102,8 +100,13 @@ def matrix(ax: Any, title: str, values: Sequence[float], names: Sequence[str]) -
 # --- an analysis ---
 
 
-def _numbered(word: str, values: Sequence[float]) -> list[str]:
-    return [f"{word} {i}" for i in range(math.isqrt(len(values)))]
+def _numbered(word: str, rows: Sequence[Sequence[float]]) -> list[str]:
+    return [f"{word} {i}" for i in range(len(rows))]
+
+
+def _layer_names(a: Analysis) -> list[str]:
+    """Of the rows of `between_layers`: those of an analysis without norms are known by their depth alone."""
+    return [layer.name for layer in a.layers] or _numbered("layer", a.angles.between_layers)
 
 
 def _draw_flow(a: Analysis, ax: Any) -> Any:
@@ -191,7 +194,7 @@ _OF_ANALYSIS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any], Any]]] 
         lambda a: a.correlation.between_classes,
     ),
     "layers": (
-        lambda a, ax: matrix(ax, "Cosines between layers", a.angles.between_layers, list(a.angles.layers)),
+        lambda a, ax: matrix(ax, "Cosines between layers", a.angles.between_layers, _layer_names(a)),
         lambda a: a.angles.between_layers,
     ),
     "spectrum": (lambda a, ax: draw_spectrum(a.hessian, ax), lambda a: a.hessian.density),

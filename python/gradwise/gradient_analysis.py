@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -69,9 +70,27 @@ class GradientAnalysisConfig:
         return f"GradientAnalysisConfig({', '.join(f'{key}={value!r}' for key, value in self.options.items())})"
 
 
+_MATRICES = (("angles", "between_layers"), ("correlation", "micro_batches"), ("correlation", "centred"),
+             ("correlation", "between_classes"))  # fmt: skip
+
+
+def _found(native: _core.Analysis) -> Record:
+    """The core's figures, which come with sorted names and flat matrices: layers by depth, matrices as lists of rows."""
+    found = record(native.to_dict())
+    cosines = found["angles"]["layers"]
+    found["angles"]["layers"] = Record({layer.name: cosines[layer.name] for layer in found["layers"] if cosines})
+    for part, key in _MATRICES:
+        flat = found[part][key]
+        side = math.isqrt(len(flat))
+        found[part][key] = [flat[row * side : (row + 1) * side] for row in range(side)]
+    return found
+
+
 class Analysis(Record):
     """What one analysis has found: `loss`, `norm`, `parameters`, `layers`, `flow`, `angles`, `correlation`, `hessian`,
-    `activations`; NaN where a figure was not asked for.
+    `activations`; NaN where a figure was not asked for. `angles.layers` is in the order of `layers`, as are the rows of
+    `angles.between_layers`. That one and the matrices of `correlation` (`micro_batches`, `centred`, `between_classes`)
+    are lists of n rows of n numbers.
 
     `hessian`: `sharpness`, `eigenvalues` with `eigenvalue_errors` (residuals), `trace` with `trace_error`, `density`
     with `density_errors`, `products` with it, `layers` (`largest`, `trace`, their errors and `products`), and
@@ -81,7 +100,7 @@ class Analysis(Record):
     """
 
     def __init__(self, native: _core.Analysis | None, found: dict[str, Any] | None = None) -> None:
-        super().__init__(record(native.to_dict()) if native is not None and found is None else found or {})
+        super().__init__(_found(native) if native is not None and found is None else found or {})
         object.__setattr__(self, "_native", native)
 
     def __copy__(self) -> Analysis:

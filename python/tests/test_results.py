@@ -258,3 +258,34 @@ def test_names_of_many_parameters_do_not_overlap():
     assert 5 <= apart(given, given.yaxis) < 40 and given.figure.get_size_inches().tolist() == [4, 3]
     assert given.get_yticklabels()[0].get_text() == "0" and len(given.patches) == 40
     pyplot.close("all")
+
+
+@pytest.mark.parametrize("norms", [True, False])
+def test_layers_are_named_in_the_order_of_their_rows(norms):
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("Agg")
+    torch.manual_seed(3)
+    model = nn.Sequential(*[nn.Linear(3, 3, bias=False) for _ in range(11)])
+    x, y = torch.randn(16, 3), torch.randn(16, 3)
+    analyzer = gradwise.GradientAnalyzer({"compute_gradient_norms": norms, "micro_batches": 4})
+    analysis = analyzer.analyze_gradients(model, functional.mse_loss, x, y)
+    depth = [str(i) for i in range(11)]
+    ax = analysis.plot("layers")
+    names = depth if norms else [f"layer {i}" for i in range(11)]
+    for axis in (ax.xaxis, ax.yaxis):
+        assert [tick.get_text() for tick in axis.get_ticklabels()] == names
+    assert ax.images[0].get_array().tolist() == analysis.angles.between_layers
+    matplotlib.pyplot.close("all")
+    assert list(analysis.angles.layers) == (depth if norms else [])
+    parts = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(functional.mse_loss(model(a), b), model.parameters())])
+        for a, b in zip(x.chunk(4), y.chunk(4), strict=True)
+    ]
+    rows = torch.stack(parts)
+    cosines = functional.cosine_similarity(rows[:, None], rows[None], dim=2)
+    torch.testing.assert_close(torch.tensor(analysis.correlation.micro_batches), cosines, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(torch.tensor(analysis.correlation.centred), torch.corrcoef(rows), atol=1e-4, rtol=1e-3)
+    if norms:
+        whole = rows.mean(0)
+        share = {name: float(part.norm() / whole.norm()) for name, part in zip(depth, whole.chunk(11), strict=True)}
+        assert {name: angle.cosine for name, angle in analysis.angles.layers.items()} == pytest.approx(share, abs=1e-4)
