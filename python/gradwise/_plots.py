@@ -11,7 +11,9 @@ from ._optional import need
 if TYPE_CHECKING:
     from .gradient_analysis import Analysis
 
-_MOST_LINES = 12  # that colours and a legend can tell apart
+MOST_LINES = 8  # that colours and a legend can tell apart
+_MOST_INSIDE = 6  # lines, of which a legend finds room between them
+_STYLES = ("-", "--", ":", "-.")
 _INCHES_A_NAME = 0.2
 _MOST_INCHES = 40.0
 _LEAST_DENSITY = 1e-6  # what a logarithmic axis begins with
@@ -76,14 +78,41 @@ def bars(ax: Any, title: str, quantity: str, names: Sequence[str], values: Seque
     return label(ax, title, quantity, "")
 
 
-def lines(ax: Any, title: str, x: str, y: str, series: dict[str, tuple[Sequence[float], Sequence[float]]]) -> Any:
-    """Points (x, y) of each name; of many, the first ones."""
+def evenly(count: int, most: int) -> list[int]:
+    return list(range(count)) if count <= most else [i * (count - 1) // (most - 1) for i in range(most)]
+
+
+def next_style(ax: Any) -> dict[str, Any]:
+    """A colour and a dash that no line of the axes has: the colours in turn, then all of them with another dash."""
+    colours = need("plot", "matplotlib", package="matplotlib").rcParams["axes.prop_cycle"].by_key().get("color", ["C0"])
+    turn, colour = divmod(len(ax.lines), len(colours))
+    return {"color": colours[colour], "linestyle": _STYLES[turn % len(_STYLES)]}
+
+
+def legend(ax: Any) -> None:
+    """Beside the data where there are many lines and the figure makes room for what is outside of the axes."""
+    beside = len(ax.lines) > _MOST_INSIDE and ax.figure.get_layout_engine() is not None
+    ax.legend(fontsize="small", **({"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if beside else {}))
+
+
+def _alone(values: Sequence[float]) -> list[int]:
+    """Places of points that no line reaches."""
+    drawn = [False, *map(math.isfinite, values), False]
+    return [i - 1 for i in range(1, len(drawn) - 1) if drawn[i] and not drawn[i - 1] and not drawn[i + 1]]
+
+
+def lines(ax: Any, title: str, x: str, y: str, series: dict[str, tuple[Sequence[float], Sequence[float]]],
+          of_all: int = 0) -> Any:  # fmt: skip
+    """Points (x, y) of each name; of many, some spread over their order, told in the title as "8 of 21". `of_all`: how
+    many there are where `series` is a part of them."""
     ax = own_axes(ax)
-    for name, (across, up) in list(series.items())[:_MOST_LINES]:
-        ax.plot(across, up, label=name, marker="." if len(across) < 2 else "")
+    shown = [list(series.items())[i] for i in evenly(len(series), MOST_LINES)]
+    for name, (across, up) in shown:
+        ax.plot(across, up, label=name, marker=".", markevery=_alone(up), **next_style(ax))
     if len(series) > 1:
-        ax.legend(fontsize="small")
-    return label(ax, title, x, y)
+        legend(ax)
+    count = max(of_all, len(series))
+    return label(ax, f"{title}, {len(shown)} of {count}" if len(shown) < count else title, x, y)
 
 
 def matrix(ax: Any, title: str, rows: Sequence[Sequence[float]], names: Sequence[str]) -> Any:

@@ -9,15 +9,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._plots import (
+    MOST_LINES,
     chosen,
     draw_curvature,
     draw_edge,
     draw_spectrum,
     draw_trace,
+    evenly,
     has_edge,
     label,
     lines,
     log_scale,
+    next_style,
     own_axes,
 )
 
@@ -31,10 +34,6 @@ _BINS, _LEAST_POWER = 32, -26  # bin b holds 2^(b-26) <= |g| < 2^(b-25)
 _LEAST_SHARE = 3e-3  # of the elements, that a bin is shown for
 _MEBIBYTE = 2**20
 _ANALYSIS = "gradient_analysis.json"  # what `gradwise analyze` leaves in a run's folder
-
-
-def _evenly(count: int, most: int) -> list[int]:
-    return list(range(count)) if count <= most else [i * (count - 1) // (most - 1) for i in range(most)]
 
 
 def _weights(run: Run) -> dict[str, float]:
@@ -74,9 +73,11 @@ def _of_readings(title: str, key: str, logarithmic: bool = True) -> Callable[[Ru
             across, up = series.setdefault(row.parameter, ([], []))
             across.append(row.step)
             up.append(row[key])
-        ax = lines(ax, run.name or run.path, "step", title, dict(series))
+        weights = _weights(run)
+        shown = {name: series[name] for name in weights if name in series} if len(series) > MOST_LINES else series
+        ax = lines(ax, run.name or run.path, "step", title, dict(shown or series), len(series))
         if logarithmic:
-            log_scale(ax, (value for _, up in series.values() for value in up))
+            log_scale(ax, (value for line in ax.lines for value in line.get_ydata()))
         return ax
 
     return draw
@@ -88,11 +89,11 @@ def _draw_flow(run: Run, ax: Any) -> Any:
     for row in run.readings():
         by_step.setdefault(row.step, {})[row.parameter] = row.grad_norm
     ax = own_axes(ax)
-    shown = [list(by_step)[i] for i in _evenly(len(by_step), _MOMENTS)]
+    shown = [list(by_step)[i] for i in evenly(len(by_step), _MOMENTS)]
     drawn: list[float] = []
     for step in shown:
         values = [by_step[step].get(name, math.nan) / math.sqrt(size) for name, size in weights.items()]
-        ax.plot(range(len(weights)), values, marker="o", label=f"step {step}")
+        ax.plot(range(len(weights)), values, marker="o", label=f"step {step}", **next_style(ax))
         drawn += values
     ax.set_xticks(range(len(weights)), list(weights), rotation=90)
     log_scale(ax, drawn)
@@ -107,7 +108,7 @@ def _draw_histograms(run: Run, ax: Any) -> Any:
     largest = max((row.parameter for row in rows), key=lambda name: sizes[name])
     of_it = [row for row in rows if row.parameter == largest]
     ax = own_axes(ax)
-    ridges = [of_it[i] for i in _evenly(len(of_it), _MOST_RIDGES)]
+    ridges = [of_it[i] for i in evenly(len(of_it), _MOST_RIDGES)]
     seen = []
     for height, row in reversed(list(enumerate(ridges))):  # from the back to the front
         counts = [row.counts[b] + row.counts[b + _BINS] for b in range(_BINS)]
@@ -118,11 +119,13 @@ def _draw_histograms(run: Run, ax: Any) -> Any:
         age = height / max(1, len(ridges) - 1)  # dark to bright
         ax.fill_between(across, height, up, alpha=0.75, color=(0.2 + 0.7 * age, 0.2 + 0.5 * age, 0.5 - 0.2 * age))
         ax.plot(across, up, color="0.3", linewidth=0.8)
-    ticks = _evenly(len(ridges), 6)
+    ticks = evenly(len(ridges), 6)
     ax.set_yticks(ticks, [str(ridges[i].step) for i in ticks])
     if seen:
         ax.set_xlim(min(seen) + _LEAST_POWER - 1, max(seen) + _LEAST_POWER + 2)
-    return label(ax, f"Gradient magnitudes over time: {largest}", "log2 |gradient element|", "step")
+    count = len({row.parameter for row in rows})
+    of = f", the largest of {count}" if count > 1 else ""
+    return label(ax, f"Gradient magnitudes over time: {largest}{of}", "log2 |gradient element|", "step")
 
 
 def _draw_activations(run: Run, ax: Any) -> Any:

@@ -75,7 +75,7 @@ _MATRICES = (("angles", "between_layers"), ("correlation", "micro_batches"), ("c
 
 
 def _found(native: _core.Analysis) -> Record:
-    """The core's figures, which come with sorted names and flat matrices: layers by depth, matrices as lists of rows."""
+    """The core's figures come with sorted names and flat matrices: layers by depth, matrices as lists of rows."""
     found = record(native.to_dict())
     cosines = found["angles"]["layers"]
     found["angles"]["layers"] = Record({layer.name: cosines[layer.name] for layer in found["layers"] if cosines})

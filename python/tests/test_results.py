@@ -289,3 +289,49 @@ def test_layers_are_named_in_the_order_of_their_rows(norms):
         whole = rows.mean(0)
         share = {name: float(part.norm() / whole.norm()) for name, part in zip(depth, whole.chunk(11), strict=True)}
         assert {name: angle.cosine for name, angle in analysis.angles.layers.items()} == pytest.approx(share, abs=1e-4)
+
+
+def test_lines_of_many_parameters_are_spread_over_the_depth(trained):
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("Agg")
+    run, _, _ = trained
+    for what in ("gradients", "updates", "weights", "cosines"):
+        ax = run.plot(what)
+        assert [line.get_label() for line in ax.lines] == [f"{2 * i}.weight" for i in (0, 2, 4, 6, 8, 10, 12, 15)]
+        assert ax.get_title().endswith(", 8 of 32"), "weights and biases"
+    activations = run.plot("activations")
+    names = [line.get_label() for line in activations.lines]
+    assert len(names) == 8 and activations.get_title().endswith(", 8 of 15")
+    assert names[0].startswith("sigmoid after 0:") and names[-1].startswith("sigmoid after 28:")
+    assert run.plot("histograms").get_title().endswith(", the largest of 32")
+    assert run.plot("loss").get_title() == run.name
+    matplotlib.pyplot.close("all")
+
+
+def test_no_two_lines_look_alike_and_points_between_gaps_are_seen():
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("Agg")
+    from gradwise import _plots
+
+    gap = float("nan")
+    points = {str(i): ([1, 2, 3, 4, 5, 6], [1.0, gap, 3.0, 4.0, gap, 6.0]) for i in range(8)}
+    with matplotlib.rc_context({"axes.prop_cycle": matplotlib.cycler(color=["red", "blue", "green"])}):
+        ax = _plots.lines(None, "", "", "", points)
+    assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 8
+    assert all(line.get_marker() == "." and line.get_markevery() == [0, 5] for line in ax.lines)
+    whole = _plots.lines(None, "", "", "", {"a": ([1, 2], [1.0, 2.0])}).lines[0]
+    assert whole.get_markevery() == []
+    matplotlib.pyplot.close("all")
+
+
+@pytest.mark.parametrize("count, beside", [(6, False), (7, True)])
+def test_legends_of_many_lines_stand_beside_the_data(count, beside):
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("Agg")
+    from gradwise import _plots
+
+    ax = _plots.lines(None, "", "", "", {f"layer {i}": ([1, 2], [i, i + 1]) for i in range(count)})
+    ax.figure.canvas.draw()
+    box, data = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    assert (box.x0 >= data.x1) == beside and box.x1 <= ax.figure.bbox.x1
+    matplotlib.pyplot.close("all")
