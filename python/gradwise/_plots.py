@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._optional import need
+from .errors import GradwiseUsageError
 
 if TYPE_CHECKING:
     from .gradient_analysis import Analysis
@@ -108,7 +109,8 @@ def lines(ax: Any, title: str, x: str, y: str, series: dict[str, tuple[Sequence[
     ax = own_axes(ax)
     shown = [list(series.items())[i] for i in evenly(len(series), MOST_LINES)]
     for name, (across, up) in shown:
-        ax.plot(across, up, label=name, marker=".", markevery=_alone(up), **next_style(ax))
+        alone = _alone(up)
+        ax.plot(across, up, label=name, marker="." if alone else "", markevery=alone or None, **next_style(ax))
     if len(series) > 1:
         legend(ax)
     count = max(of_all, len(series))
@@ -250,4 +252,6 @@ def plot_readings(readings: dict[str, Any], what: str, ax: Any) -> Any:
         "grad_max": "greatest gradient", "grad_zeros": "share of zeros", "grad_cosine": "cosine with the one before",
     }  # fmt: skip
     title = chosen(what, titles)
+    if not readings:
+        raise GradwiseUsageError("the watch has no readings to plot: take a step first")
     return bars(ax, "The last step, by parameter", title, list(readings), [r[what] for r in readings.values()])

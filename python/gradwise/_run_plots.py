@@ -42,12 +42,13 @@ def _weights(run: Run) -> dict[str, float]:
     return {row.name: row.elements for row in [p for p in trained if len(p.shape) > 1] or trained}
 
 
-def _of_steps(title: str, value: Callable[[Any], float]) -> Callable[[Run, Any], Any]:
+def _of_steps(title: str, value: Callable[[Any], float], logarithmic: bool = True) -> Callable[[Run, Any], Any]:
     def draw(run: Run, ax: Any) -> Any:
         rows = run.steps()
         values = [value(row) for row in rows]
         ax = lines(ax, run.name or run.path, "step", title, {title: ([row.step for row in rows], values)})
-        log_scale(ax, values)
+        if logarithmic:
+            log_scale(ax, values)
         return ax
 
     return draw
@@ -191,7 +192,7 @@ def _any(values: Sequence[float]) -> bool:
 _OF_RUN: dict[str, Callable[[Run, Any], Any]] = {
     "loss": _draw_loss,
     "grad_norm": _of_steps("gradient norm", lambda row: row.grad_norm),
-    "lr": _of_steps("learning rate", lambda row: row.lr),
+    "lr": _of_steps("learning rate", lambda row: row.lr, False),
     "seconds": _of_steps("seconds a step", lambda row: row.seconds.total),
     "gradients": _of_readings("gradient norm", "grad_norm"),
     "updates": _of_readings("update-to-weight ratio", "update_ratio"),
@@ -211,8 +212,12 @@ _OF_RUN: dict[str, Callable[[Run, Any], Any]] = {
 
 # Whether the run holds what is drawn, and what puts it there.
 _ANALYZED = "gradwise analyze RUN --hessian"
+_STEPS: tuple[Callable[[Run], Any], str] = (lambda run: run.steps(), "a step")
+_READINGS: tuple[Callable[[Run], Any], str] = (lambda run: run.readings(), "watch.gradients.every")
 _NEEDS: dict[str, tuple[Callable[[Run], Any], str]] = {
-    "flow": (lambda run: run.readings(), "watch.gradients.every"),
+    "loss": (lambda run: run.steps() or run.validations(), "a step"),
+    **dict.fromkeys(("grad_norm", "lr", "seconds"), _STEPS),
+    **dict.fromkeys(("gradients", "updates", "weights", "cosines", "flow"), _READINGS),
     "histograms": (lambda run: run.histograms(), "histograms_every"),
     "activations": (
         lambda run: _any([row[key] for row in run.activations() for key in ("dead", "saturated")]),

@@ -222,6 +222,9 @@ for name in ("pandas", "matplotlib", "matplotlib.pyplot"):
     sys.modules[name] = None  # as if it were not installed
 model = torch.nn.Linear(2, 2)
 watch = gradwise.watch(model)
+loss = model(torch.ones(1, 2)).sum()
+loss.backward()
+watch.step(loss)
 thing = watch.readings() if {package!r} == "pandas" else watch
 try:
     thing.{call}
@@ -320,7 +323,7 @@ def test_no_two_lines_look_alike_and_points_between_gaps_are_seen():
     assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 8
     assert all(line.get_marker() == "." and line.get_markevery() == [0, 5] for line in ax.lines)
     whole = _plots.lines(None, "", "", "", {"a": ([1, 2], [1.0, 2.0])}).lines[0]
-    assert whole.get_markevery() == []
+    assert whole.get_marker() == ""
     matplotlib.pyplot.close("all")
 
 
@@ -335,3 +338,21 @@ def test_legends_of_many_lines_stand_beside_the_data(count, beside):
     box, data = ax.get_legend().get_window_extent(), ax.get_window_extent()
     assert (box.x0 >= data.x1) == beside and box.x1 <= ax.figure.bbox.x1
     matplotlib.pyplot.close("all")
+
+
+def test_learning_rates_stand_on_a_linear_axis(trained):
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("Agg")
+    assert trained[0].plot("lr").get_yscale() == "linear"
+    matplotlib.pyplot.close("all")
+
+
+def test_plots_before_any_step_say_so(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    with gradwise.watch(nn.Linear(4, 2), run=tmp_path / "run") as watch:
+        with pytest.raises(gradwise.GradwiseUsageError, match="no readings to plot: take a step first"):
+            watch.plot()
+    run = gradwise.load_run(tmp_path / "run")
+    for what in OF_RUN:
+        with pytest.raises(ValueError, match=f"what is '{what}', and the run holds nothing of it; it takes "):
+            run.plot(what)
