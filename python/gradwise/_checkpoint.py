@@ -13,6 +13,7 @@ from ._checks import check_int, check_tensors
 from ._documented import documented_by
 from ._records import Record, record
 
+_MEBIBYTE = 2**20
 _CHECKS = {"default": True, "none": False, True: True, False: False}
 
 Stages = torch.nn.Sequential | Iterable[Callable[[torch.Tensor], torch.Tensor]]
@@ -145,16 +146,25 @@ class CheckpointPlan:
     `schedule`: parts in their order, from stage `first` to before stage `stop`. Where `again` is empty the stage keeps
     what its backward needs; else the part keeps its input alone, and is run by the parts in `again` when backward comes
     to it. `seconds`: foretold of forward and backward; `least_seconds`: where everything is kept; `peak_bytes`:
-    foretold of activations and their gradients. `stages`: their measured times and bytes.
+    foretold of activations and their gradients, within `memory_budget`. `stages`: their measured times and bytes.
     """
 
-    def __init__(self, native: _core.PlannedStages) -> None:
+    def __init__(self, native: _core.PlannedStages, memory_budget: int) -> None:
         self._native = native
+        self.memory_budget = memory_budget
         self.schedule: list[Record] = [record(part) for part in native.schedule()]
         self.stages: list[Record] = [record(stage) for stage in native.stages()]
         self.seconds = native.seconds()
         self.least_seconds = native.least_seconds()
         self.peak_bytes = native.peak_bytes()
+
+    def __repr__(self) -> str:
+        again = sum(part.stop - part.first for part in self.schedule if part.again)
+        return (
+            f"<gradwise.CheckpointPlan: {again} of {len(self.stages)} stages recomputed, peak "
+            f"{self.peak_bytes / _MEBIBYTE:.4g} of {self.memory_budget / _MEBIBYTE:.4g} MiB, "
+            f"{self.seconds / self.least_seconds:.3g} times the time of keeping everything>"
+        )
 
     def run(self, input: torch.Tensor, preserve_rng_state: bool = True, determinism_check: bool | str = "default",
             early_stop: bool = True) -> torch.Tensor:  # fmt: skip
@@ -179,4 +189,4 @@ def plan_checkpoints(
     native = _core.plan_checkpoints(
         functions, input, memory_budget, slots, repeats, list(buffers), list(buffers.values())
     )
-    return CheckpointPlan(native)
+    return CheckpointPlan(native, memory_budget)

@@ -64,6 +64,21 @@ def test_a_plan_keeps_to_its_budget():
         assert peak <= 1.05 * budget + x.nbytes, "with the gradient of the input, which no plan knows of"
 
 
+def test_a_plan_says_what_it_costs():
+    model = chain()
+    x = torch.randn(1024, 64)
+    whole = gradwise.plan_checkpoints(model, x, 1 << 30, repeats=1)
+    told = repr(whole)
+    assert "0 of 24 stages recomputed" in told and "of 1024 MiB, 1 times the time of keeping everything" in told
+    assert f"peak {whole.peak_bytes / 2**20:.4g} of" in told
+    budget = int(0.6 * whole.peak_bytes)
+    plan = gradwise.plan_checkpoints(model, x, budget, repeats=1)
+    again = {i for part in plan.schedule if part.again for i in range(part.first, part.stop)}
+    assert again and f"{len(again)} of 24 stages recomputed" in repr(plan)
+    assert plan.memory_budget == budget and f"of {budget / 2**20:.4g} MiB" in repr(plan)
+    assert f"{plan.seconds / plan.least_seconds:.3g} times" in repr(plan)
+
+
 def test_a_plan_leaves_the_stages_as_they_were():
     model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Tanh())
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
