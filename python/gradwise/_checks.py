@@ -32,3 +32,21 @@ def check_int(**values: Any) -> None:
     for name, value in values.items():
         if not hasattr(value, "__index__"):
             raise TypeError(f"{name} is {value!r}, allowed: an int")
+
+
+def checked_device(device: Any) -> torch.device:
+    """As torch has it; a TypeError for what names no device, a ValueError for one that is not there."""
+    if not isinstance(device, (str, int, torch.device)) or isinstance(device, bool):
+        raise TypeError(f"device is {device!r}, allowed: a str or a torch.device")
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    count = torch.accelerator.device_count() if accelerator is not None else 0
+    there = ["cpu"] if accelerator is None else ["cpu", accelerator.type]
+    try:
+        found = torch.device(device)
+    except RuntimeError:  # no device's name
+        found = torch.device("meta")
+    if found.type not in there or (found.type != "cpu" and (found.index or 0) >= count):
+        numbered = [f"{there[-1]}:{index}" for index in range(count)]
+        given = repr(str(device)) if isinstance(device, torch.device) else repr(device)
+        raise ValueError(f"device is {given}, allowed: {', '.join([*there, *numbered])}, which are there")
+    return found

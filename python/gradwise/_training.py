@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from . import _core
-from ._checks import check_int, check_number, check_tensors
+from ._checks import check_int, check_number, check_tensors, checked_device
 from ._documented import documented_by
 from ._live import ending
 from ._native_optimizer import native_options
@@ -34,6 +34,8 @@ def _clip(by_options: bool, clip_gradients: bool, max_grad_norm: float) -> tuple
     if not isinstance(clip_gradients, bool):
         raise TypeError(f"clip_gradients is {clip_gradients!r}, allowed: True or False")
     check_number(max_grad_norm=max_grad_norm)
+    if clip_gradients and not max_grad_norm > 0:
+        raise GradwiseUsageError(f"max_grad_norm is {float(max_grad_norm)}, allowed: > 0")
     usual = clip_gradients is True and max_grad_norm == 1.0
     return None if by_options and usual else (clip_gradients, float(max_grad_norm))
 
@@ -182,7 +184,7 @@ class AutogradTrainingLoop:
             self._native.train_epoch(
                 dataloader,
                 loss_function,
-                torch.device(device),
+                checked_device(device),
                 _clip(self._clips_by_options, clip_gradients, max_grad_norm),
             )
         )
@@ -193,12 +195,12 @@ class AutogradTrainingLoop:
     def validate(self, dataloader: Iterable[Any], loss_function: Loss, device: Device = "cpu") -> Record:
         """In evaluation mode, with the averaged weights where there is an average; gives `validation_loss` and
         `metrics`."""
-        return record(self._native.validate(dataloader, loss_function, torch.device(device)))
+        return record(self._native.validate(dataloader, loss_function, checked_device(device)))
 
     def fit(self, training: Iterable[Any], loss_function: Loss, validation: Iterable[Any] | None = None,
             device: Device = "cpu") -> Record:  # fmt: skip
         """All epochs, with validation, early stopping and checkpoints as the options say."""
-        return record(self._native.fit(training, validation, loss_function, torch.device(device)))
+        return record(self._native.fit(training, validation, loss_function, checked_device(device)))
 
     def on(self, point: str, callback: Callable[[Record], str | None]) -> None:
         """Calls back at a point ("step_end", "epoch_end", ...); an answer of "skip", "stop" or "roll_back" steers."""
@@ -216,7 +218,7 @@ class AutogradTrainingLoop:
         return self._native.save_checkpoint()
 
     def resume(self, checkpoint: str | os.PathLike[str], device: Device = "cpu") -> None:
-        self._native.resume(os.fspath(checkpoint), torch.device(device))
+        self._native.resume(os.fspath(checkpoint), checked_device(device))
 
     @property
     def target_scaling(self) -> Record:

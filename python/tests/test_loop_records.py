@@ -69,3 +69,41 @@ def test_a_watch_says_how_to_watch_a_loop(network):
     with gradwise.watch(model, optimizer) as watch:
         loop.train_epoch([(torch.randn(5, 4), torch.zeros(5).long())] * 4, functional.cross_entropy)
     assert watch.steps == 4 and set(watch.readings()) == {name for name, _ in model.named_parameters()}
+
+
+WRONG_CALLS = {
+    "an unknown device": ({"device": "gpu"}, ValueError, "device is 'gpu', allowed: cpu.*which are there"),
+    "a device without data": ({"device": "meta"}, ValueError, "device is 'meta', allowed: cpu"),
+    "one too many": ({"device": "cuda:64"}, ValueError, "device is 'cuda:64', allowed: cpu"),
+    "torch's own": ({"device": torch.device("cuda", 64)}, ValueError, "device is 'cuda:64', allowed: cpu"),
+    "no device": ({"device": 1.5}, TypeError, "device is 1.5, allowed: a str or a torch.device"),
+    "a norm": ({"max_grad_norm": -1.0}, ValueError, "max_grad_norm is -1"),
+    "a loader": ({"dataloader": 3}, TypeError, "the data loader is a int"),
+    "a loss": ({"loss_function": 3}, TypeError, "loss_function is a int"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_CALLS)
+def test_a_wrong_call_leaves_a_finished_run_as_it_is(network, data, tmp_path, case):
+    wrong, error, message = WRONG_CALLS[case]
+    loop = AutogradTrainingLoop(network(), options={"epochs": 1}, run=tmp_path / "run")
+    loop.fit(batches(*data), functional.cross_entropy)
+    right = {"dataloader": batches(*data), "loss_function": functional.cross_entropy}
+    with pytest.raises(error, match=message):
+        loop.train_epoch(**(right | wrong))
+    assert gradwise.load_run(tmp_path / "run").status == "finished"
+    loop.train_epoch(**right)  # and the loop trains on
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="the accelerator is there")
+def test_a_device_that_is_not_there_is_refused_by_name(network, data):
+    loop = AutogradTrainingLoop(network())
+    uses = {
+        "train_epoch": lambda: loop.train_epoch(batches(*data), functional.cross_entropy, device="cuda"),
+        "validate": lambda: loop.validate(batches(*data), functional.cross_entropy, device="cuda"),
+        "fit": lambda: loop.fit(batches(*data), functional.cross_entropy, device="cuda"),
+        "resume": lambda: loop.resume("nowhere", device="cuda"),
+    }
+    for use in uses.values():
+        with pytest.raises(ValueError, match="device is 'cuda', allowed: cpu, which"):
+            use()
