@@ -34,6 +34,12 @@ def check_int(**values: Any) -> None:
             raise TypeError(f"{name} is {value!r}, allowed: an int")
 
 
+def check_axes(ax: Any) -> None:
+    """A TypeError for what is neither matplotlib's axes nor None."""
+    if ax is not None and not (hasattr(ax, "plot") and hasattr(ax, "set_title")):
+        raise TypeError(f"ax is {ax!r}, allowed: matplotlib's Axes, or None for axes of its own")
+
+
 def checked_device(device: Any) -> torch.device:
     """As torch has it; a TypeError for what names no device, a ValueError for one that is not there."""
     if not isinstance(device, (str, int, torch.device)) or isinstance(device, bool):

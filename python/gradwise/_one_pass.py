@@ -11,6 +11,7 @@ import torch
 
 from . import _core
 from ._average import ExponentialMovingAverage
+from ._checks import check_int, check_number
 from ._records import Record
 
 State = defaultdict[torch.Tensor, dict[str, Any]]
@@ -46,6 +47,19 @@ def _refuse_twice(params: list[Any]) -> None:
             )
 
 
+def _average_of(parameters: list[torch.Tensor], options: PassOptions) -> ExponentialMovingAverage | None:
+    decay, every = options.get("ema_decay"), options.get("ema_every", 1)
+    if decay is None:
+        return None
+    check_number(ema_decay=decay)
+    check_int(ema_every=every)
+    if not 0 <= decay <= 1:
+        raise ValueError(f"ema_decay is {decay}, allowed: from 0 to 1")
+    if every < 1:
+        raise ValueError(f"ema_every is {every}, allowed: >= 1")
+    return ExponentialMovingAverage(parameters, decay, options.get("ema_warmup", True), every=every)
+
+
 class _OnePass(torch.optim.Optimizer):
     """State as torch's optimizer of the name has it; its tensors are views of the core's memory."""
 
@@ -58,9 +72,9 @@ class _OnePass(torch.optim.Optimizer):
         known = PassOptions.__annotations__
         for name in of_the_pass:
             if name not in known:
-                raise TypeError(f"{type(self).__name__} has no option {name}, allowed: {', '.join(sorted(known))}")
+                allowed = ", ".join([*defaults, *known])
+                raise TypeError(f"{type(self).__name__} has no option {name}, allowed: {allowed}")
         max_grad_norm = of_the_pass.get("max_grad_norm")
-        ema_decay = of_the_pass.get("ema_decay")
         state_dtype = of_the_pass.get("state_dtype", "float32")
         if max_grad_norm is not None and not max_grad_norm > 0:
             raise ValueError(f"max_grad_norm is {max_grad_norm}, allowed: > 0")
@@ -76,14 +90,7 @@ class _OnePass(torch.optim.Optimizer):
             "bfloat16_state": state_dtype == "bfloat16",
             "stochastic_rounding": bool(of_the_pass.get("stochastic_rounding", False)),
         }
-        self.ema: ExponentialMovingAverage | None = None
-        if ema_decay is not None:
-            self.ema = ExponentialMovingAverage(
-                self._parameters(),
-                ema_decay,
-                of_the_pass.get("ema_warmup", True),
-                every=of_the_pass.get("ema_every", 1),
-            )
+        self._ema = _average_of(self._parameters(), of_the_pass)
         self._last = Record()
         self._forget_core()
 
@@ -102,6 +109,14 @@ class _OnePass(torch.optim.Optimizer):
     def last_step(self) -> Record:
         """What the last step did: `grad_norm`, `clipped`, `skipped`, `param_norm`, `update_norm`, `update_ratio`."""
         return self._last
+
+    @property
+    def ema(self) -> ExponentialMovingAverage:
+        """The averaged weights; an AttributeError where there is no `ema_decay`."""
+        if self._ema is None:
+            name = type(self).__name__
+            raise AttributeError(f"this {name} averages no weights, allowed: {name}(..., ema_decay=0.999)")
+        return self._ema
 
     # A property, to learn of changes without looking for them in each step.
     @property
@@ -122,7 +137,7 @@ class _OnePass(torch.optim.Optimizer):
             param_group["params"] = params = list(params)  # as torch does, which then speaks of whatever else is wrong
             _refuse_twice([p[1] if isinstance(p, tuple) and len(p) == 2 else p for p in params])
         super().add_param_group(param_group)
-        average: ExponentialMovingAverage | None = getattr(self, "ema", None)  # torch adds the first groups itself
+        average: ExponentialMovingAverage | None = getattr(self, "_ema", None)  # torch adds the first groups itself
         if average is not None:
             average._follow(self._parameters())
 
@@ -149,8 +164,8 @@ class _OnePass(torch.optim.Optimizer):
         self._shown = [None] * len(self._order)
         for index in range(len(self._order)):
             self._hand_over(index)
-        if self.ema is not None:
-            self.ema._follow(self._order)
+        if self._ema is not None:
+            self._ema._follow(self._order)
 
     def _hand_over(self, index: int) -> None:
         """Gives the core what `state` has of a parameter."""
@@ -185,7 +200,7 @@ class _OnePass(torch.optim.Optimizer):
         if skipped:
             native.measure_standing()
         else:
-            native.update(scale, *(([], [], 0.0) if self.ema is None else self.ema._ride()))
+            native.update(scale, *(([], [], 0.0) if self._ema is None else self._ema._ride()))
         param_norm, update_norm, ratio = native.statistics() if native.measures() else (math.nan,) * 3
         self._last = Record(
             grad_norm=norm, clipped=scale < 1, skipped=skipped, param_norm=param_norm, update_norm=update_norm,
@@ -230,12 +245,12 @@ class _OnePass(torch.optim.Optimizer):
                     self._state[parameter][name] = line.to(parameter.device)
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"max_grad_norm": self.max_grad_norm, "ema": self.ema, "_manner": self._manner}
+        return super().__getstate__() | {"max_grad_norm": self.max_grad_norm, "_ema": self._ema, "_manner": self._manner}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.state = state["state"]
         super().__setstate__({key: value for key, value in state.items() if key != "state"})
-        for name, value in (("max_grad_norm", None), ("ema", None), ("_last", Record())):
+        for name, value in (("max_grad_norm", None), ("_ema", None), ("_last", Record())):
             self.__dict__.setdefault(name, value)
         self.__dict__.setdefault("_manner", {"parity": False, "bfloat16_state": False, "stochastic_rounding": False})
         self._forget_core()

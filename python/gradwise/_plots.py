@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ._checks import check_axes
 from ._optional import need
 from .errors import GradwiseUsageError
 
@@ -22,6 +23,7 @@ _LEAST_DENSITY = 1e-6  # what a logarithmic axis begins with
 
 def own_axes(ax: Any, columns: int = 0, rows: int = 0) -> Any:
     """Those that are given, or ones of their own with room for so many names along x and y."""
+    check_axes(ax)
     if ax is not None:
         return ax
     pyplot = need("plot", "matplotlib.pyplot", package="matplotlib")

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from . import _core, _run_plots
+from ._checks import check_int
 from ._documented import documented_by
 from ._records import Findings, Issue, Record, Table, findings, issues, records, table_of
 
@@ -32,6 +33,7 @@ class Run:
 
     def steps(self, after: int = 0) -> Table[Record]:
         """Loss, norms, rates and times of each step after `after`."""
+        check_int(after=after)
         return records(self._native.steps(after))
 
     def epochs(self) -> Table[Record]:
@@ -42,6 +44,7 @@ class Run:
 
     def readings(self, after: int = 0) -> Table[Record]:
         """A row for each parameter in each step that was put on record."""
+        check_int(after=after)
         return records(self._native.readings(after))
 
     def parameters(self) -> Table[Record]:
@@ -50,16 +53,19 @@ class Run:
 
     def activations(self, after: int = 0) -> Table[Record]:
         """A row for each activation in each step that looked at them: `zeros`, `dead`, `saturated`, ..."""
+        check_int(after=after)
         return records(self._native.activations(after))
 
     def histograms(self, after: int = 0) -> Table[Record]:
         """A row for each parameter in each step that has them: `counts` of the gradient's elements by sign and power of
         two, 64 numbers: bins 0 to 31 hold the negative, 32 to 63 the positive ones; within each half, bin b holds
         2^(b-26) <= |g| < 2^(b-25)."""
+        check_int(after=after)
         return records(self._native.histograms(after))
 
     def noise_scales(self, after: int = 0) -> Table[Record]:
         """`noise_scale` at each step that measured it."""
+        check_int(after=after)
         return records(self._native.noise_scales(after))
 
     @property

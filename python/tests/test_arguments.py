@@ -54,6 +54,22 @@ def answering(answer):
     loop.train_epoch([(X, Y)], functional.mse_loss)
 
 
+def test_readers_of_a_run_take_a_step(tmp_path):
+    model = nn.Linear(4, 2)
+    gradwise.watch(model, run=tmp_path / "run").detach()
+    run = gradwise.load_run(tmp_path / "run")
+    for read in (run.steps, run.readings, run.activations, run.histograms, run.noise_scales):
+        with pytest.raises(TypeError, match="^after is '0.weight', allowed: an int"):
+            read("0.weight")
+
+
+@pytest.mark.parametrize("what", ["loss", "gradients"])
+def test_a_run_is_drawn_into_axes(tmp_path, what):
+    gradwise.watch(nn.Linear(4, 2), run=tmp_path / "run").detach()
+    with pytest.raises(TypeError, match="^ax is 3, allowed: matplotlib's Axes, or None"):
+        gradwise.load_run(tmp_path / "run").plot(what, ax=3)
+
+
 LINEAR = nn.Linear(4, 2)
 FUNCTION, UTILITIES = gradwise.CustomAutogradFunction, gradwise.GradientComputationUtils
 

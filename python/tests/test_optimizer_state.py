@@ -211,9 +211,18 @@ def test_moments_of_sixteen_bits_and_random_rounding():
         ({"state_dtype": "float16"}, ValueError, "state_dtype is 'float16', allowed: 'float32', 'bfloat16'"),
         ({"differentiable": True}, ValueError, "differentiable is True, allowed: False"),
         ({"momentum": 0.9}, TypeError, "AdamW has no option momentum, allowed: "),
-        ({"ema_decay": 0.9, "ema_every": 0}, ValueError, "every is 0, allowed: >= 1"),
+        ({"wd": 1}, TypeError, "AdamW has no option wd, allowed: lr, betas, eps, weight_decay, amsgrad, maximize, max_gr"),
+        ({"ema_decay": 2.0}, ValueError, "^ema_decay is 2.0, allowed: from 0 to 1"),
+        ({"ema_decay": "much"}, TypeError, "^ema_decay is 'much', allowed: a number"),
+        ({"ema_decay": 0.9, "ema_every": 0}, ValueError, "^ema_every is 0, allowed: >= 1"),
+        ({"ema_decay": 0.9, "ema_every": 1.5}, TypeError, "^ema_every is 1.5, allowed: an int"),
     ],
 )
 def test_bad_options(options, error, message):
     with pytest.raises(error, match=message):
         gradwise.AdamW(parameters(), **options)
+
+
+def test_an_optimizer_without_an_average_says_how_it_gets_one():
+    with pytest.raises(AttributeError, match=r"this SGD averages no weights, allowed: SGD\(\.\.\., ema_decay=0.999\)"):
+        gradwise.SGD(parameters()).ema.average_parameters()
