@@ -48,8 +48,9 @@ class KeywordFields {
     for (const auto& item : values_) {
       const auto key = py::str(item.first).cast<std::string>();
       if (std::find(known_.begin(), known_.end(), key) == known_.end()) {
+        const std::string nearest = did_you_mean(key, known_);
         throw py::type_error("[" + std::string(place_) + "] there is no option " + prefix_ + key +
-                             did_you_mean(key, known_));
+                             (nearest.empty() ? allowed() : nearest));
       }
     }
   }
@@ -62,6 +63,13 @@ class KeywordFields {
   }
   [[nodiscard]] std::string text(std::string_view key) const {
     return "[" + std::string(place_) + "] " + prefix_ + std::string(key);
+  }
+  [[nodiscard]] std::string allowed() const {
+    std::string names;
+    for (const std::string& name : known_) {
+      names += (names.empty() ? ", allowed: " : ", ") + name;
+    }
+    return names;
   }
   template <class T>
   [[nodiscard]] static std::string kind() {

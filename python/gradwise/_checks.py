@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -56,3 +58,13 @@ def checked_device(device: Any) -> torch.device:
         given = repr(str(device)) if isinstance(device, torch.device) else repr(device)
         raise ValueError(f"device is {given}, allowed: {', '.join([*there, *numbered])}, which are there")
     return found
+
+
+def with_keywords(error: str, options: Iterable[str], keywords: Sequence[str]) -> str:
+    """What the core says of an option that it does not know, where the call has `keywords` beside the core's."""
+    told, _, allowed = error.partition(", allowed: ")
+    unknown = next((name for name in options if told.endswith(f"] there is no option {name}")), None)
+    if unknown is None:
+        return error
+    nearest = difflib.get_close_matches(unknown, keywords, 1)
+    return f'{told}; did you mean "{nearest[0]}"?' if nearest else f"{told}, allowed: {', '.join(keywords)}, {allowed}"

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from . import _core, _plots
-from ._checks import check_int, check_number, check_tensors
+from ._checks import check_int, check_number, check_tensors, with_keywords
 from ._documented import documented_by
 from ._forward_hook import ForwardHook, aside, remove_all
 from ._live import add_live, status_of, watching
@@ -29,6 +29,7 @@ __all__ = ["Watch", "watch"]
 
 _WEIGHTS_EVERY = 10  # steps, where the optimizer doesn't measure its update and a pass of the watch's own has to
 _CALLS_WITHOUT_STEP = 1000  # of `Watch.step`, until it says that the optimizer does not step
+_KEYWORDS = ("every", "histograms_every", "run", "scaler", "forward_hook")  # of a watch, beside the core's options
 
 
 @documented_by(_core.Watching)
@@ -81,7 +82,10 @@ class Watch:
             "batch_size": 0,
         }
         _keep_room_for_hooks(model)
-        self._native = _core.Watching(model, facts, asked, os.fspath(run) if run else "")
+        try:
+            self._native = _core.Watching(model, facts, asked, os.fspath(run) if run else "")
+        except TypeError as error:
+            raise TypeError(with_keywords(str(error), options, _KEYWORDS)) from None
         if averaged:
             self._native.expect_backwards(2**62)
         if first is None and gradients["weights_every"] == 1:
