@@ -16,7 +16,7 @@ from ._documented import documented_by
 from ._forward_hook import aside
 from ._records import Issue, Record, Table, issues, record
 from ._step_rule import step_rule
-from .errors import GradwiseUsageError
+from .errors import GradwiseError, GradwiseUsageError
 
 __all__ = ["GradientAnalysisConfig", "GradientAnalyzer", "GradientMonitoring"]
 
@@ -180,11 +180,18 @@ class GradientAnalyzer:
         return issues(self._native.detect_gradient_issues(results._native))
 
     def plot_gradient_analysis(self, save_path: str | os.PathLike[str] = "gradient_analysis.png") -> str:
-        """Draws the last analysis (PNG, SVG or PDF by the extension) with gnuplot; gives the path."""
-        drawn, reason = self._native.plot_gradient_analysis(os.fspath(save_path))
+        """Draws the last analysis (PNG, SVG or PDF by the extension) with the program gnuplot; gives the path. A
+        GradwiseError where gnuplot or the folder is missing."""
+        path = os.fspath(save_path)
+        folder = os.path.dirname(path) or os.curdir
+        if not os.path.isdir(folder):
+            raise GradwiseError(f"{path} was not drawn: there is no folder {folder}")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise GradwiseError(f"{path} was not drawn: the folder {folder} can't be written to")
+        drawn, reason = self._native.plot_gradient_analysis(path)
         if not drawn:
-            raise RuntimeError(f"{save_path} was not drawn: {reason}")
-        return os.fspath(save_path)
+            raise GradwiseError(f"{path} was not drawn: {reason}")
+        return path
 
     def plot(self, what: str = "norms", ax: Any = None) -> Any:
         """`Analysis.plot` of the last one."""

@@ -278,10 +278,11 @@ class Watch:
 
     def _check_open(self) -> None:
         if self._native.closed:
-            raise RuntimeError("the watch is detached")
+            raise GradwiseUsageError("the watch is detached, allowed: a new one, by gradwise.watch")
 
     def detach(self, status: str = "finished", reason: str = "") -> None:
-        """Takes all hooks away and ends the run on disk."""
+        """Takes all hooks away and ends the run on disk. What was found can still be read; `step`, `observe` and
+        `backward_end` raise a GradwiseUsageError."""
         if self._native.closed:
             return
         self._finish()

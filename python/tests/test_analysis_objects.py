@@ -6,6 +6,7 @@ import pickle
 import pytest
 from torch.nn import functional
 
+from gradwise import GradwiseError
 from gradwise.gradient_analysis import GradientAnalysisConfig, GradientAnalyzer, GradientMonitoring
 
 
@@ -47,3 +48,19 @@ def test_what_was_monitored_is_an_analysis(network, data):
     told = GradientAnalyzer(monitoring.config).detect_gradient_issues(seen.analysis)
     assert {issue.rule for issue in told} == {issue.rule for issue in seen.issues}
     assert seen.analysis.to_pandas().shape[0] == 4
+
+
+def test_a_picture_that_can_not_be_drawn(network, data, tmp_path, monkeypatch):
+    analyzer = GradientAnalyzer()
+    analyzer.analyze_gradients(network(), functional.cross_entropy, *data)
+    with pytest.raises(GradwiseError, match=r"a\.png was not drawn: there is no folder .*/none$"):
+        analyzer.plot_gradient_analysis(tmp_path / "none" / "a.png")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GradwiseError, match="there is no folder .*/file$"):
+        analyzer.plot_gradient_analysis(tmp_path / "file" / "a.png")
+    with pytest.raises(ValueError, match='the file ending is ".gif", allowed: .png, .svg, .pdf'):
+        analyzer.plot_gradient_analysis(tmp_path / "a.gif")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(GradwiseError, match="a.png was not drawn: the program gnuplot is not installed"):
+        analyzer.plot_gradient_analysis(tmp_path / "a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

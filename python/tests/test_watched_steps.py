@@ -82,7 +82,7 @@ def test_watching_reads_and_changes_no_bit(network, data, optimizer_class):
     assert reading.update_norm == pytest.approx(float((watched[0].weight.detach() - before).norm()), rel=1e-3)
     assert watch.steps == 5 and watch.diagnosis() == []
     watch.detach()
-    with pytest.raises(RuntimeError, match="the watch is detached"):
+    with pytest.raises(gradwise.GradwiseUsageError, match="the watch is detached"):
         watch.step()
 
 
