@@ -21,4 +21,4 @@ for step in range(100):
 
 for name, reading in watch.readings().items():
     print(f"{name}: gradient {reading.grad_norm:.2e}, update/weight {reading.update_ratio:.1e}")
-print(*watch.diagnosis() or ["nothing to tell: the training is healthy"], sep="\n")
+print(watch.diagnosis())

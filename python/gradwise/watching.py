@@ -334,6 +334,6 @@ def watch(model: torch.nn.Module, optimizer: Any = None, *, every: int = 1, hist
         loss = loss_function(model(x), y)
         optimizer.zero_grad(); loss.backward(); optimizer.step()
         watch.step(loss)
-    print(*watch.diagnosis(), sep="\\n")
+    print(watch.diagnosis())
     """
     return Watch(model, optimizer, every=every, histograms_every=histograms_every, run=run, **options)

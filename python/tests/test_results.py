@@ -83,6 +83,14 @@ def test_html_is_whole_and_escaped(trained):
     assert run.issues[0].rule in shown(run.issues).text
 
 
+def test_a_diagnosis_prints_a_line_a_finding(trained, network):
+    run, watch, _ = trained
+    for found in (run.diagnosis(), watch.diagnosis()):
+        assert found and str(found).splitlines() == [str(finding) for finding in found]
+        assert str(found).startswith(found[0].title) and found[0].remedy in str(found)
+    assert str(gradwise.watch(network()).diagnosis()) == "nothing found"
+
+
 def test_pandas(trained):
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     run, watch, analysis = trained
