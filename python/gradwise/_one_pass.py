@@ -245,7 +245,8 @@ class _OnePass(torch.optim.Optimizer):
                     self._state[parameter][name] = line.to(parameter.device)
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"max_grad_norm": self.max_grad_norm, "_ema": self._ema, "_manner": self._manner}
+        own = {name: getattr(self, name) for name in ("max_grad_norm", "_ema", "_manner")}
+        return super().__getstate__() | own
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.state = state["state"]

@@ -211,7 +211,7 @@ def test_moments_of_sixteen_bits_and_random_rounding():
         ({"state_dtype": "float16"}, ValueError, "state_dtype is 'float16', allowed: 'float32', 'bfloat16'"),
         ({"differentiable": True}, ValueError, "differentiable is True, allowed: False"),
         ({"momentum": 0.9}, TypeError, "AdamW has no option momentum, allowed: "),
-        ({"wd": 1}, TypeError, "AdamW has no option wd, allowed: lr, betas, eps, weight_decay, amsgrad, maximize, max_gr"),
+        ({"wd": 1}, TypeError, "AdamW has no option wd, allowed: lr, betas, eps, weight_decay, .*, ema_decay, "),
         ({"ema_decay": 2.0}, ValueError, "^ema_decay is 2.0, allowed: from 0 to 1"),
         ({"ema_decay": "much"}, TypeError, "^ema_decay is 'much', allowed: a number"),
         ({"ema_decay": 0.9, "ema_every": 0}, ValueError, "^ema_every is 0, allowed: >= 1"),

@@ -274,7 +274,7 @@ def test_a_watched_model_can_go(network, data):
         (lambda m, p: gradwise.watch(m, torch.optim.SGD([torch.zeros(2).requires_grad_()])), ValueError, "none of the"),
         (lambda m, p: gradwise.watch(m, every=0), ValueError, "every is 0, allowed: >= 1"),
         (lambda m, p: gradwise.watch(m, evry=2), TypeError, 'there is no option evry; did you mean "every"'),
-        (lambda m, p: gradwise.watch(m, foo=2), TypeError, "no option foo, allowed: every, .*forward_hook, .*gradients, "),
+        (lambda m, p: gradwise.watch(m, foo=2), TypeError, "no option foo, allowed: every, .*gradients, "),
         (lambda m, p: gradwise.watch(m.requires_grad_(False)), ValueError, "none of the 4 parameters"),
         (lambda m, p: gradwise.watch(m, run=p), gradwise.GradwiseError, "holds a run already"),
         (lambda m, p: gradwise.load_run(p / "none"), gradwise.GradwiseError, "none"),
