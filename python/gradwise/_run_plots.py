@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ._checks import check_axes
 from ._plots import (
     MOST_LINES,
     chosen,
@@ -234,6 +235,7 @@ _NEEDS: dict[str, tuple[Callable[[Run], Any], str]] = {
 
 def plot_run(run: Run, what: str, ax: Any) -> Any:
     draw = chosen(what, _OF_RUN)
+    check_axes(ax)
     if what in _NEEDS and not _NEEDS[what][0](run):
         raise ValueError(f"what is {what!r}, and the run holds nothing of it; it takes {_NEEDS[what][1]}")
     return draw(run, ax)
