@@ -11,7 +11,6 @@ on the machine spoils the figures.
 """
 
 import argparse
-import json
 import os
 import pathlib
 import statistics
@@ -157,8 +156,8 @@ def call_overhead(rounds, calls=20_000):
             for _ in range(calls):
                 function(x)
             found[name].append((time.perf_counter() - start) / calls * 1e6)
-    command = [BUILD / "benchmarks/bench_training", "call", "--rounds", str(rounds)]
-    found["core"] = [1e6 * seconds for seconds in json.loads(subprocess.check_output(command))]
+    in_cpp = figures.run_json(BUILD / "benchmarks/bench_training", "call", "--rounds", rounds)
+    found["core"] = [1e6 * seconds for seconds in in_cpp["seconds"]]
     return found
 
 

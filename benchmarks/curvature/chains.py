@@ -1,5 +1,5 @@
-"""Rows of planned checkpoints: a chain of unequal stages beside equal segments, a deep residual network in half of its
-memory, and the time that a long plan takes."""
+"""Rows of planned checkpoints: a deep residual network beside equal segments and in half of its memory, and the time
+that a long plan takes."""
 
 import time
 

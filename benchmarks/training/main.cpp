@@ -112,7 +112,7 @@ json run_call(std::int64_t rounds) {
     }
     seconds.push_back(stopwatch.seconds() / kCalls);
   }
-  return seconds;
+  return {{"seconds", seconds}};
 }
 
 json run_checkpoint(const Setting& setting, std::int64_t parameters, std::int64_t rounds) {
