@@ -61,13 +61,21 @@ struct UpdateMemory {
   Element state = Element::float32;
 };
 
-/// Updates the elements from `begin` on. float64 is computed in float64, everything else in float32; the sums are
-/// joined in double between blocks of 1,024 elements and are of the weights as they are stored. `seed` picks the
-/// numbers of stochastic rounding, which depend on it and on the place of an element alone, so that the result does not
-/// depend on how a tensor is cut where the cuts are at multiples of 1,024. Thread-safe for parts that do not overlap.
+/// What is updated after a piece: the start of another tensor, or nothing. Where tensors are small, the hardware would
+/// notice each of their lines too late to have it in the cache.
+struct NextUpdate {
+  const UpdateMemory* memory = nullptr;
+  std::size_t count = 0;
+};
+
+/// Updates the elements from `begin` on, and fetches `next` into the cache meanwhile. float64 is computed in float64,
+/// everything else in float32; the sums are joined in double between blocks of 1,024 elements and are of the weights as
+/// they are stored. `seed` picks the numbers of stochastic rounding, which depend on it and on the place of an element
+/// alone, so that the result does not depend on how a tensor is cut where the cuts are at multiples of 1,024.
+/// Thread-safe for parts that do not overlap.
 WeightMoments fused_update(UpdateRule rule, const UpdateMemory& memory, std::size_t begin, std::size_t count,
                            const UpdateCoefficients& coefficients, Rounding rounding = Rounding::nearest,
-                           std::uint32_t seed = 0);
+                           std::uint32_t seed = 0, NextUpdate next = {});
 
 /// Its reference: element by element in double.
 WeightMoments fused_update_portable(UpdateRule rule, const UpdateMemory& memory, std::size_t begin, std::size_t count,

@@ -3,6 +3,7 @@
 #define HWY_TARGET_INCLUDE "gradwise/kernels/fused_update_simd.cpp"
 #include <hwy/foreach_target.h>
 // Must come after foreach_target.h.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -47,13 +48,47 @@ struct Sums {
   }
 };
 
+// Fetches what is updated next, line by line as the present piece is walked: all at once would hold up its own loads.
+class Ahead {
+ public:
+  HWY_INLINE Ahead() {}
+  explicit HWY_INLINE Ahead(const NextUpdate& next) : count_(next.memory == nullptr ? 0 : next.count) {
+    if (count_ > 0) {
+      memory_ = *next.memory;
+    }
+  }
+  // To be called with the first of each vector's elements.
+  HWY_INLINE void fetch(std::size_t i) const {
+    constexpr std::size_t kFloatsInALine = 16;
+    if (i < count_ && i % kFloatsInALine == 0) {
+      fetch(memory_.weights, i, memory_.element);
+      fetch(memory_.gradient, i, memory_.element);
+      fetch(memory_.first, i, memory_.state);
+      fetch(memory_.second, i, memory_.state);
+      fetch(memory_.third, i, memory_.state);
+      fetch(memory_.average, i, memory_.element);
+    }
+  }
+
+ private:
+  static HWY_INLINE void fetch(const void* line, std::size_t i, Element element) {
+    if (line != nullptr) {
+      hwy::Prefetch(static_cast<const std::byte*>(line) + i * size_of(element));
+    }
+  }
+
+  UpdateMemory memory_;
+  std::size_t count_ = 0;
+};
+
 // Updates `count` elements, a multiple of the lanes. `stored` rounds the new weights to what is stored.
 template <class Rule, class T, class State, class Stored>
 HWY_INLINE void update_vectors(const Lines<T, State>& at, std::size_t count, const Coefficients<hn::ScalableTag<T>>& c,
-                               const Stored& stored, Sums<hn::ScalableTag<T>>& sums) {
+                               const Stored& stored, const Ahead& ahead, Sums<hn::ScalableTag<T>>& sums) {
   const hn::ScalableTag<T> d;
   const Rule rule{};
   for (std::size_t i = 0; i < count; i += hn::Lanes(d)) {
+    ahead.fetch(i);
     const auto before = hn::LoadU(d, at.weights + i);
     auto g = hn::Mul(c.grad_scale, hn::LoadU(d, at.gradient + i));
     if (c.penalised) {  // zero times an infinite weight would be NaN
@@ -79,18 +114,19 @@ struct AsItIs {
 
 // Float32 and float64 in place; what fills no vector goes through a copy, filled up with numbers that change no sum.
 template <class Rule, class T>
-void update_in_place(const Lines<T>& at, std::size_t count, const UpdateCoefficients& given, WeightMoments& m) {
+void update_in_place(const Lines<T>& at, std::size_t count, const UpdateCoefficients& given, const Ahead& ahead,
+                     WeightMoments& m) {
   const hn::ScalableTag<T> d;
   const Coefficients<hn::ScalableTag<T>> c(given, {});
   const std::size_t rest = count % hn::Lanes(d);
   Sums<hn::ScalableTag<T>> sums;
-  update_vectors<Rule>(at, count - rest, c, AsItIs(), sums);
+  update_vectors<Rule>(at, count - rest, c, AsItIs(), ahead, sums);
   if (rest > 0) {
     constexpr std::size_t kMostLanes = hn::MaxLanes(d);
     T copies[6][kMostLanes];
     const Lines<T> tail = at.from(count - rest);
     const Lines<T> padded = copied(tail, rest, copies);
-    update_vectors<Rule>(padded, hn::Lanes(d), c, AsItIs(), sums);
+    update_vectors<Rule>(padded, hn::Lanes(d), c, AsItIs(), Ahead(), sums);
     copy_back(padded, rest, tail);
   }
   sums.add_to(m);
@@ -99,7 +135,7 @@ void update_in_place(const Lines<T>& at, std::size_t count, const UpdateCoeffici
 // Weights or lines of 16 bits: widened into a block that stays in the cache, and narrowed back.
 template <class Rule>
 void update_widened(const UpdateMemory& memory, std::size_t begin, std::size_t count, const UpdateCoefficients& given,
-                    const Narrowing& narrowing, WeightMoments& m) {
+                    const Narrowing& narrowing, const Ahead& ahead, WeightMoments& m) {
   HWY_ALIGN float blocks[6][kBlock];
   const Lines<float> lines = widened(memory, begin, count, blocks);
   const RoundedWeights stored{memory.element, narrowing.rounding, line_seed(narrowing.seed, LineKind::weights),
@@ -107,7 +143,7 @@ void update_widened(const UpdateMemory& memory, std::size_t begin, std::size_t c
   const std::size_t lanes = hn::Lanes(Singles());
   Sums<Singles> sums;
   update_vectors<Rule>(lines, (count + lanes - 1) / lanes * lanes, Coefficients<Singles>(given, narrowing), stored,
-                       sums);
+                       ahead, sums);
   narrowed(lines, begin, count, narrowing.rounding, narrowing.seed, memory);
   sums.add_to(m);
 }
@@ -115,53 +151,55 @@ void update_widened(const UpdateMemory& memory, std::size_t begin, std::size_t c
 // Float32 weights with bfloat16 lines; what fills no vector is widened.
 template <class Rule>
 void update_narrow_state(const UpdateMemory& memory, std::size_t begin, std::size_t count,
-                         const UpdateCoefficients& given, const Narrowing& narrowing, WeightMoments& m) {
+                         const UpdateCoefficients& given, const Narrowing& narrowing, const Ahead& ahead,
+                         WeightMoments& m) {
   const std::size_t rest = count % hn::Lanes(Singles());
   Sums<Singles> sums;
   update_vectors<Rule>(lines_of<float, hwy::bfloat16_t>(memory).from(begin), count - rest,
-                       Coefficients<Singles>(given, narrowing), AsItIs(), sums);
+                       Coefficients<Singles>(given, narrowing), AsItIs(), ahead, sums);
   sums.add_to(m);
   if (rest > 0) {
     const auto from = static_cast<std::uint32_t>(begin + count - rest);
-    update_widened<Rule>(memory, from, rest, given, {narrowing.rounding, narrowing.seed, from}, m);
+    update_widened<Rule>(memory, from, rest, given, {narrowing.rounding, narrowing.seed, from}, Ahead(), m);
   }
 }
 
 template <class Rule>
 WeightMoments update_by(const UpdateMemory& memory, std::size_t begin, std::size_t count, const UpdateCoefficients& c,
-                        Rounding rounding, std::uint32_t seed) {
+                        Rounding rounding, std::uint32_t seed, const NextUpdate& next) {
   WeightMoments m;
   m.count = static_cast<std::int64_t>(count);
   for (std::size_t done = 0; done < count; done += kBlock) {
     const std::size_t length = std::min(kBlock, count - done);
     const std::size_t from = begin + done;
     const Narrowing narrowing{rounding, seed, static_cast<std::uint32_t>(from)};
+    const Ahead ahead = done + length == count ? Ahead(next) : Ahead();
     if (memory.element == Element::float64) {
-      update_in_place<Rule>(lines_of<double>(memory).from(from), length, c, m);
+      update_in_place<Rule>(lines_of<double>(memory).from(from), length, c, ahead, m);
     } else if (memory.element == Element::float32 && memory.state == Element::float32) {
-      update_in_place<Rule>(lines_of<float>(memory).from(from), length, c, m);
+      update_in_place<Rule>(lines_of<float>(memory).from(from), length, c, ahead, m);
     } else if (memory.element == Element::float32 && memory.state == Element::bfloat16) {
-      update_narrow_state<Rule>(memory, from, length, c, narrowing, m);
+      update_narrow_state<Rule>(memory, from, length, c, narrowing, ahead, m);
     } else {
-      update_widened<Rule>(memory, from, length, c, narrowing, m);
+      update_widened<Rule>(memory, from, length, c, narrowing, ahead, m);
     }
   }
   return m;
 }
 
 WeightMoments update(UpdateRule rule, const UpdateMemory& memory, std::size_t begin, std::size_t count,
-                     const UpdateCoefficients& c, Rounding rounding, std::uint32_t seed) {
+                     const UpdateCoefficients& c, Rounding rounding, std::uint32_t seed, const NextUpdate& next) {
   switch (rule) {
     case UpdateRule::adam:
-      return update_by<Adam>(memory, begin, count, c, rounding, seed);
+      return update_by<Adam>(memory, begin, count, c, rounding, seed, next);
     case UpdateRule::sgd:
-      return update_by<Sgd>(memory, begin, count, c, rounding, seed);
+      return update_by<Sgd>(memory, begin, count, c, rounding, seed, next);
     case UpdateRule::rmsprop:
-      return update_by<RMSprop>(memory, begin, count, c, rounding, seed);
+      return update_by<RMSprop>(memory, begin, count, c, rounding, seed, next);
     case UpdateRule::adagrad:
-      return update_by<Adagrad>(memory, begin, count, c, rounding, seed);
+      return update_by<Adagrad>(memory, begin, count, c, rounding, seed, next);
     case UpdateRule::lion:
-      return update_by<Lion>(memory, begin, count, c, rounding, seed);
+      return update_by<Lion>(memory, begin, count, c, rounding, seed, next);
   }
   return {};
 }
@@ -175,8 +213,9 @@ namespace gradwise::kernels {
 HWY_EXPORT(update);
 
 WeightMoments fused_update(UpdateRule rule, const UpdateMemory& memory, std::size_t begin, std::size_t count,
-                           const UpdateCoefficients& coefficients, Rounding rounding, std::uint32_t seed) {
-  return HWY_DYNAMIC_DISPATCH(update)(rule, memory, begin, count, coefficients, rounding, seed);
+                           const UpdateCoefficients& coefficients, Rounding rounding, std::uint32_t seed,
+                           NextUpdate next) {
+  return HWY_DYNAMIC_DISPATCH(update)(rule, memory, begin, count, coefficients, rounding, seed, next);
 }
 
 }  // namespace gradwise::kernels

@@ -3,10 +3,12 @@
 #define HWY_TARGET_INCLUDE "gradwise/kernels/moments_simd.cpp"
 #include <hwy/foreach_target.h>
 // Must come after foreach_target.h.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "gradwise/kernels/moments.h"
 #include "gradwise/kernels/read_elements-inl.h"
@@ -57,9 +59,11 @@ struct Sums {
 };
 
 // A block of `count` elements, a multiple of two vectors; false where it holds what the sums can't: a non-finite
-// element, or in float32 magnitudes near the ends of the range.
+// element, or in float32 magnitudes near the ends of the range. `next` is fetched line by line: all at once would hold
+// up the block's own loads.
 template <class Read>
-HWY_INLINE bool read_block(const typename Read::Stored* data, std::size_t count, Moments& m) {
+HWY_INLINE bool read_block(const typename Read::Stored* data, std::size_t count,
+                           std::span<const typename Read::Stored> next, Moments& m) {
   using Tag = typename Read::Tag;
   const std::size_t lanes = hn::Lanes(Tag());
   Sums<Tag> even(Read::load(data));
@@ -67,6 +71,10 @@ HWY_INLINE bool read_block(const typename Read::Stored* data, std::size_t count,
   for (std::size_t i = 0; i < count; i += 2 * lanes) {
     even.add(Read::load(data + i));
     odd.add(Read::load(data + i + lanes));
+    if (i + lanes < next.size()) {
+      hwy::Prefetch(&next[i]);
+      hwy::Prefetch(&next[i + lanes]);
+    }
   }
   even.merge(odd);
   even.write(m);
@@ -79,14 +87,17 @@ HWY_INLINE bool read_block(const typename Read::Stored* data, std::size_t count,
 }
 
 template <class Read>
-Moments read_all(const void* data, std::size_t count, Element type) {
-  const auto* elements = static_cast<const typename Read::Stored*>(data);
+Moments read_all(const void* data, std::size_t count, Element type, NextRead next) {
+  using Stored = typename Read::Stored;
+  const auto* elements = static_cast<const Stored*>(data);
+  const std::span after(static_cast<const Stored*>(next.data), next.count);
   const std::size_t in_vectors = count - count % (2 * hn::Lanes(typename Read::Tag()));
   Moments total = read_moments_portable(elements + in_vectors, count - in_vectors, type);
   for (std::size_t done = 0; done < in_vectors; done += kBlock) {
     const std::size_t length = std::min(kBlock, in_vectors - done);
     Moments block;
-    if (!read_block<Read>(elements + done, length, block)) {
+    const bool last = done + length == in_vectors;
+    if (!read_block<Read>(elements + done, length, last ? after : std::span<const Stored>(), block)) {
       block = read_moments_portable(elements + done, length, type);
     }
     total.merge(block);
@@ -94,16 +105,16 @@ Moments read_all(const void* data, std::size_t count, Element type) {
   return total;
 }
 
-Moments read(const void* data, std::size_t count, Element type) {
+Moments read(const void* data, std::size_t count, Element type, NextRead next) {
   switch (type) {
     case Element::float32:
-      return read_all<ReadFloat32>(data, count, type);
+      return read_all<ReadFloat32>(data, count, type, next);
     case Element::float64:
-      return read_all<ReadFloat64>(data, count, type);
+      return read_all<ReadFloat64>(data, count, type, next);
     case Element::float16:
-      return read_all<ReadFloat16>(data, count, type);
+      return read_all<ReadFloat16>(data, count, type, next);
     case Element::bfloat16:
-      return read_all<ReadBFloat16>(data, count, type);
+      return read_all<ReadBFloat16>(data, count, type, next);
   }
   return {};
 }
@@ -116,8 +127,8 @@ namespace gradwise::kernels {
 
 HWY_EXPORT(read);
 
-Moments read_moments(const void* data, std::size_t count, Element type) {
-  return HWY_DYNAMIC_DISPATCH(read)(data, count, type);
+Moments read_moments(const void* data, std::size_t count, Element type, NextRead next) {
+  return HWY_DYNAMIC_DISPATCH(read)(data, count, type, next);
 }
 
 }  // namespace gradwise::kernels

@@ -2,7 +2,6 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_lerp.h>
-#include <ATen/ops/empty_like.h>
 
 #include <algorithm>
 #include <map>
@@ -11,16 +10,10 @@
 #include "gradwise/core/error.h"
 #include "gradwise/core/named_parameters.h"
 #include "gradwise/core/tensor_memory.h"
-#include "gradwise/kernels/mixed_bits.h"
 #include "gradwise/kernels/weight_moments.h"
 #include "gradwise/optim/parameter_memory.h"
 
 namespace gradwise {
-namespace {
-
-void* data_of(const at::Tensor& tensor) { return tensor.defined() ? tensor.mutable_data_ptr() : nullptr; }
-
-}  // namespace
 
 FusedOptimizer::FusedOptimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups,
                                const FusedOptions& defaults)
@@ -71,82 +64,6 @@ const FusedOptions& FusedOptimizer::options_of(const Slot& slot) {
 
 bool FusedOptimizer::measures() const {
   return std::ranges::all_of(all_, [this](std::size_t i) { return !trains(i) || kernels_read(ordered_[i]); });
-}
-
-// Notes and checks the gradients, before anything moves.
-void FusedOptimizer::gather(const std::vector<std::size_t>& indices) {
-  for (const std::size_t i : indices) {
-    Slot& slot = slots_[i];
-    slot.gradient = &ordered_[i].grad();
-    if (slot.gradient->defined()) {
-      check_gradient(ordered_[i], *slot.gradient, i);
-      if (slot.gradient->is_sparse()) {
-        check_takes_sparse(options_of(slot));
-      }
-    }
-  }
-}
-
-// Their place in `coefficients_`. Powers are dear where tensors are small, and neighbours share a group and a step.
-std::size_t FusedOptimizer::coefficients_at(const FusedOptions& options, std::int64_t step, const Riders& riders) {
-  if (coefficients_.empty() || coefficients_.back().options != &options || coefficients_.back().step != step) {
-    kernels::UpdateCoefficients values = coefficients_of(options, step);
-    values.grad_scale = options.maximize ? -riders.grad_scale : riders.grad_scale;
-    values.average_share = riders.average_share;
-    coefficients_.push_back({&options, step, values});
-  }
-  return coefficients_.size() - 1;
-}
-
-void FusedOptimizer::prepare_pass(std::size_t index, const Riders& riders) {
-  Slot& slot = slots_[index];
-  const at::Tensor& parameter = ordered_[index];
-  const FusedOptions& options = options_of(slot);
-  const FusedState& lines = *slot.state;
-  slot.coefficients = coefficients_at(options, lines.step, riders);
-  // Lines are walked in step: the gradient must lie as the parameter does.
-  if (slot.gradient->strides() != parameter.strides()) {
-    slot.rearranged = at::empty_like(parameter).copy_(*slot.gradient);
-    slot.gradient = &slot.rearranged;
-  }
-  const bool averaged = !riders.averages.empty() && riders.averages[index].defined();
-  slot.memory = {parameter.mutable_data_ptr(),
-                 slot.gradient->const_data_ptr(),
-                 data_of(lines.first),
-                 data_of(lines.second),
-                 data_of(lines.third),
-                 averaged ? riders.averages[index].mutable_data_ptr() : nullptr,
-                 element_of(parameter),
-                 lines.first.defined()    ? element_of(lines.first)
-                 : lines.second.defined() ? element_of(lines.second)
-                                          : element_of(parameter)};
-  slot.rounding = options.stochastic_rounding ? kernels::Rounding::stochastic : kernels::Rounding::nearest;
-  slot.seed = kernels::mixed(options.rounding_seed + kernels::mixed(static_cast<std::uint32_t>(lines.step)) +
-                             0x9E3779B9U * static_cast<std::uint32_t>(index));
-  work_.add(index, parameter.numel());
-  // The pass writes behind autograd's back: graphs that have saved the weights must notice.
-  if (!parameter.is_inference()) {
-    parameter.unsafeGetTensorImpl()->bump_version();
-  }
-}
-
-void FusedOptimizer::run_pass() {
-  const std::vector<PieceWork::Piece>& pieces = work_.pieces();
-  found_.resize(pieces.size());
-  work_.run([&](std::size_t i) {
-    const PieceWork::Piece& piece = pieces[i];
-    const Slot& slot = slots_[piece.tensor];
-    found_[i] = kernels::fused_update(slot.state->rule, slot.memory, static_cast<std::size_t>(piece.begin),
-                                      static_cast<std::size_t>(piece.count), coefficients_[slot.coefficients].values,
-                                      slot.rounding, slot.seed);
-  });
-  for (std::size_t i = 0; i < pieces.size(); ++i) {
-    WeightMoments& moments = moments_[pieces[i].tensor];
-    if (pieces[i].begin == 0) {
-      moments = {};
-    }
-    moments.merge(found_[i]);
-  }
 }
 
 // What the pass does not take: sparse gradients one by one, dense ones together where they are at the same step.
@@ -210,28 +127,38 @@ void FusedOptimizer::measure_standing() {
   }
 }
 
-// Steps those of the parameters that have a gradient.
+// Steps those of the parameters that have a gradient; errors come before anything moves.
 void FusedOptimizer::update_some(const std::vector<std::size_t>& indices, const Riders& riders) {
   const at::NoGradGuard no_grad;
-  if (!is_arranged()) {
+  while (!look(indices, riders)) {
     arrange();
   }
-  gather(indices);
+  for (const std::size_t i : indices) {
+    if (slots_[i].way == Way::by_itself) {
+      check_gradient(ordered_[i], *slots_[i].gradient, i);
+      if (slots_[i].gradient->is_sparse()) {
+        check_takes_sparse(options_of(slots_[i]));
+      }
+    }
+  }
   work_.clear();
   coefficients_.clear();
   std::vector<std::size_t> by_operators;
   for (const std::size_t i : indices) {
     Slot& slot = slots_[i];
-    slot.stepped = slot.gradient->defined();
+    slot.stepped = slot.way != Way::none;
     if (!slot.stepped) {
       continue;
     }
     ++state_of(i).step;
-    if (slot.fits && !slot.gradient->is_sparse()) {
-      prepare_pass(i, riders);
-    } else {
+    if (slot.way == Way::by_itself && (!slot.fits || slot.gradient->is_sparse())) {
       by_operators.push_back(i);
+      continue;
     }
+    if (slot.way == Way::by_itself) {
+      make_ready(i, riders);
+    }
+    add_to_pass(i, riders);
   }
   run_pass();
   step_by_operators(by_operators, riders);

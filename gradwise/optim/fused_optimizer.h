@@ -3,6 +3,7 @@
 #include <c10/util/SmallVector.h>
 #include <torch/optim/optimizer.h>
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -77,11 +78,16 @@ class FusedOptimizer : public torch::optim::Optimizer {
   [[nodiscard]] std::int64_t layout() const { return layout_; }
 
  private:
+  // How a parameter is stepped: not at all for want of a gradient, in the pass with the others, or after something was
+  // done for it alone.
+  enum class Way { none, together, by_itself };
+
   struct Slot {
     std::size_t group = 0;
     FusedState* state = nullptr;
     const at::Tensor* gradient = nullptr;  // of this step
     at::Tensor rearranged;                 // the gradient, where it does not lie as the parameter does
+    Way way = Way::none;
     kernels::UpdateMemory memory;
     std::size_t coefficients = 0;  // place in `coefficients_`
     kernels::Rounding rounding = kernels::Rounding::nearest;
@@ -108,15 +114,19 @@ class FusedOptimizer : public torch::optim::Optimizer {
   [[nodiscard]] bool trains(std::size_t index) const;
   void refuse_shared_parameters() const;
   void arrange();
-  [[nodiscard]] bool is_arranged();
+  [[nodiscard]] bool stands(std::size_t index);
   [[nodiscard]] ArenaKind arena_kind(std::size_t index);
   [[nodiscard]] const FusedOptions& options_of(const Slot& slot);
   FusedState& state_of(std::size_t index);
   void place_lines(std::size_t index, FusedState& state);
   void update_some(const std::vector<std::size_t>& indices, const Riders& riders);
-  void gather(const std::vector<std::size_t>& indices);
+  [[nodiscard]] bool look(const std::vector<std::size_t>& indices, const Riders& riders);
+  [[nodiscard]] Way way_of(std::size_t index, const Riders& riders);
+  [[nodiscard]] std::array<const at::Tensor*, 5> written(std::size_t index, const Riders& riders) const;
+  void note_memory(std::size_t index, const Riders& riders);
+  void make_ready(std::size_t index, const Riders& riders);
   std::size_t coefficients_at(const FusedOptions& options, std::int64_t step, const Riders& riders);
-  void prepare_pass(std::size_t index, const Riders& riders);
+  void add_to_pass(std::size_t index, const Riders& riders);
   void run_pass();
   void step_by_operators(const std::vector<std::size_t>& indices, const Riders& riders);
   void measure_by_copy(std::size_t index, const at::Tensor& before);

@@ -56,20 +56,6 @@ FusedState* FusedOptimizer::state_at(std::size_t place) {
   return found == state().end() ? nullptr : static_cast<FusedState*>(found->second.get());
 }
 
-// A module that was moved to another type, device or layout keeps its parameters and changes what is in them; options
-// may ask for lines that they had not asked for before.
-bool FusedOptimizer::is_arranged() {
-  for (std::size_t i = 0; arranged_ && i < slots_.size(); ++i) {
-    const Slot& slot = slots_[i];
-    const at::Tensor& parameter = ordered_[i];
-    arranged_ = !slot.trains ? !trains(i)
-                             : slot.type == parameter.scalar_type() && slot.device == parameter.device() &&
-                                   parameter.strides() == at::IntArrayRef(slot.strides) &&
-                                   slot.lines == state_lines(options_of(slot));
-  }
-  return arranged_;
-}
-
 // Takes memory for all states at once, and moves into it those that are there already.
 void FusedOptimizer::arrange() {
   ++layout_;

@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "gradwise/kernels/moments.h"
@@ -21,8 +23,19 @@ class GradientPass {
   [[nodiscard]] double norm(const std::vector<at::Tensor>& gradients);
 
  private:
+  struct Part {
+    const std::byte* data = nullptr;
+    std::int64_t count = 0;
+    Element element = Element::float32;
+    bool found = false;
+  };
+
+  [[nodiscard]] static Part part_of(const at::Tensor& values);
+  void look(const std::vector<at::Tensor>& gradients);
+
   PieceWork work_;
-  std::vector<at::Tensor> held_;
+  std::vector<Part> parts_;              // by gradient
+  std::vector<at::Tensor> copies_;       // of those that do not fill their memory
   std::vector<kernels::Moments> found_;  // by piece
 };
 

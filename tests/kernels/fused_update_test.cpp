@@ -5,6 +5,7 @@
 #include <hwy/targets.h>
 
 #include <cmath>
+#include <functional>
 #include <random>
 #include <string>
 #include <vector>
@@ -149,7 +150,12 @@ TEST_P(EveryTarget, MatchesThePortableUpdate) {
           SCOPED_TRACE(std::string(hwy::TargetName(target)) + ", " + kind.name + ", " + std::to_string(count));
           Buffers fast(count, element, state, kind, 0.5);
           Buffers reference = fast;
-          const WeightMoments m = fused_update(kind.rule, fast.memory(averaged), 0, count, kind.coefficients);
+          Buffers after(count / 2, element, state, kind, 0.3);
+          const Buffers untouched = after;
+          const UpdateMemory next = after.memory();
+          const WeightMoments m = fused_update(kind.rule, fast.memory(averaged), 0, count, kind.coefficients,
+                                               Rounding::nearest, 0, {&next, count / 2});
+          EXPECT_TRUE(after == untouched);
           const WeightMoments n =
               fused_update_portable(kind.rule, reference.memory(averaged), 0, count, kind.coefficients);
           expect_near(fast.weights, reference.weights, element, "weights");
@@ -291,9 +297,8 @@ TEST(FusedUpdate, KeepsNonFiniteNumbersAsSuch) {
 // A gradient of Inf makes second - third² NaN, which a maximum must not turn into zero; nor may the largest second
 // moment pass over a NaN.
 TEST(FusedUpdate, MaximaPassNanOnAsTorchDoes) {
-  using Update = WeightMoments (*)(UpdateRule, const UpdateMemory&, std::size_t, std::size_t, const UpdateCoefficients&,
-                                   Rounding, std::uint32_t);
-  const auto check = [](Update update, Element element, UpdateRule rule) {
+  using Update = std::function<void(UpdateRule, const UpdateMemory&, const UpdateCoefficients&)>;
+  const auto check = [](const Update& update, Element element, UpdateRule rule) {
     std::vector<std::byte> weights = stored_as({1, 1, 1, 1}, element);
     const std::vector<std::byte> gradient = stored_as({INFINITY, 1, NAN, -INFINITY}, element);
     std::vector<std::byte> lines[3];
@@ -310,7 +315,7 @@ TEST(FusedUpdate, MaximaPassNanOnAsTorchDoes) {
     UpdateCoefficients c = base();
     c.first_share = c.second_share = 0.1;
     c.second_keep = 0.9;
-    (void)update(rule, memory, 0, 4, c, Rounding::nearest, 0);
+    update(rule, memory, c);
     for (const std::size_t i : {0, 2, 3}) {
       EXPECT_TRUE(std::isnan(element_at(weights.data(), i, element))) << i;
     }
@@ -319,11 +324,14 @@ TEST(FusedUpdate, MaximaPassNanOnAsTorchDoes) {
   };
   for (const UpdateRule rule : {UpdateRule::rmsprop, UpdateRule::adam}) {
     for (const Element element : {Element::float32, Element::float64}) {
-      check(&fused_update_portable, element, rule);
+      check([](UpdateRule r, const UpdateMemory& m,
+               const UpdateCoefficients& c) { fused_update_portable(r, m, 0, 4, c); },
+            element, rule);
       for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
         SCOPED_TRACE(hwy::TargetName(target));
         hwy::GetChosenTarget().Update(target);
-        check(&fused_update, element, rule);
+        check([](UpdateRule r, const UpdateMemory& m, const UpdateCoefficients& c) { fused_update(r, m, 0, 4, c); },
+              element, rule);
       }
       hwy::GetChosenTarget().Update(hwy::SupportedTargets());
     }

@@ -1,123 +1,17 @@
 // The one-pass optimizer over tensors of every kind. Its formulas are compared with PyTorch's in test_parity.py.
 #include "gradwise/optim/fused_optimizer.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/sparse_coo_tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <functional>
-
-#include "gradwise/core/error.h"
-#include "gradwise/optim/autograd_optimizer.h"
-#include "gradwise/optim/ema.h"
-#include "gradwise/optim/torch_optimizers.h"
 #include "tests/data/error_of.h"
-#include "tests/optim/toy_model.h"
+#include "tests/optim/fused_cases.h"
 
 namespace gradwise {
 namespace {
 
-NamedParameters named(const std::vector<at::Tensor>& tensors) {
-  NamedParameters parameters;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    at::Tensor(tensors[i]).requires_grad_();
-    parameters.add("p" + std::to_string(i), tensors[i]);
-  }
-  return parameters;
-}
-
-std::unique_ptr<FusedOptimizer> fused(const std::vector<at::Tensor>& tensors, const OptimizerOptions& options = {}) {
-  auto made = make_optimizer(options, named(tensors));
-  return std::unique_ptr<FusedOptimizer>(dynamic_cast<FusedOptimizer*>(made.release()));
-}
-
-void give_gradients(const std::vector<at::Tensor>& tensors, unsigned int seed) {
-  for (const at::Tensor& tensor : tensors) {
-    at::Tensor(tensor).mutable_grad() = random_tensor(tensor.sizes(), seed++, tensor.scalar_type());
-  }
-}
-
-void take_steps(FusedOptimizer& optimizer, const std::vector<at::Tensor>& tensors, int steps, unsigned int seed = 50) {
-  for (int i = 0; i < steps; ++i) {
-    give_gradients(tensors, seed + static_cast<unsigned int>(100 * i));
-    optimizer.step();
-  }
-}
-
-void expect_near(const at::Tensor& a, const at::Tensor& b, double tolerance) {
-  EXPECT_TRUE(a.detach().to(at::kDouble).allclose(b.detach().to(at::kDouble), tolerance, tolerance))
-      << "largest difference " << a.detach().sub(b.detach()).abs().max().item<double>();
-}
-
-const std::vector<std::string>& names() {
-  static const std::vector<std::string> all{"adamw", "adam", "sgd", "rmsprop", "adagrad", "lion"};
-  return all;
-}
-
-OptimizerOptions options_of(const std::string& name) {
-  OptimizerOptions options;
-  options.name = name;
-  options.lr = 0.01;
-  options.momentum = name == "sgd" || name == "rmsprop" ? 0.9 : 0;
-  return options;
-}
-
 class FusedRule : public testing::TestWithParam<std::string> {};
-
-// Dense layouts, a slice that leaves gaps, a view off its storage's start, one element, none.
-TEST_P(FusedRule, TakesEveryLayout) {
-  const auto layouts = [](const at::Tensor& x) {
-    const at::Tensor wide = at::zeros({6, 14});
-    wide.slice(1, 3, 10).copy_(x);
-    const at::Tensor shifted = at::zeros({43});
-    shifted.slice(0, 1).copy_(x.reshape({-1}));
-    return std::vector<at::Tensor>{x.clone(), x.t().contiguous().t(), wide.slice(1, 3, 10),
-                                   shifted.slice(0, 1).view({6, 7})};
-  };
-  const std::vector<at::Tensor> same = layouts(random_tensor({6, 7}, 1));
-  std::vector<at::Tensor> all = same;
-  all.push_back(random_tensor({}, 2));
-  all.push_back(at::zeros({0, 4}));
-  const auto optimizer = fused(all, options_of(GetParam()));
-  for (unsigned int step = 0; step < 5; ++step) {
-    give_gradients(all, 20 + step);
-    for (const at::Tensor& tensor : same) {
-      at::Tensor(tensor).mutable_grad() = random_tensor({6, 7}, 10 + step);
-    }
-    optimizer->step();
-  }
-  for (const at::Tensor& tensor : same) {
-    expect_near(tensor, same.front(), 1e-6);
-  }
-  EXPECT_FALSE(all[4].equal(random_tensor({}, 2)));
-}
-
-TEST_P(FusedRule, HasTheSameBitsWithAnyNumberOfThreads) {
-  const auto train = [](int threads) {
-    const int before = at::get_num_threads();
-    at::set_num_threads(threads);
-    std::vector<at::Tensor> tensors;
-    for (unsigned int i = 0; i < 40; ++i) {
-      tensors.push_back(random_tensor({i % 3 == 0 ? 30000 : 700 + static_cast<std::int64_t>(i)}, i));
-    }
-    const auto optimizer = fused(tensors, options_of(GetParam()));
-    take_steps(*optimizer, tensors, 3);
-    at::set_num_threads(before);
-    double sum = 0;
-    for (const WeightMoments& moments : optimizer->weight_moments()) {
-      sum += moments.update_squares + moments.sum;
-    }
-    return std::pair(tensors, sum);
-  };
-  const auto [one, sum_of_one] = train(1);
-  const auto [two, sum_of_two] = train(2);
-  for (std::size_t i = 0; i < one.size(); ++i) {
-    ASSERT_TRUE(one[i].equal(two[i])) << i;
-  }
-  EXPECT_EQ(sum_of_one, sum_of_two);
-}
 
 TEST_P(FusedRule, TakesUpAStateAndGoesOnWithTheSameBits) {
   const std::vector<at::Tensor> whole{random_tensor({9, 5}, 1), random_tensor({4}, 2)};
@@ -164,43 +58,6 @@ TEST_P(FusedRule, SwapsItsStateWithLibTorchsOptimizer) {
   mine->step();
   back->step();
   expect_near(a[0], b[0], 1e-5);
-}
-
-TEST_P(FusedRule, MovesTheAverageAndMeasuresAsSeparatePassesDo) {
-  const std::vector<at::Tensor> tensors{random_tensor({50, 40}, 1), random_tensor({3}, 2)};
-  const auto optimizer = fused(tensors, options_of(GetParam()));
-  const std::vector<at::Tensor> averages = copies_of(tensors);
-  give_gradients(tensors, 7);
-  const std::vector<at::Tensor> before = copies_of(tensors);
-  optimizer->update({.grad_scale = 0.5, .averages = averages, .average_share = 0.1});
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const at::Tensor now = tensors[i].detach().to(at::kDouble);
-    const at::Tensor old = before[i].to(at::kDouble);
-    expect_near(averages[i], old.lerp(now, 0.1), 1e-6);
-    const WeightMoments& moments = optimizer->weight_moments()[i];
-    EXPECT_EQ(moments.count, now.numel());
-    EXPECT_NEAR(moments.sum, now.sum().item<double>(), 1e-4);
-    EXPECT_NEAR(moments.sum_squares, now.square().sum().item<double>(), 1e-3);
-    EXPECT_NEAR(moments.max_abs, now.abs().max().item<double>(), 1e-7);
-    const double update = now.sub(old).square().sum().item<double>();
-    EXPECT_NEAR(moments.update_squares, update, 1e-4 * update);
-    EXPECT_NEAR(moments.squares_before, old.square().sum().item<double>(), 1e-3);
-  }
-}
-
-TEST_P(FusedRule, WithMomentsOfSixteenBitsStaysNearTheOneWithThirtyTwo) {
-  OptimizerOptions narrow = options_of(GetParam());
-  narrow.state_dtype = "bfloat16";
-  narrow.stochastic_rounding = true;
-  const std::vector<at::Tensor> a{random_tensor({100, 30}, 1)};
-  const std::vector<at::Tensor> b = copies_of(a);
-  const std::vector<at::Tensor> start = copies_of(a);
-  take_steps(*fused(a, narrow), a, 20);
-  take_steps(*fused(b, options_of(GetParam())), b, 20);
-  const double apart = a[0].detach().sub(b[0].detach()).norm().item<double>();
-  const double moved = b[0].detach().sub(start[0]).norm().item<double>();
-  // A sign that tips over moves Lion by two whole steps.
-  EXPECT_LT(apart, (GetParam() == "lion" ? 0.1 : 0.02) * moved);
 }
 
 INSTANTIATE_TEST_SUITE_P(FusedOptimizer, FusedRule, testing::ValuesIn(names()));
@@ -311,55 +168,6 @@ TEST(FusedOptimizer, CenteredRmspropStaysFiniteWithRoundedMoments) {
 }
 
 // The same training, its gradients read during backward or not, averaged along or apart.
-TEST(AutogradOptimizerPass, UpdatesTheAverageThatItIsGiven) {
-  const Model one = toy_model();
-  const Model two = toy_model();
-  ExponentialMovingAverage along(one.parameters);
-  ExponentialMovingAverage apart(two.parameters);
-  AutogradOptimizer a(one);
-  AutogradOptimizer b(two);
-  a.set_average(&along);
-  for (unsigned int step = 0; step < 5; ++step) {
-    const Batch batch = toy_batch(8, 100 + step);
-    (void)a.step(squared_error, batch.input, batch.target);
-    (void)b.step(squared_error, batch.input, batch.target);
-    apart.update();
-  }
-  EXPECT_EQ(along.num_updates(), 5);
-  for (std::size_t i = 0; i < one.parameters.size(); ++i) {
-    EXPECT_TRUE(one.parameters.tensors[i].equal(two.parameters.tensors[i]));
-    expect_near(along.averages().tensors[i], apart.averages().tensors[i], 1e-7);
-  }
-  along.to(at::kDouble);  // another type than the weights': no longer in the pass
-  const Batch batch = toy_batch(8, 200);
-  (void)a.step(squared_error, batch.input, batch.target);
-  EXPECT_EQ(along.num_updates(), 6);
-  EXPECT_FALSE(along.averages().tensors[0].to(at::kFloat).equal(apart.averages().tensors[0]));
-}
-
-TEST(AutogradOptimizerPass, TakesANormThatWasReadAlready) {
-  const Model model = toy_model();
-  AutogradOptimizerOptions options;
-  options.clip.max_norm = 1e-3;
-  AutogradOptimizer optimizer(model, OptimizerOptions(), options);
-  optimizer.accumulate(squared_error, toy_batch(8));
-  const StepInfo info = optimizer.finish_step(std::nullopt, 0.5);
-  EXPECT_EQ(info.grad_norm, 0.5);
-  EXPECT_TRUE(info.clipped);
-}
-
-TEST(AutogradOptimizerPass, MeasuresASkippedStepAsOneThatMovedNothing) {
-  const Model model = toy_model();
-  AutogradOptimizer optimizer(model);
-  Batch batch = toy_batch(8);
-  batch.input.fill_(NAN);
-  EXPECT_TRUE(optimizer.step(squared_error, batch.input, batch.target).skipped);
-  ASSERT_EQ(optimizer.weight_moments().size(), 4U);
-  for (const WeightMoments& moments : optimizer.weight_moments()) {
-    EXPECT_EQ(moments.update_squares, 0);
-    EXPECT_GT(moments.sum_squares, 0);
-  }
-}
 
 }  // namespace
 }  // namespace gradwise
