@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <mutex>
 
@@ -52,7 +53,9 @@ Figures read_in_pieces(std::int64_t count, const Read& read) {
   return all;
 }
 
-static_assert(kPiece % kernels::kSketchSize == 0);
+// Elements that are read for their moments and once more for their sketch, from the nearest cache then.
+constexpr std::int64_t kTwiceRead = 4 * static_cast<std::int64_t>(kernels::kSketchSize);
+static_assert(kPiece % kTwiceRead == 0);
 struct GradientPart {
   kernels::Moments moments;
   kernels::Sketch sketch;
@@ -116,13 +119,17 @@ kernels::Moments read_gradient(const at::Tensor& gradient, kernels::Sketch& sket
   const Element element = element_of(values);
   const auto found = read_in_pieces<GradientPart>(values.numel(), [&](std::int64_t first, std::int64_t count) {
     GradientPart part;
-    const auto elements = static_cast<std::size_t>(count);
-    part.moments = kernels::read_moments(bytes + first * size, elements, element);
-    kernels::make_sketch(bytes + first * size, elements, element, part.sketch,
-                         static_cast<std::size_t>(first) / kernels::kSketchSize);
+    part.sketch.fill(0);
+    for (std::int64_t done = 0; done < count; done += kTwiceRead) {
+      const auto elements = static_cast<std::size_t>(std::min(kTwiceRead, count - done));
+      const std::byte* from = bytes + (first + done) * size;
+      kernels::add_moments(from, elements, element, part.moments);
+      kernels::add_to_sketch(from, elements, element, part.sketch,
+                             static_cast<std::size_t>(first + done) / kernels::kSketchSize);
+    }
     return part;
   });
-  sketch = found.sketch;
+  std::copy_n(found.sketch.begin(), std::min(values.numel(), std::ssize(sketch)), sketch.begin());
   return found.moments;
 }
 

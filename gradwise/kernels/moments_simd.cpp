@@ -24,18 +24,17 @@ struct Sums {
   V sum = hn::Zero(Tag());
   V sum_abs = hn::Zero(Tag());
   V sum_squares = hn::Zero(Tag());
-  V zeros = hn::Zero(Tag());
+  std::size_t zeros = 0;
   V min;
   V max;
 
   explicit HWY_INLINE Sums(V first) : min(first), max(first) {}
 
   HWY_INLINE void add(V x) {
-    const V one = hn::Set(Tag(), 1);
     sum = hn::Add(sum, x);
     sum_abs = hn::Add(sum_abs, hn::Abs(x));
     sum_squares = hn::MulAdd(x, x, sum_squares);
-    zeros = hn::Add(zeros, hn::IfThenElseZero(hn::Eq(x, hn::Zero(Tag())), one));
+    zeros += hn::CountTrue(Tag(), hn::Eq(x, hn::Zero(Tag())));
     min = hn::Min(min, x);
     max = hn::Max(max, x);
   }
@@ -43,7 +42,7 @@ struct Sums {
     sum = hn::Add(sum, other.sum);
     sum_abs = hn::Add(sum_abs, other.sum_abs);
     sum_squares = hn::Add(sum_squares, other.sum_squares);
-    zeros = hn::Add(zeros, other.zeros);
+    zeros += other.zeros;
     min = hn::Min(min, other.min);
     max = hn::Max(max, other.max);
   }
@@ -52,7 +51,7 @@ struct Sums {
     m.sum = static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum)));
     m.sum_abs = static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum_abs)));
     m.sum_squares = static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum_squares)));
-    m.zeros = static_cast<std::int64_t>(hn::GetLane(hn::SumOfLanes(d, zeros)));
+    m.zeros = static_cast<std::int64_t>(zeros);
     m.min = static_cast<double>(hn::GetLane(hn::MinOfLanes(d, min)));
     m.max = static_cast<double>(hn::GetLane(hn::MaxOfLanes(d, max)));
   }
@@ -87,12 +86,11 @@ HWY_INLINE bool read_block(const typename Read::Stored* data, std::size_t count,
 }
 
 template <class Read>
-Moments read_all(const void* data, std::size_t count, Element type, NextRead next) {
+void add_all(const void* data, std::size_t count, Element type, NextRead next, Moments& total) {
   using Stored = typename Read::Stored;
   const auto* elements = static_cast<const Stored*>(data);
   const std::span after(static_cast<const Stored*>(next.data), next.count);
   const std::size_t in_vectors = count - count % (2 * hn::Lanes(typename Read::Tag()));
-  Moments total = read_moments_portable(elements + in_vectors, count - in_vectors, type);
   for (std::size_t done = 0; done < in_vectors; done += kBlock) {
     const std::size_t length = std::min(kBlock, in_vectors - done);
     Moments block;
@@ -102,21 +100,20 @@ Moments read_all(const void* data, std::size_t count, Element type, NextRead nex
     }
     total.merge(block);
   }
-  return total;
+  total.merge(read_moments_portable(elements + in_vectors, count - in_vectors, type));
 }
 
-Moments read(const void* data, std::size_t count, Element type, NextRead next) {
+void add(const void* data, std::size_t count, Element type, NextRead next, Moments& total) {
   switch (type) {
     case Element::float32:
-      return read_all<ReadFloat32>(data, count, type, next);
+      return add_all<ReadFloat32>(data, count, type, next, total);
     case Element::float64:
-      return read_all<ReadFloat64>(data, count, type, next);
+      return add_all<ReadFloat64>(data, count, type, next, total);
     case Element::float16:
-      return read_all<ReadFloat16>(data, count, type, next);
+      return add_all<ReadFloat16>(data, count, type, next, total);
     case Element::bfloat16:
-      return read_all<ReadBFloat16>(data, count, type, next);
+      return add_all<ReadBFloat16>(data, count, type, next, total);
   }
-  return {};
 }
 
 }  // namespace gradwise::kernels::HWY_NAMESPACE
@@ -125,10 +122,16 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gradwise::kernels {
 
-HWY_EXPORT(read);
+HWY_EXPORT(add);
+
+void add_moments(const void* data, std::size_t count, Element type, Moments& total, NextRead next) {
+  HWY_DYNAMIC_DISPATCH(add)(data, count, type, next, total);
+}
 
 Moments read_moments(const void* data, std::size_t count, Element type, NextRead next) {
-  return HWY_DYNAMIC_DISPATCH(read)(data, count, type, next);
+  Moments total;
+  add_moments(data, count, type, total, next);
+  return total;
 }
 
 }  // namespace gradwise::kernels

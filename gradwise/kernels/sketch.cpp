@@ -10,30 +10,36 @@
 
 namespace gradwise::kernels {
 
-void make_sketch_portable(const void* data, std::size_t count, Element type, Sketch& sketch, std::size_t first_block) {
-  sketch.fill(0);
+void add_to_sketch_portable(const void* data, std::size_t count, Element type, Sketch& sketch,
+                            std::size_t first_block) {
   std::size_t i = first_block * kSketchSize;
   for_each_element(data, count, type, [&sketch, &i](double x) {
-    const BlockSigns block = signs_of_block(i / kSketchSize);
-    sketch[i % kSketchSize] += with_sign(static_cast<float>(x), block.signs[i % kSketchSize] ^ block.whole);
+    const std::size_t bucket = i % kSketchSize;
+    sketch[bucket] += BlockSigns(i / kSketchSize).applied(bucket, static_cast<float>(x));
     ++i;
   });
 }
 
-double cosine(const Sketch& a, const Sketch& b) {
+double cosine(const Sketch& a, const Sketch& b, std::size_t elements) {
   // Sums side by side, for the additions of one would wait for each other.
   constexpr std::size_t lanes = 16;
   std::array<double, lanes> dots{};
   std::array<double, lanes> squares_a{};
   std::array<double, lanes> squares_b{};
-  for (std::size_t i = 0; i < kSketchSize; i += lanes) {
+  const auto add = [&](std::size_t lane, double x, double y) {
+    dots[lane] += x * y;
+    squares_a[lane] += x * x;
+    squares_b[lane] += y * y;
+  };
+  const std::size_t used = std::min(elements, kSketchSize);
+  const std::size_t whole = used - used % lanes;
+  for (std::size_t i = 0; i < whole; i += lanes) {
     for (std::size_t k = 0; k < lanes; ++k) {
-      const double x = a[i + k];
-      const double y = b[i + k];
-      dots[k] += x * y;
-      squares_a[k] += x * x;
-      squares_b[k] += y * y;
+      add(k, a[i + k], b[i + k]);
     }
+  }
+  for (std::size_t i = whole; i < used; ++i) {
+    add(0, a[i], b[i]);
   }
   const auto sum = [](const std::array<double, lanes>& parts) {
     return std::accumulate(parts.begin(), parts.end(), 0.0);

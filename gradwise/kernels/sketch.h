@@ -15,16 +15,16 @@ inline constexpr std::size_t kSketchSize = 1024;
 /// |x| |y| / 32; of tensors of up to 1,024 elements they are exact within rounding.
 using Sketch = std::array<float, kSketchSize>;
 
-/// Replaces `sketch` by that of the elements, in one pass; a non-finite element makes its bucket so. `first_block`: how
-/// many blocks of 1,024 elements of the same tensor lie before them; the sketches of its parts add up to the whole's.
-/// Thread-safe.
-void make_sketch(const void* data, std::size_t count, Element type, Sketch& sketch, std::size_t first_block = 0);
+/// Adds the elements to `sketch`, in one pass; a non-finite element makes its bucket so. `first_block`: how many blocks
+/// of 1,024 elements of the same tensor lie before them; the sketches of its parts add up to the whole's. Thread-safe.
+void add_to_sketch(const void* data, std::size_t count, Element type, Sketch& sketch, std::size_t first_block = 0);
 
 /// Its reference.
-void make_sketch_portable(const void* data, std::size_t count, Element type, Sketch& sketch,
-                          std::size_t first_block = 0);
+void add_to_sketch_portable(const void* data, std::size_t count, Element type, Sketch& sketch,
+                            std::size_t first_block = 0);
 
 /// Cosine of the angle between what two sketches are of; NaN where one of them is zero or not finite. Between -1 and 1.
-[[nodiscard]] double cosine(const Sketch& a, const Sketch& b);
+/// `elements`: of each of the two; buckets that none of them falls into are not looked at.
+[[nodiscard]] double cosine(const Sketch& a, const Sketch& b, std::size_t elements = kSketchSize);
 
 }  // namespace gradwise::kernels

@@ -14,70 +14,82 @@ HWY_BEFORE_NAMESPACE();
 namespace gradwise::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+using Floats = hn::ScalableTag<float>;
+
+// The signs of a block for vectors.
+class Signs {
+ public:
+  explicit HWY_INLINE Signs(std::size_t block) : block_(block), bits_(block_.bits_from(0)) {}
+
+  // The elements from `i` of the block on, each with its sign.
+  HWY_INLINE hn::Vec<Floats> applied(std::size_t i, hn::Vec<Floats> x) const {
+    // Vectors of less than eight lanes may begin within a byte of bits.
+    const std::uint8_t* bits = hn::Lanes(Floats()) % 8 == 0 ? bits_ + i / 8 : block_.bits_from(i);
+    return hn::IfThenElse(hn::LoadMaskBits(Floats(), bits), hn::Neg(x), x);
+  }
+
+ private:
+  BlockSigns block_;
+  const std::uint8_t* bits_;
+};
+
 // Adds one block, which may be shorter than the sketch.
 template <class Read>
-void add_block(const void* data, std::size_t begin, std::size_t length, std::size_t first_block, Sketch& sketch) {
-  const hn::ScalableTag<float> d;
-  const hn::RebindToUnsigned<decltype(d)> bits;
-  const std::size_t lanes = hn::Lanes(d);
-  const auto* elements = static_cast<const typename Read::Stored*>(data);
-  const BlockSigns block = signs_of_block(first_block + begin / kSketchSize);
-  const auto whole = hn::Set(bits, block.whole);
+void add_block(const void* data, std::size_t begin, std::size_t length, std::size_t block, Sketch& sketch) {
+  const Floats d;
+  const auto* elements = static_cast<const typename Read::Stored*>(data) + begin;
+  const Signs signs(block);
   std::size_t i = 0;
-  for (; i + lanes <= length; i += lanes) {
-    const auto flip = hn::Xor(hn::LoadU(bits, block.signs + i), whole);
-    const auto x = hn::BitCast(d, hn::Xor(hn::BitCast(bits, Read::load(elements + begin + i)), flip));
+  for (; i + hn::Lanes(d) <= length; i += hn::Lanes(d)) {
+    const auto x = signs.applied(i, Read::load(elements + i));
     hn::StoreU(hn::Add(hn::LoadU(d, sketch.data() + i), x), d, sketch.data() + i);
   }
   for (; i < length; ++i) {
     const auto x = static_cast<float>(element_at(static_cast<const std::byte*>(data), begin + i, Read::kElement));
-    sketch[i] += with_sign(x, block.signs[i] ^ block.whole);
+    sketch[i] += BlockSigns(block).applied(i, x);
   }
 }
 
 // Adds four whole blocks with one look at the sketch.
 template <class Read>
-void add_four_blocks(const typename Read::Stored* elements, std::size_t begin, std::size_t first_block,
-                     Sketch& sketch) {
-  const hn::ScalableTag<float> d;
-  const hn::RebindToUnsigned<decltype(d)> bits;
-  BlockSigns blocks[4];
-  for (std::size_t k = 0; k < 4; ++k) {
-    blocks[k] = signs_of_block(first_block + begin / kSketchSize + k);
-  }
+void add_four_blocks(const typename Read::Stored* elements, std::size_t block, Sketch& sketch) {
+  const Floats d;
+  const Signs first(block);
+  const Signs second(block + 1);
+  const Signs third(block + 2);
+  const Signs fourth(block + 3);
   for (std::size_t i = 0; i < kSketchSize; i += hn::Lanes(d)) {
     auto sum = hn::LoadU(d, sketch.data() + i);
-    for (std::size_t k = 0; k < 4; ++k) {
-      const auto flip = hn::Xor(hn::LoadU(bits, blocks[k].signs + i), hn::Set(bits, blocks[k].whole));
-      const auto x = Read::load(elements + begin + k * kSketchSize + i);
-      sum = hn::Add(sum, hn::BitCast(d, hn::Xor(hn::BitCast(bits, x), flip)));
-    }
+    sum = hn::Add(sum, first.applied(i, Read::load(elements + i)));
+    sum = hn::Add(sum, second.applied(i, Read::load(elements + kSketchSize + i)));
+    sum = hn::Add(sum, third.applied(i, Read::load(elements + 2 * kSketchSize + i)));
+    sum = hn::Add(sum, fourth.applied(i, Read::load(elements + 3 * kSketchSize + i)));
     hn::StoreU(sum, d, sketch.data() + i);
   }
 }
 
 template <class Read>
-void sketch_of(const void* data, std::size_t count, std::size_t first_block, Sketch& sketch) {
-  sketch.fill(0);
+void add_all(const void* data, std::size_t count, std::size_t first_block, Sketch& sketch) {
   std::size_t begin = 0;
   for (; begin + 4 * kSketchSize <= count; begin += 4 * kSketchSize) {
-    add_four_blocks<Read>(static_cast<const typename Read::Stored*>(data), begin, first_block, sketch);
+    const auto* elements = static_cast<const typename Read::Stored*>(data) + begin;
+    add_four_blocks<Read>(elements, first_block + begin / kSketchSize, sketch);
   }
   for (; begin < count; begin += kSketchSize) {
-    add_block<Read>(data, begin, HWY_MIN(kSketchSize, count - begin), first_block, sketch);
+    add_block<Read>(data, begin, HWY_MIN(kSketchSize, count - begin), first_block + begin / kSketchSize, sketch);
   }
 }
 
-void sketch(const void* data, std::size_t count, Element type, std::size_t first_block, Sketch& sketch) {
+void add(const void* data, std::size_t count, Element type, std::size_t first_block, Sketch& sketch) {
   switch (type) {
     case Element::float32:
-      return sketch_of<ReadFloat32>(data, count, first_block, sketch);
+      return add_all<ReadFloat32>(data, count, first_block, sketch);
     case Element::float16:
-      return sketch_of<ReadFloat16>(data, count, first_block, sketch);
+      return add_all<ReadFloat16>(data, count, first_block, sketch);
     case Element::bfloat16:
-      return sketch_of<ReadBFloat16>(data, count, first_block, sketch);
+      return add_all<ReadBFloat16>(data, count, first_block, sketch);
     case Element::float64:
-      return make_sketch_portable(data, count, type, sketch, first_block);
+      return add_to_sketch_portable(data, count, type, sketch, first_block);
   }
 }
 
@@ -87,10 +99,10 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gradwise::kernels {
 
-HWY_EXPORT(sketch);
+HWY_EXPORT(add);
 
-void make_sketch(const void* data, std::size_t count, Element type, Sketch& sketch_out, std::size_t first_block) {
-  HWY_DYNAMIC_DISPATCH(sketch)(data, count, type, first_block, sketch_out);
+void add_to_sketch(const void* data, std::size_t count, Element type, Sketch& sketch_out, std::size_t first_block) {
+  HWY_DYNAMIC_DISPATCH(add)(data, count, type, first_block, sketch_out);
 }
 
 }  // namespace gradwise::kernels

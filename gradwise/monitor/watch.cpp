@@ -163,7 +163,8 @@ struct Watch::Impl {
       }
       reading.grad_cosine = kNotMeasured;
       if (shared->cosine && slot.read_at > 0) {
-        reading.grad_cosine = kernels::cosine(slot.sketches[0], slot.sketches[1]);
+        reading.grad_cosine =
+            kernels::cosine(slot.sketches[0], slot.sketches[1], static_cast<std::size_t>(slot.moments.count));
       } else if (shared->cosine) {
         slot.sketches[shared->turn].fill(0);
       }

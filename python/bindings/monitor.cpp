@@ -20,6 +20,7 @@ void bind_monitor(py::module_& module) {
       .def("tell_loss", &Watching::tell_loss, py::arg("loss"))
       .def("suppose_loss", &Watching::suppose_loss, py::arg("loss"))
       .def("finish", &Watching::finish, py::arg("samples"))
+      .def("finish_with", &Watching::finish_with, py::arg("loss").none(true))
       .def("last_step", &Watching::last_step)
       .def("readings", &Watching::readings)
       .def("diagnosis", &Watching::diagnosis)

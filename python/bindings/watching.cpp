@@ -1,5 +1,7 @@
 #include "python/bindings/watching.h"
 
+#include <torch/csrc/autograd/python_variable.h>
+
 #include <algorithm>
 #include <span>
 #include <utility>
@@ -117,6 +119,22 @@ py::object Watching::finish(std::optional<std::int64_t> samples) {
   py::list news = list_of(news_);
   news_.clear();
   return news;
+}
+
+py::object Watching::finish_with(py::handle loss) {
+  const bool is_tensor = THPVariable_Check(loss.ptr());
+  const auto is_number = [](const at::Tensor& x) { return x.numel() == 1 && !x.is_complex(); };
+  if (!ready_ || closed() ||
+      (!loss.is_none() && !PyFloat_Check(loss.ptr()) && !(is_tensor && is_number(THPVariable_Unpack(loss.ptr()))))) {
+    return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+  }
+  if (is_tensor) {
+    const WithoutLock released;
+    tell_loss(THPVariable_Unpack(loss.ptr()).item<double>());
+  } else if (!loss.is_none()) {
+    tell_loss(PyFloat_AS_DOUBLE(loss.ptr()));
+  }
+  return finish(std::nullopt);
 }
 
 py::dict Watching::last_step() const {

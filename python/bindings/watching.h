@@ -59,6 +59,10 @@ class Watching {
   /// last call; None where no step has ended.
   py::object finish(std::optional<std::int64_t> samples);
 
+  /// Both for the usual: an optimizer that has stepped, and a loss that is a float, a real tensor of one element or
+  /// None. NotImplemented for all else, with nothing done.
+  py::object finish_with(py::handle loss);
+
   /// Figures of the last step that was ended; empty before the first.
   [[nodiscard]] py::dict last_step() const;
 

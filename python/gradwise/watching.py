@@ -191,9 +191,15 @@ class Watch:
         new = self._native.finish(samples)
         if new is None:
             return
-        self._issues += issues(new)
+        self._add(new)
         self._silent = 0
         self._scale.end_step()
+
+    def _add(self, new: list[dict[str, Any]]) -> Table[Issue]:
+        """Issues of the core's, among those that were told."""
+        told = issues(new)
+        self._issues += told
+        return told
 
     def _note_skipped(self) -> None:
         """Ends a step that the scaler has kept the optimizer from."""
@@ -216,6 +222,11 @@ class Watch:
     def step(self, loss: torch.Tensor | float | None = None, *, samples: int | None = None) -> Table[Issue]:
         """Ends a step, after the optimizer's; gives the issues that are new. Without an optimizer: after `backward`
         and whatever changes the weights. `samples`: of the step, where the forward pass does not show them."""
+        if samples is None and self._plain:  # with as little Python as can be
+            new = self._native.finish_with(loss)
+            if new is not NotImplemented:
+                self._silent = 0
+                return self._add(new) if new else Table()
         self._check_open()
         if samples is not None:
             check_int(samples=samples)

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "gradwise/kernels/for_each_element.h"
 #include "gradwise/kernels/histogram.h"
 #include "tests/kernels/numbers.h"
 
@@ -90,6 +91,19 @@ TEST(Moments, MergeAsOnePass) {
   Moments parts = read_moments(values.data(), 1100, Element::float64);
   parts.merge(read_moments(values.data() + 1100, 1900, Element::float64));
   expect_same(parts, read_moments(values.data(), 3000, Element::float64));
+}
+
+TEST_P(EveryType, GoesOnWithTheBitsOfOnePass) {
+  const auto& [type, how] = GetParam();
+  const std::vector<std::byte> data = stored_as(numbers(5003, how, 3), type);
+  const Moments whole = read_moments(data.data(), 5003, type);
+  Moments parts;
+  add_moments(data.data(), 2048, type, parts);
+  add_moments(data.data() + 2048 * size_of(type), 2955, type, parts);
+  EXPECT_EQ(parts.count, whole.count);
+  EXPECT_EQ(parts.sum, whole.sum);
+  EXPECT_EQ(parts.sum_abs, whole.sum_abs);
+  EXPECT_EQ(parts.sum_squares, whole.sum_squares);
 }
 
 TEST_P(EveryType, HistogramMatchesThePortableOneOnEveryTarget) {

@@ -22,10 +22,10 @@ TEST_P(SketchOf, MatchesThePortableFormOnEveryTarget) {
     for (const std::size_t count : {0, 1, 5, 1000, 1023, 1024, 1025, 5003}) {
       SCOPED_TRACE(std::string(hwy::TargetName(target)) + ", " + std::to_string(count) + " elements");
       const std::vector<std::byte> data = stored_as(numbers(count, kOrdinary, 3), GetParam());
-      Sketch fast;
-      Sketch reference;
-      make_sketch(data.data(), count, GetParam(), fast, count % 3);
-      make_sketch_portable(data.data(), count, GetParam(), reference, count % 3);
+      Sketch fast{};
+      Sketch reference{};
+      add_to_sketch(data.data(), count, GetParam(), fast, count % 3);
+      add_to_sketch_portable(data.data(), count, GetParam(), reference, count % 3);
       EXPECT_EQ(fast, reference);
     }
   }
@@ -48,10 +48,10 @@ double exact_cosine(const std::vector<double>& x, const std::vector<double>& y) 
 }
 
 double sketched_cosine(const std::vector<double>& x, const std::vector<double>& y) {
-  Sketch a;
-  Sketch b;
-  make_sketch(x.data(), x.size(), Element::float64, a);
-  make_sketch(y.data(), y.size(), Element::float64, b);
+  Sketch a{};
+  Sketch b{};
+  add_to_sketch(x.data(), x.size(), Element::float64, a);
+  add_to_sketch(y.data(), y.size(), Element::float64, b);
   return cosine(a, b);
 }
 
@@ -82,12 +82,12 @@ TEST(Sketch, EstimatesTheCosineWithinItsError) {
 
 TEST(Sketch, OfPartsAddsUpToTheWhole) {
   const std::vector<double> x = numbers(5003, kOrdinary, 1);
-  Sketch whole;
-  Sketch first;
-  Sketch rest;
-  make_sketch(x.data(), x.size(), Element::float64, whole);
-  make_sketch(x.data(), 2048, Element::float64, first);
-  make_sketch(x.data() + 2048, x.size() - 2048, Element::float64, rest, 2);
+  Sketch whole{};
+  Sketch first{};
+  Sketch rest{};
+  add_to_sketch(x.data(), x.size(), Element::float64, whole);
+  add_to_sketch(x.data(), 2048, Element::float64, first);
+  add_to_sketch(x.data() + 2048, x.size() - 2048, Element::float64, rest, 2);
   for (std::size_t i = 0; i < kSketchSize; ++i) {
     EXPECT_NEAR(first[i] + rest[i], whole[i], 1e-5);
   }
