@@ -37,7 +37,7 @@ void check_command(const CLI::App& program, int argc, char** argv) {
   }
   if (std::ranges::find(known, argv[1]) == known.end()) {
     gradwise::fail_usage("command", "there is no command \"", argv[1], "\"", gradwise::did_you_mean(argv[1], known),
-                         "; allowed: ", gradwise::one_of(known).text);
+                         "; allowed: ", gradwise::comma_separated(known));
   }
 }
 

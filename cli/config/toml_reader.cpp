@@ -16,12 +16,9 @@ std::string text_of(const toml::node& node) {
 
 // For a key that is near to none.
 std::string allowed_names(const std::string& prefix, const std::vector<std::string>& known) {
-  std::string text =
+  const std::string what =
       prefix.empty() ? "; the groups are " : "; allowed in [" + prefix.substr(0, prefix.size() - 1) + "]: ";
-  for (std::size_t i = 0; i < known.size(); ++i) {
-    text += (i == 0 ? "" : ", ") + known[i];
-  }
-  return text;
+  return what + comma_separated(known);
 }
 
 }  // namespace

@@ -7,14 +7,6 @@
 namespace gradwise {
 namespace {
 
-std::string join(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) {
-    text += (text.empty() ? "" : ", ") + word;
-  }
-  return text;
-}
-
 std::string number_text(double value) {
   std::ostringstream text;
   text.precision(10);
@@ -42,6 +34,14 @@ std::string first_violation(const std::vector<T>& values, const Allowed& allowed
 
 }  // namespace
 
+std::string comma_separated(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) {
+    text += (text.empty() ? "" : ", ") + word;
+  }
+  return text;
+}
+
 Allowed anything() { return {"anything", nullptr, {}}; }
 
 Allowed positive() {
@@ -65,7 +65,7 @@ Allowed from_below(double low, double high) {
 }
 
 Allowed one_of(std::vector<std::string> words) {
-  std::string text = join(words);
+  std::string text = comma_separated(words);
   return {std::move(text), nullptr, std::move(words)};
 }
 

@@ -18,6 +18,9 @@ struct Allowed {
   std::vector<std::string> words;
 };
 
+/// "a, b, c": how messages list what is allowed.
+[[nodiscard]] std::string comma_separated(const std::vector<std::string>& words);
+
 [[nodiscard]] Allowed anything();
 [[nodiscard]] Allowed positive();
 [[nodiscard]] Allowed at_least(double low);

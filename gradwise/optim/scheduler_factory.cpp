@@ -155,7 +155,7 @@ void check_name(const std::string& name) {
   if (std::ranges::find(schedule_names(), name) != schedule_names().end()) {
     return;
   }
-  fail_usage(kPlace, "name is \"", name, "\", allowed: ", one_of(schedule_names()).text,
+  fail_usage(kPlace, "name is \"", name, "\", allowed: ", comma_separated(schedule_names()),
              did_you_mean(name, schedule_names()));
 }
 

@@ -37,7 +37,8 @@ const Figure& figure_named(const std::string& name) {
     }
     known.push_back(figure.name);
   }
-  fail_usage("plot", "there is no figure \"", name, "\"", did_you_mean(name, known), "; allowed: ", one_of(known).text);
+  fail_usage("plot", "there is no figure \"", name, "\"", did_you_mean(name, known),
+             "; allowed: ", comma_separated(known));
 }
 
 std::string nothing_of(const Figure& figure) {

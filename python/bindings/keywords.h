@@ -50,7 +50,7 @@ class KeywordFields {
       if (std::find(known_.begin(), known_.end(), key) == known_.end()) {
         const std::string nearest = did_you_mean(key, known_);
         throw py::type_error("[" + std::string(place_) + "] there is no option " + prefix_ + key +
-                             (nearest.empty() ? allowed() : nearest));
+                             (nearest.empty() ? ", allowed: " + comma_separated(known_) : nearest));
       }
     }
   }
@@ -63,13 +63,6 @@ class KeywordFields {
   }
   [[nodiscard]] std::string text(std::string_view key) const {
     return "[" + std::string(place_) + "] " + prefix_ + std::string(key);
-  }
-  [[nodiscard]] std::string allowed() const {
-    std::string names;
-    for (const std::string& name : known_) {
-      names += (names.empty() ? ", allowed: " : ", ") + name;
-    }
-    return names;
   }
   template <class T>
   [[nodiscard]] static std::string kind() {

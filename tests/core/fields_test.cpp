@@ -106,6 +106,13 @@ TEST(Fields, TheCheckChangesNothing) {
   EXPECT_EQ(options.inner.sizes, (std::vector<std::int64_t>{1, 2}));
 }
 
+TEST(Fields, ListWords) {
+  EXPECT_EQ(comma_separated({}), "");
+  EXPECT_EQ(comma_separated({"a"}), "a");
+  EXPECT_EQ(comma_separated({"a", "b", "c"}), "a, b, c");
+  EXPECT_EQ(one_of({"a", "b"}).text, "a, b");
+}
+
 TEST(Errors, BuildTheirMessageOnlyWhenTheyFail) {
   int built = 0;
   const auto part = [&built] {
