@@ -24,5 +24,7 @@ for ((n = 2; ; ++n)); do
 done
 say "training on Fashion-MNIST; the run goes to $run"
 build/bin/gradwise train examples/configs/fashion_mnist_cnn.toml --set "run.dir=$run"
-say "done; gradwise is build/bin/gradwise, the run's files are:"
+say "done; the run's files are:"
 ls -1 "$run"
+say "next, from $PWD:"
+printf '  build/bin/gradwise %s\n' "doctor $run" "plot $run" "report $run" "--help"
