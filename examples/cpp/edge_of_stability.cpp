@@ -81,12 +81,12 @@ void check_run(Proof& proof, const std::vector<Reading>& readings, double rate) 
   proof.below("loss at the end, beside that at step 100", readings.back().loss, 0.5 * readings[start].loss);
 }
 
-std::string lines_of(const std::string& name, const std::vector<Reading>& readings) {
+std::vector<std::vector<double>> rows_of(const std::vector<Reading>& readings) {
   std::vector<std::vector<double>> rows;
   for (const Reading& reading : readings) {
     rows.push_back({reading.step, reading.sharpness, reading.loss});
   }
-  return data_block(name, rows);
+  return rows;
 }
 
 std::string edge(double rate, const char* colour) {
@@ -105,14 +105,16 @@ int main(int count, char** arguments) {
   check_run(proof, run, kRate);
   check_run(proof, slower, kSmaller);
 
-  const std::string blocks = lines_of("run", run) + lines_of("slower", slower) + "set xlabel 'step'\n";
+  const std::vector<std::vector<double>> rows = rows_of(run);
+  const std::vector<std::vector<double>> slower_rows = rows_of(slower);
+  const std::string blocks = data_block("run", rows) + data_block("slower", slower_rows) + "set xlabel 'step'\n";
   const Panel sharpness{"largest eigenvalue of the Hessian",
                         blocks + "set yrange [0:*]\nplot " + edge(kRate, colour::kBlue) + ", " +
                             edge(kSmaller, colour::kVermilion) + ", " +
-                            plotted_line("run", "1:2", colour::kBlue, "rate 0.05") + ", " +
-                            plotted_line("slower", "1:2", colour::kVermilion, "rate 0.025")};
-  const Panel loss{"loss", blocks + "set logscale y\nplot " + plotted_line("run", "1:3", colour::kBlue, "rate 0.05") +
-                               ", " + plotted_line("slower", "1:3", colour::kVermilion, "rate 0.025")};
+                            plotted_line("run", rows, 2, colour::kBlue, "rate 0.05") + ", " +
+                            plotted_line("slower", slower_rows, 2, colour::kVermilion, "rate 0.025")};
+  const Panel loss{"loss", blocks + "set logscale y\nplot " + plotted_line("run", rows, 3, colour::kBlue, "rate 0.05") +
+                               ", " + plotted_line("slower", slower_rows, 3, colour::kVermilion, "rate 0.025")};
   draw_picture(proof, {sharpness, loss}, "Gradient descent at the edge of stability",
                folder_of(count, arguments) / "edge_of_stability.png");
   return proof.exit_code();

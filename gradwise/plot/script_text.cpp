@@ -14,6 +14,17 @@ constexpr std::array<const char*, 7> kLines = {colour::kBlue,   colour::kVermili
 constexpr std::array<const char*, 10> kViridis = {"#440154", "#482878", "#3e4989", "#31688e", "#26828e",
                                                   "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"};
 
+bool has_lone_value(const std::vector<std::vector<double>>& rows, std::size_t position) {
+  const auto drawn = [&rows, position](std::size_t row) { return std::isfinite(rows[row][position]); };
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const bool joined = (i > 0 && drawn(i - 1)) || (i + 1 < rows.size() && drawn(i + 1));
+    if (drawn(i) && !joined) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 const char* line_colour(std::size_t n) { return kLines[n % kLines.size()]; }
@@ -92,10 +103,11 @@ bool ranges_widely(const std::vector<double>& values) {
   return least > 0 && largest > 100 * least;
 }
 
-std::string plotted_line(const std::string& block, const std::string& columns, const std::string& colour,
-                         const std::string& title) {
-  return "$" + block + " using " + columns + " with lines lw 2 lc rgb '" + colour + "' title " +
-         gnuplot_word(short_name(title));
+std::string plotted_line(const std::string& block, const std::vector<std::vector<double>>& rows, std::size_t column,
+                         const std::string& colour, const std::string& title, const std::string& stroke) {
+  const char* style = has_lone_value(rows, column - 1) ? "linespoints pt 7 ps 0.7 " : "lines ";
+  return "$" + block + " using 1:" + std::to_string(column) + " with " + style + stroke + " lc rgb '" + colour +
+         "' title " + gnuplot_word(short_name(title));
 }
 
 }  // namespace gradwise

@@ -42,8 +42,10 @@ inline constexpr const char* kBlack = "#000000";
 /// false where one is not positive.
 [[nodiscard]] bool ranges_widely(const std::vector<double>& values);
 
-/// One line of a `plot` command.
-[[nodiscard]] std::string plotted_line(const std::string& block, const std::string& columns, const std::string& colour,
-                                       const std::string& title);
+/// One line of a `plot` command: the given column of the block's rows over their first one, columns counted from 1. A
+/// value without a neighbour has no line to it, so that dots mark the values where there is such a one.
+[[nodiscard]] std::string plotted_line(const std::string& block, const std::vector<std::vector<double>>& rows,
+                                       std::size_t column, const std::string& colour, const std::string& title,
+                                       const std::string& stroke = "lw 2");
 
 }  // namespace gradwise

@@ -60,7 +60,7 @@ Panel spectrum_panel(const std::string& title, const std::vector<std::pair<doubl
       band ? "plot $spectrum using 1:3:4 with filledcurves fc rgb '" + std::string(colour::kSky) +
                  "' title 'one standard error', "
            : "plot $spectrum using 1:2 with filledcurves y1=1e-6 fc rgb '" + std::string(colour::kSky) + "' notitle, ";
-  return {title, text + plotted_line("spectrum", "1:2", colour::kBlue, "density")};
+  return {title, text + plotted_line("spectrum", rows, 2, colour::kBlue, "density")};
 }
 
 Panel bar_panel(const std::string& title, const std::string& axis, const std::vector<std::string>& names,

@@ -61,8 +61,8 @@ std::string layer_lines(const WatchedRun& run, const std::vector<std::vector<dou
                      "set xlabel 'optimizer step'\nset xrange [0:" + gnuplot_number(steps.back()) + "]\nplot ";
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     const double depth = chosen.size() > 1 ? static_cast<double>(i) / static_cast<double>(chosen.size() - 1) : 0.3;
-    text += (i > 0 ? ", " : "") + plotted_line("lines", "1:" + std::to_string(i + 2), ordered_colour(depth),
-                                               run.parameters[run.weights[chosen[i]]].name);
+    text += (i > 0 ? ", " : "") +
+            plotted_line("lines", table, i + 2, ordered_colour(depth), run.parameters[run.weights[chosen[i]]].name);
   }
   return text;
 }

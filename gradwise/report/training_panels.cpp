@@ -75,12 +75,12 @@ std::string over_rows(const std::vector<std::vector<double>>& rows) {
   return rows.size() > 1 ? text + "set xrange [0:" + std::to_string(last) + "]\n" : text;
 }
 
-std::string step_block(const std::vector<CurvePoint>& points) {
+std::vector<std::vector<double>> rows_of(const std::vector<CurvePoint>& points) {
   std::vector<std::vector<double>> rows;
   for (const CurvePoint& p : points) {
     rows.push_back({static_cast<double>(p.step), p.loss, p.smooth_loss, p.grad_norm, p.lr});
   }
-  return over_rows(rows);
+  return rows;
 }
 
 std::vector<std::vector<double>> validation_rows(const std::vector<ValidationRow>& rows) {
@@ -118,7 +118,8 @@ std::string issue_marks(const std::vector<Issue>& issues) {
 }
 
 Panel loss_panel(const std::vector<CurvePoint>& points, const RunReader& run) {
-  std::string text = step_block(points) + "set ylabel 'loss'\n" + issue_marks(run.issues());
+  const std::vector<std::vector<double>> rows = rows_of(points);
+  std::string text = over_rows(rows) + "set ylabel 'loss'\n" + issue_marks(run.issues());
   const std::vector<std::vector<double>> validations = validation_rows(run.validations());
   if (!validations.empty()) {
     text += data_block("validation", validations);
@@ -129,10 +130,10 @@ Panel loss_panel(const std::vector<CurvePoint>& points, const RunReader& run) {
   }
   text += ranges_widely(losses) ? "set logscale y\nplot " : "plot ";
   if (points.size() >= 2 * kSmoothings) {
-    text += plotted_line("steps", "1:2", colour::kSky, "training, each step") + ", " +
-            plotted_line("steps", "1:3", colour::kBlue, "training, smoothed");
+    text += plotted_line("steps", rows, 2, colour::kSky, "training, each step") + ", " +
+            plotted_line("steps", rows, 3, colour::kBlue, "training, smoothed");
   } else {
-    text += plotted_line("steps", "1:2", colour::kBlue, "training");
+    text += plotted_line("steps", rows, 2, colour::kBlue, "training");
   }
   if (!validations.empty()) {
     text += std::string(", $validation using 1:2 with linespoints lw 2 pt 7 ps 0.8 lc rgb '") + colour::kVermilion +
@@ -142,8 +143,9 @@ Panel loss_panel(const std::vector<CurvePoint>& points, const RunReader& run) {
 }
 
 Panel norm_panel(const std::vector<CurvePoint>& points) {
-  return {"Gradient", step_block(points) + "set logscale y\nset ylabel 'gradient norm (L2)'\nplot " +
-                          plotted_line("steps", "1:4", colour::kBlue, "before clipping")};
+  const std::vector<std::vector<double>> rows = rows_of(points);
+  return {"Gradient", over_rows(rows) + "set logscale y\nset ylabel 'gradient norm (L2)'\nplot " +
+                          plotted_line("steps", rows, 4, colour::kBlue, "before clipping")};
 }
 
 Panel rate_panel(const std::vector<CurvePoint>& points) {
@@ -153,8 +155,9 @@ Panel rate_panel(const std::vector<CurvePoint>& points) {
   }
   // From 0: ticks around a rate that stays would all read the same.
   const std::string range = most > 0 ? "set yrange [0:" + gnuplot_number(1.1 * most) + "]\n" : "";
-  return {"Schedule", step_block(points) + range + "set ylabel 'learning rate'\nset format y '%.1e'\nplot " +
-                          plotted_line("steps", "1:5", colour::kGreen, "first group")};
+  const std::vector<std::vector<double>> rows = rows_of(points);
+  return {"Schedule", over_rows(rows) + range + "set ylabel 'learning rate'\nset format y '%.1e'\nplot " +
+                          plotted_line("steps", rows, 5, colour::kGreen, "first group")};
 }
 
 }  // namespace
@@ -197,7 +200,7 @@ std::vector<Panel> memory_panels(const RunReader& run) {
   }
   return {{"Memory: the most that a step's tensors took at once, above what was held before it",
            over_rows(rows) + "set yrange [0:*]\nset ylabel 'peak memory (MiB)'\nplot " +
-               plotted_line("steps", "1:2", colour::kPurple, "peak of each step")}};
+               plotted_line("steps", rows, 2, colour::kPurple, "peak of each step")}};
 }
 
 }  // namespace gradwise

@@ -106,8 +106,7 @@ Panel share_panel(const std::string& title, const std::string& axis, const std::
                      gnuplot_word(axis) + "\nplot ";
   std::size_t column = 2;
   for (const auto& [name, values] : lines) {
-    text +=
-        (column > 2 ? ", " : "") + plotted_line("shares", "1:" + std::to_string(column), line_colour(column - 2), name);
+    text += (column > 2 ? ", " : "") + plotted_line("shares", table, column, line_colour(column - 2), name);
     ++column;
   }
   return {title, text, 1.1};
@@ -192,10 +191,9 @@ std::vector<Panel> angle_panels(const RunReader& reader) {
                "set yrange [-1:1]\nset ylabel 'cosine'\nset xzeroaxis lt 1 lc rgb '#666666'\n"
                "plot $angles using 1:2:4 with filledcurves fs transparent solid 0.35 fc rgb '" +
                colour::kSky + "' title 'middle half of the weights', " +
-               plotted_line("angles", "1:3", colour::kBlue, "median weight") +
-               ", $angles using 1:5 with lines lw 1.5 dt 2 lc rgb '" + colour::kVermilion +
-               "' title 'least', $angles using 1:6 with lines lw 1.5 dt 2 lc rgb '" + colour::kGreen +
-               "' title 'greatest'",
+               plotted_line("angles", table, 3, colour::kBlue, "median weight") + ", " +
+               plotted_line("angles", table, 5, colour::kVermilion, "least", "lw 1.5 dt 2") + ", " +
+               plotted_line("angles", table, 6, colour::kGreen, "greatest", "lw 1.5 dt 2"),
            1.2}};
 }
 
@@ -261,8 +259,8 @@ std::vector<Panel> noise_panels(const RunReader& reader) {
   }
   return {{"Gradient noise scale: the batch size beyond which more samples help little",
            data_block("noise", table) + "set xlabel 'optimizer step'\nset logscale y\n" + narrow_decades(drawn) +
-               "set ylabel 'samples'\nplot " + plotted_line("noise", "1:2", colour::kBlue, "noise scale") + ", " +
-               plotted_line("noise", "1:3", colour::kVermilion, "batch size")}};
+               "set ylabel 'samples'\nplot " + plotted_line("noise", table, 2, colour::kBlue, "noise scale") + ", " +
+               plotted_line("noise", table, 3, colour::kVermilion, "batch size")}};
 }
 
 }  // namespace gradwise

@@ -140,6 +140,28 @@ TEST(Figures, AreDrawnOfASingleReading) {
   }
 }
 
+std::size_t count_of(const std::string& text, const std::string& part) {
+  std::size_t count = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) {
+    ++count;
+  }
+  return count;
+}
+
+// Of gnuplot's SVG: a dot of point type 7 is its mark 6.
+TEST(Figures, ShowALoneValueAsADot) {
+  const TemporaryFolder one;
+  const TemporaryFolder two;
+  const PlotStatus status = plot_training(run_with(one, run_of(1, true)), one / "a.svg");
+  if (status.reason == "the program gnuplot is not installed") {
+    GTEST_SKIP() << status.reason;
+  }
+  EXPECT_TRUE(plot_training(run_with(two, run_of(2, true)), two / "a.svg").drawn);
+  const std::string dot = "xlink:href='#gpPt6'";
+  EXPECT_EQ(count_of(content_of(one / "a.svg"), dot), 2 * 3U) << "loss, norm and rate, each with its key";
+  EXPECT_EQ(count_of(content_of(two / "a.svg"), dot), 0U);
+}
+
 TEST(Figures, TheHessianIsThatOfTheStoredAnalysis) {
   const TemporaryFolder folder;
   const RunReader run = run_with(folder, synthetic_run());

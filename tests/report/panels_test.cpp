@@ -1,11 +1,13 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "gradwise/plot/hessian_panels.h"
+#include "gradwise/plot/script_text.h"
 #include "gradwise/plot/vector_panels.h"
 #include "gradwise/report/layer_panels.h"
 #include "gradwise/report/training_panels.h"
@@ -87,6 +89,18 @@ TEST(Panels, BarsBeginAtZeroAndPointsMayStandOnALogarithmicAxis) {
   const std::string bars = bar_panel("title", "axis", names, {1e-4, 1}, {0, 0.1}).commands;
   EXPECT_TRUE(holds(bars, "set yrange [0:*]") && holds(bars, "with boxes")) << bars;
   EXPECT_FALSE(holds(bars, "logscale")) << bars;
+}
+
+TEST(Panels, DotsMarkALineWithAValueBetweenGaps) {
+  const double gap = std::nan("");
+  const std::vector<std::vector<double>> rows{{1, gap, 1, gap, 5}, {2, 7, 2, gap, 5}, {3, gap, gap, gap, gap}};
+  const auto line = [&rows](std::size_t column) { return plotted_line("rows", rows, column, "red", "it"); };
+  EXPECT_EQ(line(2), "$rows using 1:2 with linespoints pt 7 ps 0.7 lw 2 lc rgb 'red' title 'it'");
+  EXPECT_EQ(line(3), "$rows using 1:3 with lines lw 2 lc rgb 'red' title 'it'");
+  EXPECT_TRUE(holds(line(4), "with lines ")) << "no value at all";
+  EXPECT_TRUE(holds(line(5), "with lines "));
+  const std::string last = plotted_line("rows", {{1, 5}, {2, gap}, {3, 5}}, 2, "red", "it", "lw 1 dt 2");
+  EXPECT_TRUE(holds(last, "with linespoints pt 7 ps 0.7 lw 1 dt 2 lc")) << last;
 }
 
 TEST(Panels, NoEdgeOfStabilityIsDrawnAtALearningRateOfZero) {
