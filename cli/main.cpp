@@ -18,6 +18,9 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
+constexpr const char* kExitStatus =
+    "Exit status: 0 done; 1 the work failed; 2 the call is wrong, as an option or a run that is none;\n"
+    "130, 143 a training was stopped by SIGINT, SIGTERM";
 constexpr const char* kVersion = "gradwise " GRADWISE_VERSION;
 
 int complain(const std::string& text, int status) {
@@ -72,6 +75,7 @@ int main(int argc, char** argv) {
   CLI::App program("Gradwise: trains networks in C++ on LibTorch, watches them, and loses nothing", "gradwise");
   program.set_version_flag("--version", kVersion);
   program.require_subcommand(0, 1);
+  program.footer(kExitStatus);
   gradwise::CommandResult result;
   gradwise::add_train_command(program, result);
   gradwise::add_runs_command(program);

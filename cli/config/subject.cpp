@@ -3,6 +3,7 @@
 #include "cli/commands/run_path.h"
 #include "cli/config/load_config.h"
 #include "gradwise/core/error.h"
+#include "gradwise/record/run_folder.h"
 #include "gradwise/train/checkpoint.h"
 
 namespace gradwise {
@@ -15,7 +16,7 @@ Subject subject_named(const std::string& name) {
   if (!std::filesystem::is_directory(path)) {
     return {path, {}, {}};
   }
-  Subject subject{path / "config.toml", {}, path};
+  Subject subject{file_of_run(path, "config.toml"), {}, path};
   const std::filesystem::path checkpoints = path / "checkpoints";
   if (std::filesystem::exists(checkpoints) && !list_checkpoints(checkpoints).empty()) {
     std::vector<std::string> complaints;

@@ -118,16 +118,22 @@ RunFolder RunFolder::create(const fs::path& path) {
 }
 
 RunFolder RunFolder::open(const fs::path& path) {
-  if (!fs::exists(path)) {
-    fail("run", "there is no run ", path.string());
-  }
-  if (!fs::exists(path / "config.toml")) {
-    fail("run", path.string(), " can't be resumed: it has no config.toml",
-         fs::exists(path / "run.sqlite") ? ", as runs have that a program of its own has recorded" : "");
-  }
+  (void)file_of_run(path, "config.toml");
   std::error_code problem;
   fs::create_directories(path / "checkpoints", problem);
   return RunFolder(path);
+}
+
+fs::path file_of_run(const fs::path& run, const std::string& file) {
+  GRADWISE_CHECK(fs::exists(run), "run", "there is no run ", run.string());
+  fs::path path = run / file;
+  if (!fs::exists(path) && fs::exists(run / "run.sqlite")) {
+    fail_usage("run", run.string(), " has no ", file,
+               ", as a program of its own has recorded it: it can be reported, plotted and compared, not trained or "
+               "analyzed");
+  }
+  GRADWISE_CHECK(fs::exists(path), "run", run.string(), " is no run: it has no ", file);
+  return path;
 }
 
 bool run_is_held(const fs::path& path) {

@@ -13,7 +13,8 @@ class RunFolder {
  public:
   /// Makes a new run; an error where one stands already, where the place can't be written, or is no folder.
   [[nodiscard]] static RunFolder create(const std::filesystem::path& path);
-  /// Opens a run to go on with it; an error where another process holds it, with that process's number.
+  /// Opens a run to go on with it; an error where there is none, and where another process holds it, with that
+  /// process's number.
   [[nodiscard]] static RunFolder open(const std::filesystem::path& path);
   ~RunFolder();
   RunFolder(RunFolder&& other) noexcept;
@@ -31,6 +32,10 @@ class RunFolder {
   std::filesystem::path path_;
   int lock_;
 };
+
+/// The path of a run's file that its reader can't do without: run.sqlite, or config.toml. An Error (usage) where there
+/// is no such run, or one without the file.
+[[nodiscard]] std::filesystem::path file_of_run(const std::filesystem::path& run, const std::string& file);
 
 /// Whether a process holds the run.
 [[nodiscard]] bool run_is_held(const std::filesystem::path& path);

@@ -5,26 +5,13 @@
 #include "gradwise/core/error.h"
 #include "gradwise/record/event_json.h"
 #include "gradwise/record/reading_tables.h"
+#include "gradwise/record/run_folder.h"
 #include "gradwise/record/run_store.h"
 
 namespace gradwise {
-namespace {
-
-std::filesystem::path store_of(const std::filesystem::path& run) {
-  std::filesystem::path store = run / "run.sqlite";
-  if (!std::filesystem::exists(run)) {
-    fail("run", "there is no run ", run.string());
-  }
-  if (!std::filesystem::exists(store)) {
-    fail("run", run.string(), " is no run: it has no run.sqlite");
-  }
-  return store;
-}
-
-}  // namespace
 
 RunReader::RunReader(const std::filesystem::path& run)
-    : folder_(run), database_(store_of(run), Database::Mode::read_only) {
+    : folder_(run), database_(file_of_run(run, "run.sqlite"), Database::Mode::read_only) {
   Statement version = database_.prepare("PRAGMA user_version");
   version.row();
   version_ = version.integer(0);

@@ -31,7 +31,7 @@ struct CheckpointRow {
   CheckpointSaved checkpoint;
 };
 
-/// Reads a run's store, also while it is being written. Errors: no such file, a file of an unknown version.
+/// Reads a run's store, also while it is being written. Errors: no such run, a store of an unknown version.
 class RunReader {
  public:
   /// `run` is the run's folder.

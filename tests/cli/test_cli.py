@@ -229,6 +229,36 @@ def test_a_subject_or_a_folder_that_is_not_there(tmp_path):
     assert gradwise("runs", cwd=tmp_path, check=0).stdout == "no runs in runs\n"
 
 
+@pytest.mark.parametrize(
+    "command", [["train", "--resume"], ["report"], ["plot"], ["compare", "run"], ["analyze"], ["doctor"]]
+)
+def test_a_run_that_is_none_is_a_wrong_call(config, tmp_path, command):
+    if "run" in command:
+        train(config, tmp_path / "run", "train.max_steps=7")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    for name, complaint in (("nope", "there is no run nope"), ("empty", "empty is no run: it has no ")):
+        done = gradwise(*command, name, cwd=tmp_path, check=2)
+        assert done.stderr.startswith("gradwise: error: [run] ") and complaint in done.stderr
+    if command[0] not in ("analyze", "doctor"):  # a file is a configuration for these
+        assert "file is no run: it has no " in gradwise(*command, "file", cwd=tmp_path, check=2).stderr
+    assert not (tmp_path / "nope").exists() and not list((tmp_path / "empty").iterdir())
+
+
+def test_a_run_without_its_configuration_is_shown_but_not_worked_on(config, tmp_path):
+    run = tmp_path / "run"
+    train(config, run, "train.max_steps=7")
+    (run / "config.toml").unlink()
+    for command in (["train", "--resume"], ["analyze"], ["doctor"]):
+        stderr = gradwise(*command, run, check=2).stderr
+        assert f"{run} has no config.toml, as a program of its own has recorded it" in stderr
+    assert "steps" in gradwise("report", run, check=0).stdout
+
+
+def test_help_tells_the_exit_status():
+    assert "2 the call is wrong" in gradwise("--help", check=0).stdout
+
+
 def test_nonfinite_first_loss(config, tmp_path):
     done = train(config, tmp_path / "run", "loader.scale=1e37", check=1)
     assert "the loss of the first step is" in done.stderr

@@ -46,7 +46,7 @@ def test_checkpoint_of_another_architecture(config, tmp_path):
 
 
 def test_resume_of_what_is_no_run(tmp_path):
-    assert "has no config.toml" in gradwise("train", "--resume", tmp_path, check=1).stderr
+    assert "has no config.toml" in gradwise("train", "--resume", tmp_path, check=2).stderr
 
 
 def test_longer_training_keeps_learning(config, tmp_path):

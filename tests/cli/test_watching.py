@@ -69,7 +69,6 @@ def test_plot_refuses_what_it_cannot_draw(run, tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     assert "no picture of norms" in gradwise("plot", run, "--what", "norms", "-o", file / "x", check=1).stderr
-    assert gradwise("plot", tmp_path / "none", check=1).stderr.startswith("gradwise: error: ")
 
 
 def test_without_gnuplot_the_rest_goes_on(run, tmp_path, monkeypatch):
@@ -90,7 +89,6 @@ def test_compare(run, tmp_path):
     text = gradwise("compare", run, other, check=0).stdout
     assert "optimizer.lr" in text and "optimizer.name" not in text
     gradwise("compare", run, check=2)
-    assert "no run" in gradwise("compare", run, tmp_path / "none", check=1).stderr
 
 
 def test_analyze_a_run_and_a_configuration(run, tmp_path):

@@ -101,7 +101,9 @@ TEST(RunFolder, RefusesPlacesThatAreNoFolder) {
   EXPECT_ERROR_WITH("can't make the folder " + file.string(), RunFolder::create(file));
   EXPECT_ERROR_WITH("can't make the folder " + (file / "a").string(), RunFolder::create(file / "a"));
   EXPECT_ERROR_WITH("there is no run", RunFolder::open(folder / "missing"));
-  EXPECT_ERROR_WITH("can't be resumed: it has no config.toml", RunFolder::open(folder / ""));
+  EXPECT_ERROR_WITH("is no run: it has no config.toml", RunFolder::open(folder / ""));
+  (void)folder.write("run.sqlite", "");
+  EXPECT_ERROR_WITH("has no config.toml, as a program of its own has recorded it", RunFolder::open(folder / ""));
 }
 
 TEST(RunFolder, RefusesAFolderThatCannotBeWritten) {
