@@ -21,14 +21,26 @@ struct PlotRequest {
   std::string output;
 };
 
-// A folder for several pictures; a file for one.
-std::filesystem::path picture_path(const PlotRequest& request, const std::filesystem::path& run,
-                                   const std::string& figure) {
-  if (request.output.empty()) {
-    return run / "plots" / (figure + ".png");
+bool is_one_file(const PlotRequest& request) { return std::filesystem::path(request.output).has_extension(); }
+
+// Where the pictures go, made where it is not there. What is wrong with it is said here once, not of each picture.
+std::filesystem::path picture_folder(const PlotRequest& request, const std::filesystem::path& run) {
+  std::filesystem::path folder = request.output.empty() ? run / "plots" : std::filesystem::path(request.output);
+  if (is_one_file(request)) {
+    folder = folder.has_parent_path() ? folder.parent_path() : ".";
   }
-  const std::filesystem::path output = request.output;
-  return output.has_extension() ? output : output / (figure + ".png");
+  std::error_code problem;
+  if (!std::filesystem::is_directory(folder, problem)) {
+    std::filesystem::create_directories(folder, problem);
+  }
+  const std::string why =
+      problem ? "the folder " + folder.string() + " can't be made: " + problem.message() : folder_problem(folder);
+  if (!why.empty() && request.output.empty()) {
+    fail("plot", why, "; -o gives another place");
+  }
+  GRADWISE_CHECK(why.empty(), "plot", "-o is ", request.output, ", and ", why,
+                 "; allowed: a folder that can be written to, or a picture's file in one");
+  return folder;
 }
 
 enum class Outcome { drawn, nothing, failed };
@@ -40,8 +52,6 @@ Outcome plot_one(const Figure& figure, const RunReader& run, const std::filesyst
       std::printf("%-12s -  %s\n", figure.name.c_str(), nothing_of(figure).c_str());
       return Outcome::nothing;
     }
-    std::error_code problem;
-    std::filesystem::create_directories(path.parent_path(), problem);
     const PlotStatus status = plot_figure(figure, run, path);
     if (status.drawn) {
       std::printf("%-12s %s\n", figure.name.c_str(), path.c_str());
@@ -64,19 +74,21 @@ int plot_run(const PlotRequest& request) {
   for (const std::string& name : names) {
     (void)figure_named(name);
   }
-  const bool one_file = std::filesystem::path(request.output).has_extension();
-  if (one_file) {
+  if (is_one_file(request)) {
     check_picture_path(request.output);
     if (names.size() != 1) {
       fail_usage("plot", "-o ", request.output, " is one file, and ", names.size(),
                  " figures are asked for: choose one by --what, or give a folder");
     }
   }
-  const std::filesystem::path folder = run_path(request.run);
-  const RunReader run(folder);
+  const std::filesystem::path run_folder = run_path(request.run);
+  const RunReader run(run_folder);
+  const std::filesystem::path folder = picture_folder(request, run_folder);
   int failed = 0;
   for (const std::string& name : names) {
-    const Outcome outcome = plot_one(figure_named(name), run, picture_path(request, folder, name));
+    const std::filesystem::path path =
+        is_one_file(request) ? std::filesystem::path(request.output) : folder / (name + ".png");
+    const Outcome outcome = plot_one(figure_named(name), run, path);
     failed += outcome == Outcome::failed || (outcome == Outcome::nothing && !request.what.empty()) ? 1 : 0;
   }
   return failed > 0 ? 1 : 0;

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <sstream>
+#include <utility>
 
 #include "gradwise/core/atomic_file.h"
 #include "gradwise/core/error.h"
@@ -99,10 +100,21 @@ void check_picture_path(const fs::path& path) {
                  extension, "\", allowed: .png, .svg, .pdf");
 }
 
+std::string folder_problem(const fs::path& folder) {
+  std::error_code problem;
+  if (!fs::is_directory(folder, problem)) {
+    return "there is no folder " + folder.string();
+  }
+  return ::access(folder.c_str(), W_OK | X_OK) == 0 ? "" : "the folder " + folder.string() + " can't be written to";
+}
+
 PlotStatus draw(const std::vector<Panel>& panels, const std::string& title, const fs::path& path) {
   check_picture_path(path);
   if (panels.empty()) {
     return {false, "there is nothing to draw"};
+  }
+  if (std::string why = folder_problem(path.has_parent_path() ? path.parent_path() : "."); !why.empty()) {
+    return {false, std::move(why)};
   }
   const std::string unique = ".drawing-" + std::to_string(::getpid()) + "-" + path.stem().string();
   const fs::path drawn = path.parent_path() / (unique + path.extension().string());
@@ -110,7 +122,7 @@ PlotStatus draw(const std::vector<Panel>& panels, const std::string& title, cons
   try {
     write_file_atomically(script_file, script_of(panels, title, drawn));
   } catch (const Error& error) {
-    return {false, error.what()};
+    return {false, "can't write " + path.string() + ": " + error.what()};
   }
   const int status = run_gnuplot(script_file);
   std::error_code problem;
@@ -121,7 +133,12 @@ PlotStatus draw(const std::vector<Panel>& panels, const std::string& title, cons
                                                  : "gnuplot failed with status " + std::to_string(status)};
   }
   fs::rename(drawn, path, problem);
-  return problem ? PlotStatus{false, problem.message()} : PlotStatus{true, ""};
+  if (problem) {
+    const std::string why = problem.message();
+    fs::remove(drawn, problem);
+    return {false, "can't write " + path.string() + ": " + why};
+  }
+  return {true, ""};
 }
 
 }  // namespace gradwise

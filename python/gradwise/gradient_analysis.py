@@ -181,13 +181,8 @@ class GradientAnalyzer:
 
     def plot_gradient_analysis(self, save_path: str | os.PathLike[str] = "gradient_analysis.png") -> str:
         """Draws the last analysis (PNG, SVG or PDF by the extension) with the program gnuplot; gives the path. A
-        GradwiseError where gnuplot or the folder is missing."""
+        GradwiseError where gnuplot or the folder is missing, or the folder can't be written to."""
         path = os.fspath(save_path)
-        folder = os.path.dirname(path) or os.curdir
-        if not os.path.isdir(folder):
-            raise GradwiseError(f"{path} was not drawn: there is no folder {folder}")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise GradwiseError(f"{path} was not drawn: the folder {folder} can't be written to")
         drawn, reason = self._native.plot_gradient_analysis(path)
         if not drawn:
             raise GradwiseError(f"{path} was not drawn: {reason}")

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, gradwise
@@ -66,9 +67,27 @@ def test_plot_refuses_what_it_cannot_draw(run, tmp_path):
     assert "allowed: .png, .svg, .pdf" in gradwise(
         "plot", run, "--what", "norms", "-o", tmp_path / "a.gif", check=2).stderr
     assert "is one file" in gradwise("plot", run, "-o", tmp_path / "a.png", check=2).stderr
+
+
+def test_plot_says_once_that_pictures_have_no_place(run, tmp_path):
     file = tmp_path / "file"
     file.write_text("")
-    assert "no picture of norms" in gradwise("plot", run, "--what", "norms", "-o", file / "x", check=1).stderr
+    for output in (file, file / "x", file / "norms.png", Path("/sys/gradwise-pictures")):  # root can't make the last
+        what = ("--what", "norms") if output.suffix else ()
+        done = gradwise("plot", run, *what, "-o", output, check=2)
+        assert done.stderr.count("gradwise: error: ") == 1 and done.stdout == ""
+        assert f"[plot] -o is {output}, and the folder " in done.stderr and "can't be made: " in done.stderr
+        assert "; allowed: a folder that can be written to, or a picture's file in one" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_plot_into_a_folder_that_cannot_be_written_to(run, tmp_path):
+    tmp_path.chmod(0o500)
+    stderr = gradwise("plot", run, "-o", tmp_path, check=2).stderr
+    tmp_path.chmod(0o700)
+    assert stderr.count("gradwise: error: ") == 1
+    assert f"-o is {tmp_path}, and the folder {tmp_path} can't be written to; allowed: " in stderr
 
 
 def test_without_gnuplot_the_rest_goes_on(run, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 #include "gradwise/report/figures.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -190,7 +191,29 @@ TEST(Figures, TheHessianIsThatOfTheStoredAnalysis) {
 TEST(Figures, SayWhereTheyCannotBeWritten) {
   const TemporaryFolder folder;
   const RunReader run = run_with(folder, synthetic_run());
-  EXPECT_FALSE(plot_training(run, folder / "no/such/folder/a.png").drawn);
+  EXPECT_EQ(plot_training(run, folder / "no/such/a.png").reason, "there is no folder " + (folder / "no/such").string());
+  const std::filesystem::path file = folder.write("file", "");
+  EXPECT_EQ(plot_training(run, file / "a.png").reason, "there is no folder " + file.string());
+  const std::filesystem::path taken = folder / "out/taken.png";
+  std::filesystem::create_directories(taken);
+  const PlotStatus status = plot_training(run, taken);
+  if (status.reason == "the program gnuplot is not installed") {
+    GTEST_SKIP() << status.reason;
+  }
+  EXPECT_TRUE(status.reason.starts_with("can't write " + taken.string() + ": ")) << status.reason;
+  EXPECT_EQ(files_in(folder / "out"), 1U) << "nothing else is left there";
+}
+
+TEST(Figures, SayThatTheirFolderCannotBeWrittenTo) {
+  if (::geteuid() == 0) {
+    GTEST_SKIP() << "the super user may write everywhere";
+  }
+  const TemporaryFolder folder;
+  const RunReader run = run_with(folder, synthetic_run());
+  const std::filesystem::path closed = folder / "closed";
+  std::filesystem::create_directory(closed);
+  std::filesystem::permissions(closed, std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
+  EXPECT_EQ(plot_training(run, closed / "a.png").reason, "the folder " + closed.string() + " can't be written to");
 }
 
 TEST(Comparison, ListsRunsAndTheSettingsThatDiffer) {
