@@ -49,7 +49,7 @@ enum class Outcome { drawn, nothing, failed };
 Outcome plot_one(const Figure& figure, const RunReader& run, const std::filesystem::path& path) {
   try {
     if (figure.panels(run).empty()) {
-      std::printf("%-12s -  %s\n", figure.name.c_str(), nothing_of(figure).c_str());
+      std::printf("%-12s -  %s\n", figure.name.c_str(), nothing_of(figure, run).c_str());
       return Outcome::nothing;
     }
     const PlotStatus status = plot_figure(figure, run, path);

@@ -128,9 +128,10 @@ fs::path file_of_run(const fs::path& run, const std::string& file) {
   GRADWISE_CHECK(fs::exists(run), "run", "there is no run ", run.string());
   fs::path path = run / file;
   if (!fs::exists(path) && fs::exists(run / "run.sqlite")) {
-    fail_usage("run", run.string(), " has no ", file,
-               ", as a program of its own has recorded it: it can be reported, plotted and compared, not trained or "
-               "analyzed");
+    fail_usage(
+        "run", run.string(), " has no ", file,
+        ", as a program of its own has recorded it: training and analysis are that program's; gradwise report has "
+        "the diagnosis on record, gradwise plot the pictures");
   }
   GRADWISE_CHECK(fs::exists(path), "run", run.string(), " is no run: it has no ", file);
   return path;

@@ -24,7 +24,9 @@ const std::vector<Figure>& figures() {
        "watch.activations_every and ReLU, sigmoid or tanh"},
       {"noise", "gradient noise scale beside the batch size", noise_panels, "watch.batches_every"},
       {"hessian", "curvature by layer, spectral density and edge of stability, of gradwise analyze --hessian",
-       stored_hessian_panels, "gradwise analyze RUN --hessian"},
+       stored_hessian_panels, "gradwise analyze RUN --hessian",
+       "gradwise.GradientAnalyzer({\"compute_hessian\": True}).analyze_gradients(model, loss_function, x, y)"
+       ".plot(\"spectrum\") in Python, as the run has no configuration"},
       {"memory", "peak memory of each step", memory_panels, "train.measure_memory"}};
   return kAll;
 }
@@ -41,15 +43,17 @@ const Figure& figure_named(const std::string& name) {
              "; allowed: ", comma_separated(known));
 }
 
-std::string nothing_of(const Figure& figure) {
-  return "the run holds nothing of this kind" + (figure.needs.empty() ? "" : "; it takes " + figure.needs);
+std::string nothing_of(const Figure& figure, const RunReader& run) {
+  const bool configured = std::filesystem::exists(run.folder() / "config.toml");
+  const std::string& needs = configured || figure.needs_in_program.empty() ? figure.needs : figure.needs_in_program;
+  return "the run holds nothing of this kind" + (needs.empty() ? "" : "; it takes " + needs);
 }
 
 PlotStatus plot_figure(const Figure& figure, const RunReader& run, const std::filesystem::path& path) {
   check_picture_path(path);
   const std::vector<Panel> panels = figure.panels(run);
   if (panels.empty()) {
-    return {false, run.steps().empty() ? "the run has no step to draw yet" : nothing_of(figure)};
+    return {false, run.steps().empty() ? "the run has no step to draw yet" : nothing_of(figure, run)};
   }
   return draw(panels, run.info("name"), path);
 }

@@ -16,6 +16,9 @@ struct Figure {
   /// Its diagrams; none where the run holds nothing of the kind.
   std::vector<Panel> (*panels)(const RunReader&);
   std::string needs = "";  ///< the key or command that makes the run hold them; "" for what runs hold anyway
+  /// What shows them where the run has no configuration to work on, as a program of its own has recorded it; "" where
+  /// `needs` does.
+  std::string needs_in_program = "";
 };
 
 /// All of them: training, norms, flow, updates, angles, histograms, activations, noise, hessian,
@@ -25,7 +28,7 @@ struct Figure {
 [[nodiscard]] const Figure& figure_named(const std::string& name);
 
 /// Says that a run holds nothing to make the figure of, and what it takes.
-[[nodiscard]] std::string nothing_of(const Figure& figure);
+[[nodiscard]] std::string nothing_of(const Figure& figure, const RunReader& run);
 
 /// Draws one figure with the run's name as title. Where the run holds nothing of the kind, the status says so.
 [[nodiscard]] PlotStatus plot_figure(const Figure& figure, const RunReader& run, const std::filesystem::path& path);

@@ -213,6 +213,12 @@ _OF_RUN: dict[str, Callable[[Run, Any], Any]] = {
 
 # Whether the run holds what is drawn, and what puts it there.
 _ANALYZED = "gradwise analyze RUN --hessian"
+# Of a run without a configuration, which `gradwise analyze` needs; {what} is the figure.
+_ANALYZED_HERE = (
+    'gradwise.GradientAnalyzer({{"compute_hessian": True}})'
+    '.analyze_gradients(model, loss_function, x, y, optimizer=optimizer).plot("{what}")'
+    ", as the run has no configuration"
+)
 _STEPS: tuple[Callable[[Run], Any], str] = (lambda run: run.steps(), "a step")
 _READINGS: tuple[Callable[[Run], Any], str] = (lambda run: run.readings(), "watch.gradients.every")
 _NEEDS: dict[str, tuple[Callable[[Run], Any], str]] = {
@@ -233,9 +239,15 @@ _NEEDS: dict[str, tuple[Callable[[Run], Any], str]] = {
 }
 
 
+def _needed(run: Run, what: str) -> str:
+    needed = _NEEDS[what][1]
+    configured = os.path.exists(os.path.join(run.path, "config.toml"))
+    return needed if configured or not needed.startswith(_ANALYZED) else _ANALYZED_HERE.format(what=what)
+
+
 def plot_run(run: Run, what: str, ax: Any) -> Any:
     draw = chosen(what, _OF_RUN)
     check_axes(ax)
     if what in _NEEDS and not _NEEDS[what][0](run):
-        raise ValueError(f"what is {what!r}, and the run holds nothing of it; it takes {_NEEDS[what][1]}")
+        raise ValueError(f"what is {what!r}, and the run holds nothing of it; it takes {_needed(run, what)}")
     return draw(run, ax)

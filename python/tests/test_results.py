@@ -199,9 +199,35 @@ def test_plots_say_what_is_missing(tmp_path):
         optimizer.step()
         watch.step(loss)
     run = gradwise.load_run(tmp_path / "run")
-    for what in ("histograms", "activations", "noise", "memory", "spectrum", "curvature", "trace", "edge"):
+    for what in ("histograms", "activations", "noise", "memory"):
         with pytest.raises(ValueError, match=f"what is '{what}', and the run holds nothing of it; it takes "):
             run.plot(what)
+
+
+def test_what_a_run_without_a_configuration_takes_for_its_hessian_draws_it(tmp_path):
+    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    matplotlib.use("Agg")
+    model = nn.Linear(4, 2)
+    x, y = torch.randn(8, 4), torch.randn(8, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gradwise.watch(model, optimizer, run=tmp_path / "run") as watch:
+        loss = functional.mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+        watch.step(loss)
+    run = gradwise.load_run(tmp_path / "run")
+    names = {"gradwise": gradwise, "model": model, "loss_function": functional.mse_loss, "x": x, "y": y}
+    titles = {"spectrum": "Spectrum", "curvature": "Largest eigenvalue", "trace": "Trace", "edge": "Edge of stability"}
+    for what, title in titles.items():
+        with pytest.raises(ValueError, match="the run holds nothing of it; it takes gradwise.GradientAnalyzer") as told:
+            run.plot(what)
+        call = str(told.value).split("it takes ")[1].removesuffix(", as the run has no configuration")
+        assert eval(call, names | {"optimizer": optimizer}).get_title().startswith(title)
+    (tmp_path / "run" / "config.toml").write_text("")
+    for what in titles:
+        with pytest.raises(ValueError, match="it takes gradwise analyze RUN --hessian"):
+            run.plot(what)
+    matplotlib.pyplot.close("all")
 
 
 def test_a_spectral_density_is_drawn():

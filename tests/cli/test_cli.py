@@ -252,7 +252,10 @@ def test_a_run_without_its_configuration_is_shown_but_not_worked_on(config, tmp_
     for command in (["train", "--resume"], ["analyze"], ["doctor"]):
         stderr = gradwise(*command, run, check=2).stderr
         assert f"{run} has no config.toml, as a program of its own has recorded it" in stderr
-    assert "steps" in gradwise("report", run, check=0).stdout
+        assert "gradwise report has the diagnosis on record" in stderr
+    gradwise("report", run, check=0)
+    plotted = gradwise("plot", run).stdout  # fails as a whole without gnuplot
+    assert "gradwise analyze" not in plotted and "gradwise.GradientAnalyzer" in plotted
 
 
 def test_help_tells_the_exit_status():
