@@ -189,6 +189,13 @@ def test_plots_show_what_the_run_holds(trained):
     matplotlib.pyplot.close("all")
 
 
+def test_a_run_that_is_none_is_a_wrong_call(tmp_path):
+    with pytest.raises(gradwise.GradwiseUsageError, match="there is no run .*nope$"):
+        gradwise.load_run(tmp_path / "nope")
+    with pytest.raises(gradwise.GradwiseUsageError, match="is no run: it has no run.sqlite$"):
+        gradwise.load_run(tmp_path)
+
+
 def test_plots_say_what_is_missing(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     model = nn.Linear(4, 2)
