@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "gradwise/autograd/tensor_entries.h"
 
@@ -54,16 +55,22 @@ const std::vector<double>& bounded(const EigenOptions& options, const std::vecto
   return options.tolerance_of == "value" ? errors : residuals;
 }
 
-Eigenpairs measured(const LinearOperator& matrix, const at::Tensor& values, const at::Tensor& rows,
+Eigenpairs pairs_of(const at::Tensor& values, const at::Tensor& rows, std::vector<double> residuals,
                     const at::Tensor& gaps) {
   Eigenpairs found;
   found.vectors = rows.t().to(at::kDouble).contiguous();
-  const at::Tensor on_device = values.to(rows.device());
-  const at::Tensor residuals = product(matrix, found.vectors).sub(found.vectors.mul(on_device)).norm(2, 0).cpu();
   found.values = entries_of(values);
-  found.residuals = entries_of(residuals);
-  found.errors = value_errors(found.residuals, gaps);
+  found.errors = value_errors(residuals, gaps);
+  found.residuals = std::move(residuals);
   return found;
+}
+
+Eigenpairs measured(const LinearOperator& matrix, const at::Tensor& values, const at::Tensor& rows,
+                    const at::Tensor& gaps) {
+  const at::Tensor vectors = rows.t().to(at::kDouble);
+  const at::Tensor on_device = values.to(rows.device());
+  const at::Tensor residuals = product(matrix, vectors).sub(vectors.mul(on_device)).norm(2, 0).cpu();
+  return pairs_of(values, rows, entries_of(residuals), gaps);
 }
 
 }  // namespace gradwise

@@ -37,8 +37,11 @@ struct EndColumns {
 [[nodiscard]] const std::vector<double>& bounded(const EigenOptions& options, const std::vector<double>& residuals,
                                                  const std::vector<double>& errors);
 
-/// The pairs that are asked for, with residuals by products; vectors are rows. `products` and what follows are the
-/// caller's to fill in.
+/// The pairs that are asked for, with these residuals; vectors are rows. `products` and what follows are the caller's
+/// to fill in.
+[[nodiscard]] Eigenpairs pairs_of(const at::Tensor& values, const at::Tensor& rows, std::vector<double> residuals,
+                                  const at::Tensor& gaps);
+/// The same, with residuals by a product for each.
 [[nodiscard]] Eigenpairs measured(const LinearOperator& matrix, const at::Tensor& values, const at::Tensor& rows,
                                   const at::Tensor& gaps);
 
