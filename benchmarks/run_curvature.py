@@ -46,6 +46,7 @@ TARGETS = [
     ("dense_hessian", "small", 0.70),
     ("checkpointed_step", None, 1.00),
     ("planned_chain", None, 0.85),
+    ("planned_residual_chain", None, 1.00),
     ("half_of_the_memory", None, 1.15),
     ("plan_of_500_stages", None, 1.00),
 ]

@@ -1,5 +1,5 @@
-"""Rows of planned checkpoints: a deep residual network beside equal segments and in half of its memory, and the time
-that a long plan takes."""
+"""Rows of planned checkpoints: chains of unlike and of like stages beside equal segments, a deep residual network in
+half of its memory, and the time that a long plan takes."""
 
 import time
 
@@ -38,13 +38,28 @@ def residual_network(blocks: int) -> nn.Sequential:
     return nn.Sequential(first, *(Block(a, b) for a, b in zip(widths, widths[1:], strict=False)), last)
 
 
+def vgg16(scale: int) -> nn.Sequential:
+    """Its convolutions, of widths divided by `scale`, with batch norm: stages whose memory and time differ by a hundred.
+    Simonyan and Zisserman 2015, "Very Deep Convolutional Networks", table 1, column D."""
+    stages: list[nn.Module] = []
+    channels = 3
+    for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(count):
+            made = width // scale
+            stages.append(nn.Sequential(nn.Conv2d(channels, made, 3, 1, 1), nn.BatchNorm2d(made), nn.ReLU()))
+            channels = made
+        stages.append(nn.MaxPool2d(2))
+    stages.append(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 1000)))
+    return nn.Sequential(*stages)
+
+
 class Chain:
     """Stages with gradients of their weights in place, as in every step but the first."""
 
-    def __init__(self, blocks: int, batch: int = 128) -> None:
+    def __init__(self, make, batch: int, width: int) -> None:
         torch.manual_seed(0)
-        self.stages = residual_network(blocks)
-        self.x = torch.randn(batch, 3, 32, 32)
+        self.stages = make()
+        self.x = torch.randn(batch, 3, width, width)
         for parameter in self.stages.parameters():
             parameter.grad = torch.zeros_like(parameter)
 
@@ -78,27 +93,33 @@ def contest_of(chain: Chain, plan, name: str, other, most_bytes: float) -> Conte
     )  # fmt: skip
 
 
-def planned_chain(_: Case | None, quick: bool) -> Contest:
+def beside_two_segments(chain: Chain) -> Contest:
     """Within the memory of two equal segments, those of PyTorch's own example."""
-    chain = Chain(3 if quick else 9)
 
-    def in_segments(segments):
-        return lambda x: gradwise.checkpoint_sequential(chain.stages, segments, x)
+    def in_segments(x):
+        return gradwise.checkpoint_sequential(chain.stages, 2, x)
 
-    budgets = {segments: chain.peak(in_segments(segments)) for segments in range(2, 12)}
-    plan = gradwise.plan_checkpoints(chain.stages, chain.x, budgets[2], repeats=9)
-    contest = contest_of(chain, plan, "2 equal segments", in_segments(2), 1.01 * budgets[2])
-    least = min(budgets, key=lambda count: budgets[count])
-    # A plan counts random states for every stage, where segments hold one or two each.
-    smallest = gradwise.plan_checkpoints(chain.stages, chain.x, round(1.01 * budgets[least]), repeats=9)
-    contest.notes.append(
-        f"{smallest.seconds / smallest.least_seconds:.2f} foretold in the memory of {least}, which take the least"
-    )
-    return contest
+    budget = chain.peak(in_segments)
+    plan = gradwise.plan_checkpoints(chain.stages, chain.x, budget, repeats=9)
+    return contest_of(chain, plan, "2 equal segments", in_segments, 1.01 * budget)
+
+
+def planned_chain(_: Case | None, quick: bool) -> Contest:
+    """Unlike stages."""
+    return beside_two_segments(Chain(lambda: vgg16(4 if quick else 1), 2, 224))
+
+
+def resnet_56(quick: bool) -> Chain:
+    return Chain(lambda: residual_network(3 if quick else 9), 128, 32)
+
+
+def planned_residual_chain(_: Case | None, quick: bool) -> Contest:
+    """Stages that are nearly alike."""
+    return beside_two_segments(resnet_56(quick))
 
 
 def half_of_the_memory(_: Case | None, quick: bool) -> Contest:
-    chain = Chain(3 if quick else 9)
+    chain = resnet_56(quick)
     half = chain.peak(chain.stages) // 2
     plan = gradwise.plan_checkpoints(chain.stages, chain.x, half, repeats=9)
     return contest_of(chain, plan, "all kept", chain.stages, 1.01 * half)
