@@ -4,6 +4,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -90,5 +91,8 @@ int main(int argc, char** argv) {
   for (CLI::App* command : program.get_subcommands([](CLI::App*) { return true; })) {
     command->set_version_flag("--version", kVersion);
   }
-  return run(program, result, argc, argv);
+  const int status = run(program, result, argc, argv);
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  // Nobody may be reading any more, which is no failure of the work.
+  return written || errno == EPIPE || status != 0 ? status : complain("standard output can't be written to", kFailed);
 }

@@ -142,7 +142,7 @@ int RunSession::resume(const std::filesystem::path& run, const std::vector<std::
       std::make_unique<AutogradTrainingLoop>(std::move(model), session.config_.optimizer, session.config_.train);
   session.enter(std::move(folder));
   const std::int64_t step = session.load_checkpoint();
-  session.check_length(overrides);
+  session.check_length(overrides, step);
   if (!overrides.empty()) {
     write_file_atomically(session.folder_->file("config.toml"), to_toml(session.config_));
   }
@@ -151,14 +151,18 @@ int RunSession::resume(const std::filesystem::path& run, const std::vector<std::
 }
 
 // A training can't become shorter than what is done of it.
-void RunSession::check_length(const std::vector<std::string>& overrides) const {
-  const bool changed = std::any_of(overrides.begin(), overrides.end(),
-                                   [](const std::string& text) { return text.starts_with("train.epochs"); });
-  if (changed) {
+void RunSession::check_length(const std::vector<std::string>& overrides, std::int64_t steps) const {
+  const auto changed = [&overrides](const char* key) {
+    return std::ranges::any_of(overrides, [key](const std::string& text) { return text.starts_with(key); });
+  };
+  if (changed("train.epochs")) {
     const auto done = static_cast<std::int64_t>(RunReader(folder_->path()).epochs().size());
     GRADWISE_CHECK(config_.train.epochs >= done, "resume", "train.epochs is ", config_.train.epochs,
                    ", allowed: at least the ", done, " that are done");
   }
+  const std::int64_t most = config_.train.max_steps;
+  GRADWISE_CHECK(!changed("train.max_steps") || most == 0 || most >= steps, "resume", "train.max_steps is ", most,
+                 ", allowed: at least the ", steps, " that are done, or 0 for no limit");
 }
 
 void RunSession::enter(RunFolder folder) { folder_ = std::make_unique<RunFolder>(std::move(folder)); }

@@ -25,7 +25,7 @@ class RunSession {
   RunSession(RunConfig config, RunData data);
 
   void enter(RunFolder folder);
-  void check_length(const std::vector<std::string>& overrides) const;
+  void check_length(const std::vector<std::string>& overrides, std::int64_t steps) const;
   /// A forward pass and its loss, before anything is written.
   void try_first_batch();
   void open_records(std::int64_t resumed_at);

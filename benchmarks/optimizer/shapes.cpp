@@ -44,6 +44,9 @@ Shapes shapes_of(const std::string& name) {
   if (name == "small") {
     return Shapes(1000, {1000});
   }
+  if (const std::size_t times = name.find('x'); times != std::string::npos) {
+    return Shapes(std::stoull(name), {std::stoll(name.substr(times + 1))});
+  }
   return {{std::stoll(name)}};
 }
 

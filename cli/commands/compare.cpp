@@ -2,6 +2,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,10 @@ struct CompareRequest {
 void compare(const CompareRequest& request) {
   if (!request.output.empty()) {
     check_picture_path(request.output);
+    const std::filesystem::path output = request.output;
+    const std::string why = folder_problem(output.has_parent_path() ? output.parent_path() : ".");
+    GRADWISE_CHECK(why.empty(), "compare", "-o is ", request.output, ", and ", why,
+                   "; allowed: a picture's file in a folder that can be written to");
   }
   std::vector<RunReader> runs;
   for (const std::string& run : request.runs) {
@@ -30,7 +35,9 @@ void compare(const CompareRequest& request) {
   std::printf("%s", text_comparison(runs).c_str());
   if (!request.output.empty()) {
     const PlotStatus status = plot_comparison(runs, request.output);
-    GRADWISE_CHECK(status.drawn, "plot", "no picture ", request.output, ": ", status.reason);
+    if (!status.drawn) {
+      fail("plot", "no picture ", request.output, ": ", status.reason);
+    }
     std::printf("\npicture  %s\n", request.output.c_str());
   }
 }

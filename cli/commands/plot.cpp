@@ -23,12 +23,17 @@ struct PlotRequest {
 
 bool is_one_file(const PlotRequest& request) { return std::filesystem::path(request.output).has_extension(); }
 
+std::filesystem::path picture_place(const PlotRequest& request, const std::filesystem::path& run) {
+  const std::filesystem::path given = request.output.empty() ? run / "plots" : std::filesystem::path(request.output);
+  if (is_one_file(request)) {
+    return given.has_parent_path() ? given.parent_path() : ".";
+  }
+  return given;
+}
+
 // Where the pictures go, made where it is not there. What is wrong with it is said here once, not of each picture.
 std::filesystem::path picture_folder(const PlotRequest& request, const std::filesystem::path& run) {
-  std::filesystem::path folder = request.output.empty() ? run / "plots" : std::filesystem::path(request.output);
-  if (is_one_file(request)) {
-    folder = folder.has_parent_path() ? folder.parent_path() : ".";
-  }
+  const std::filesystem::path folder = picture_place(request, run);
   std::error_code problem;
   if (!std::filesystem::is_directory(folder, problem)) {
     std::filesystem::create_directories(folder, problem);
@@ -83,6 +88,7 @@ int plot_run(const PlotRequest& request) {
   }
   const std::filesystem::path run_folder = run_path(request.run);
   const RunReader run(run_folder);
+  const bool there_before = std::filesystem::exists(picture_place(request, run_folder));
   const std::filesystem::path folder = picture_folder(request, run_folder);
   int failed = 0;
   for (const std::string& name : names) {
@@ -90,6 +96,9 @@ int plot_run(const PlotRequest& request) {
         is_one_file(request) ? std::filesystem::path(request.output) : folder / (name + ".png");
     const Outcome outcome = plot_one(figure_named(name), run, path);
     failed += outcome == Outcome::failed || (outcome == Outcome::nothing && !request.what.empty()) ? 1 : 0;
+  }
+  if (std::error_code problem; !there_before && std::filesystem::is_empty(folder, problem)) {
+    std::filesystem::remove(folder, problem);
   }
   return failed > 0 ? 1 : 0;
 }

@@ -13,6 +13,7 @@
 #include "gradwise/core/atomic_file.h"
 #include "gradwise/core/step_info.h"
 #include "gradwise/monitor/diagnosis.h"
+#include "gradwise/plot/canvas.h"
 
 namespace gradwise {
 namespace {
@@ -30,11 +31,20 @@ struct Patient {
 };
 
 Patient patient_of(const DoctorRequest& request) {
+  GRADWISE_CHECK(request.fix || request.output.empty(), "doctor", "-o is ", request.output,
+                 ", allowed: with --fix, which writes a configuration");
   Patient patient{subject_named(request.subject), request.output};
   if (patient.mended.empty()) {
     const fs::path& config = patient.subject.config;
     patient.mended = config.parent_path() / (config.stem().string() + ".mended.toml");
   }
+  std::error_code problem;
+  const fs::path folder = fs::absolute(patient.mended).parent_path();
+  GRADWISE_CHECK(!request.fix || (folder_problem(folder).empty() && !fs::is_directory(patient.mended, problem)),
+                 "doctor", "the mended configuration is to be ", patient.mended,
+                 ", allowed by -o: a file in a folder that is there and can be written to");
+  GRADWISE_CHECK(!request.fix || !fs::equivalent(patient.mended, patient.subject.config, problem), "doctor", "-o is ",
+                 patient.mended, ", the configuration itself, allowed: another file");
   return patient;
 }
 

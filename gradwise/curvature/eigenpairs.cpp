@@ -22,7 +22,7 @@
 namespace gradwise {
 namespace {
 
-// Rounding leaves residuals that the recurrence gives right to a hundredth where they are this much longer than it.
+// Residuals that are this much longer than what the recurrence does not know of, it gives right to a hundredth.
 constexpr double kFarAboveRounding = 100;
 constexpr double kShort = 1e-3;  // beside the matrix: such a direction is orthogonalised with particular care
 
@@ -53,6 +53,9 @@ class ThickRestart {
   [[nodiscard]] bool exhausted() const { return exhausted_; }
   // Length of the longest product: no more than the matrix' norm.
   [[nodiscard]] double scale() const { return scale_; }
+  // The largest part of the products, so far, that is not of a symmetric matrix, and so not in T: rounding, or as much
+  // more as check_symmetric lets pass.
+  [[nodiscard]] double asymmetry() const { return asymmetry_; }
   [[nodiscard]] at::Tensor rows(std::int64_t count) const { return basis_.narrow(0, 0, count); }
 
   // Multiplies the vectors that wait, and makes the next ones of what is new in the products.
@@ -122,8 +125,10 @@ class ThickRestart {
     at::Tensor above = found.narrow(0, 0, active_);
     const at::Tensor own = known.add(found.narrow(0, active_, waiting_));
     check_symmetric("eigenpairs", matrix_, own, own.t(), scale_);
+    asymmetry_ = std::max(asymmetry_, own.sub(own.t()).norm().item<double>());
     if (active_ > 0) {
       check_symmetric("eigenpairs", matrix_, above, at::zeros_like(above), scale_);
+      asymmetry_ = std::max(asymmetry_, above.norm().item<double>());
       above = above.add(coupling_.t());
     }
     const at::Tensor middle = own.add(own.t()).mul(0.5);
@@ -189,6 +194,7 @@ class ThickRestart {
   std::int64_t block_;
   double rounding_;  // a direction this short beside the matrix is rounding
   double scale_ = 0;
+  double asymmetry_ = 0;
   at::Tensor basis_;
   at::Tensor products_;   // of the vectors that wait
   at::Tensor projected_;  // T
@@ -259,7 +265,8 @@ Eigenpairs thick_restart_lanczos(const LinearOperator& matrix, const EigenOption
     const at::Tensor gaps = gaps_of(ritz).index_select(0, columns);
     const std::vector<double> residuals = entries_of(ritz.residuals.index_select(0, columns));
     const double worst = std::ranges::max(bounded(options, residuals, value_errors(residuals, gaps)));
-    const bool known = std::ranges::min(residuals) >= kFarAboveRounding * rounding_share(matrix) * lanczos.scale();
+    const double unknown = std::max(rounding_share(matrix) * lanczos.scale(), lanczos.asymmetry());
+    const bool known = std::ranges::min(residuals) >= kFarAboveRounding * unknown;
     const bool settled = worst <= (known ? 1 : 0.5) * bound && !copies.may_be_missing();
     const bool complete = lanczos.waiting() == 0;
     if (settled || complete || products + lanczos.waiting() + wanted > options.products) {

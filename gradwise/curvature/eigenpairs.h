@@ -57,9 +57,9 @@ struct Eigenpairs {
 ///
 /// lanczos: thick restarts (Wu and Simon, "Thick-Restart Lanczos Method for Large Symmetric Eigenvalue Problems", 2000)
 /// in block form, from the operator's `leaning()` and random directions, each vector orthogonalised against all that
-/// are kept, twice where rounding asks for it. Memory is that of `basis` + `block` vectors, twice that at a restart. An
-/// eigenvalue that occurs m times is found m times where `block` >= m; with a smaller one copies may be missing, which
-/// no residual shows.
+/// are kept, twice where rounding asks for it. Memory is that of `basis` + 2 `block` vectors, twice that at a restart.
+/// An eigenvalue that occurs m times is found m times where `block` >= m; with a smaller one copies may be missing,
+/// which no residual shows.
 ///
 /// lobpcg: see lobpcg.h. It takes more products than Lanczos, unless a preconditioner tells it where to look: then far
 /// fewer at an end where eigenvalues are close. Copies are found as far as the block goes, which is no narrower than

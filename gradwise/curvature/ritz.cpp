@@ -67,10 +67,12 @@ Eigenpairs pairs_of(const at::Tensor& values, const at::Tensor& rows, std::vecto
 
 Eigenpairs measured(const LinearOperator& matrix, const at::Tensor& values, const at::Tensor& rows,
                     const at::Tensor& gaps) {
-  const at::Tensor vectors = rows.t().to(at::kDouble);
+  Eigenpairs found = pairs_of(values, rows, std::vector<double>(static_cast<std::size_t>(values.numel())), gaps);
   const at::Tensor on_device = values.to(rows.device());
-  const at::Tensor residuals = product(matrix, vectors).sub(vectors.mul(on_device)).norm(2, 0).cpu();
-  return pairs_of(values, rows, entries_of(residuals), gaps);
+  const at::Tensor apart = product(matrix, found.vectors).sub(found.vectors.mul(on_device));
+  found.residuals = entries_of(apart.norm(2, 0).cpu());
+  found.errors = value_errors(found.residuals, gaps);
+  return found;
 }
 
 }  // namespace gradwise

@@ -55,12 +55,12 @@ class Ahead {
   explicit HWY_INLINE Ahead(const NextUpdate& next) : count_(next.memory == nullptr ? 0 : next.count) {
     if (count_ > 0) {
       memory_ = *next.memory;
+      in_a_line_ = 64 / size_of(memory_.element == Element::float64 ? Element::float64 : Element::float32);
     }
   }
   // To be called with the first of each vector's elements.
   HWY_INLINE void fetch(std::size_t i) const {
-    constexpr std::size_t kFloatsInALine = 16;
-    if (i < count_ && i % kFloatsInALine == 0) {
+    if (i < count_ && i % in_a_line_ == 0) {
       fetch(memory_.weights, i, memory_.element);
       fetch(memory_.gradient, i, memory_.element);
       fetch(memory_.first, i, memory_.state);
@@ -79,6 +79,7 @@ class Ahead {
 
   UpdateMemory memory_;
   std::size_t count_ = 0;
+  std::size_t in_a_line_ = 16;  // elements of the widest type; of narrower ones lines are asked for twice
 };
 
 // Updates `count` elements, a multiple of the lanes. `stored` rounds the new weights to what is stored.

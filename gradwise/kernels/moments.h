@@ -48,12 +48,13 @@ struct NextRead {
 
 /// One pass over `count` elements of `data`, with the widest vectors that the machine has. float64 is read as such;
 /// the other types are summed in float32 within blocks of 1,024 elements and in double between them, so that the sums'
-/// relative error stays below 4e-6 of the sum of absolute values. Thread-safe. Fetches `next`
-/// into the cache meanwhile.
+/// relative error stays below 4e-6 of the sum of absolute values. `next` is fetched into the cache meanwhile.
+/// Thread-safe.
 [[nodiscard]] Moments read_moments(const void* data, std::size_t count, Element type, NextRead next = {});
 
 /// The same, going on where a pass over other elements ended: read in parts of whole blocks of 1,024 elements, and a
-/// last one of any length, they have the bits of one pass over all.
+/// last one of any length, they have the bits of one pass over all; parts of other lengths have sums that are rounded
+/// otherwise. Thread-safe for totals of their own.
 void add_moments(const void* data, std::size_t count, Element type, Moments& total, NextRead next = {});
 
 /// Its reference: element by element in double.

@@ -44,9 +44,10 @@ void add_block(const void* data, std::size_t begin, std::size_t length, std::siz
     const auto x = signs.applied(i, Read::load(elements + i));
     hn::StoreU(hn::Add(hn::LoadU(d, sketch.data() + i), x), d, sketch.data() + i);
   }
+  const BlockSigns single(block);
   for (; i < length; ++i) {
     const auto x = static_cast<float>(element_at(static_cast<const std::byte*>(data), begin + i, Read::kElement));
-    sketch[i] += BlockSigns(block).applied(i, x);
+    sketch[i] += single.applied(i, x);
   }
 }
 

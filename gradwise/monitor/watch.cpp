@@ -90,13 +90,20 @@ struct Watch::Impl {
     }
   }
 
+  // Whether there is a copy of its weights, as they lie now: a parameter may have got other memory.
+  [[nodiscard]] bool is_copied(std::size_t index) const {
+    const at::Tensor& weights = watched.tensors[index];
+    return before[index].defined() && before[index].sizes() == weights.sizes() &&
+           before[index].scalar_type() == weights.scalar_type() && before[index].device() == weights.device();
+  }
+
   // Copies the weights that the next update begins with, if it is to be measured by them.
   void keep_weights() {
     const at::NoGradGuard no_grad;
     before.resize(watched.size());
     for (std::size_t i = 0; i < before.size(); ++i) {
       const at::Tensor& weights = watched.tensors[i];
-      if (trained[i] && !before[i].defined()) {
+      if (trained[i] && !is_copied(i)) {
         before[i] = weights.is_non_overlapping_and_dense() ? at::clone(weights)
                                                            : at::clone(weights, at::MemoryFormat::Contiguous);
       } else if (trained[i] && !before_is_current) {
@@ -187,8 +194,9 @@ struct Watch::Impl {
     elsewhere.clear();
     std::vector<at::Tensor> figures;
     for (std::size_t i = 0; i < watched.size(); ++i) {
-      if (!before[i].defined()) {
-        continue;  // frozen
+      if (!is_copied(i)) {
+        before[i].reset();  // frozen, or another than the one that was copied
+        continue;
       }
       if (kernels_read(watched.tensors[i])) {
         put_weights(gradwise::read_weights(watched.tensors[i], before[i]), readings[i]);

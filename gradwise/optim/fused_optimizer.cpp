@@ -127,6 +127,14 @@ void FusedOptimizer::measure_standing() {
   }
 }
 
+void FusedOptimizer::check_average(std::size_t index, const Riders& riders) const {
+  const at::Tensor none;
+  const at::Tensor& average = riders.averages.empty() ? none : riders.averages[index];
+  GRADWISE_CHECK(!average.defined() || average.sizes() == ordered_[index].sizes(), "optimizer",
+                 "the average of parameter ", index, " is ", average.sizes(), ", the parameter ",
+                 ordered_[index].sizes());
+}
+
 // Steps those of the parameters that have a gradient; errors come before anything moves.
 void FusedOptimizer::update_some(const std::vector<std::size_t>& indices, const Riders& riders) {
   const at::NoGradGuard no_grad;
@@ -134,11 +142,13 @@ void FusedOptimizer::update_some(const std::vector<std::size_t>& indices, const 
     arrange();
   }
   for (const std::size_t i : indices) {
-    if (slots_[i].way == Way::by_itself) {
-      check_gradient(ordered_[i], *slots_[i].gradient, i);
-      if (slots_[i].gradient->is_sparse()) {
-        check_takes_sparse(options_of(slots_[i]));
-      }
+    if (slots_[i].way == Way::none || slots_[i].way == Way::ready) {
+      continue;
+    }
+    check_gradient(ordered_[i], *slots_[i].gradient, i);
+    check_average(i, riders);
+    if (slots_[i].gradient->is_sparse()) {
+      check_takes_sparse(options_of(slots_[i]));
     }
   }
   work_.clear();
@@ -151,11 +161,11 @@ void FusedOptimizer::update_some(const std::vector<std::size_t>& indices, const 
       continue;
     }
     ++state_of(i).step;
-    if (slot.way == Way::by_itself && (!slot.fits || slot.gradient->is_sparse())) {
+    if (slot.way == Way::by_operators) {
       by_operators.push_back(i);
       continue;
     }
-    if (slot.way == Way::by_itself) {
+    if (slot.way == Way::after_copies) {
       make_ready(i, riders);
     }
     add_to_pass(i, riders);

@@ -32,7 +32,7 @@ namespace gradwise {
 /// are passed over; those that have never asked for one take no memory, and train from when they do.
 ///
 /// Errors: complex parameters; parameters that share memory, or whose elements do (views that interleave do not); a
-/// gradient of another shape, type or device.
+/// gradient of another shape, type or device; a parameter whose shape is no longer that of its state or average.
 class FusedOptimizer : public torch::optim::Optimizer {
  public:
   FusedOptimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups, const FusedOptions& defaults);
@@ -78,9 +78,9 @@ class FusedOptimizer : public torch::optim::Optimizer {
   [[nodiscard]] std::int64_t layout() const { return layout_; }
 
  private:
-  // How a parameter is stepped: not at all for want of a gradient, in the pass with the others, or after something was
-  // done for it alone.
-  enum class Way { none, together, by_itself };
+  // How a parameter is stepped: not at all for want of a gradient, in the pass, in the pass after a copy or the first
+  // state was made for it, or by ATen's operators.
+  enum class Way { none, ready, after_copies, by_operators };
 
   struct Slot {
     std::size_t group = 0;
@@ -97,6 +97,7 @@ class FusedOptimizer : public torch::optim::Optimizer {
     // What the state's memory was made for.
     at::ScalarType type = at::kFloat;
     at::Device device = at::kCPU;
+    c10::SmallVector<std::int64_t, 5> sizes;
     c10::SmallVector<std::int64_t, 5> strides;
     StateLines lines = {};
     bool stepped = false;
@@ -113,6 +114,8 @@ class FusedOptimizer : public torch::optim::Optimizer {
 
   [[nodiscard]] bool trains(std::size_t index) const;
   void refuse_shared_parameters() const;
+  void refuse_other_states();
+  void check_average(std::size_t index, const Riders& riders) const;
   void arrange();
   [[nodiscard]] bool stands(std::size_t index);
   [[nodiscard]] ArenaKind arena_kind(std::size_t index);

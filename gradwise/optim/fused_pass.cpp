@@ -24,9 +24,9 @@ void* own_memory(const at::Tensor* tensor) {
   return tensor == nullptr || !tensor->defined() ? nullptr : const_cast<void*>(tensor->const_data_ptr());
 }
 
-bool lies_alike(const at::Tensor& gradient, const at::Tensor& parameter) {
-  return gradient.scalar_type() == parameter.scalar_type() && gradient.device() == parameter.device() &&
-         !gradient.is_sparse() && gradient.sizes() == parameter.sizes() && gradient.strides() == parameter.strides();
+bool lies_alike(const at::Tensor& other, const at::Tensor& parameter) {
+  return other.scalar_type() == parameter.scalar_type() && other.device() == parameter.device() &&
+         other.sizes() == parameter.sizes() && other.strides() == parameter.strides();
 }
 
 }  // namespace
@@ -39,6 +39,7 @@ bool FusedOptimizer::stands(std::size_t index) {
   return !slot.trains
              ? !trains(index)
              : slot.type == parameter.scalar_type() && slot.device == parameter.device() &&
+                   parameter.sizes() == at::IntArrayRef(slot.sizes) &&
                    parameter.strides() == at::IntArrayRef(slot.strides) && slot.lines == state_lines(options_of(slot));
 }
 
@@ -56,12 +57,17 @@ FusedOptimizer::Way FusedOptimizer::way_of(std::size_t index, const Riders& ride
   if (!slot.gradient->defined()) {
     return Way::none;
   }
-  if (!slot.fits || slot.state == nullptr || !lies_alike(*slot.gradient, ordered_[index]) ||
+  if (!slot.fits || slot.gradient->is_sparse()) {
+    return Way::by_operators;
+  }
+  const at::Tensor* average = riders.averages.empty() ? nullptr : &riders.averages[index];
+  if (slot.state == nullptr || !lies_alike(*slot.gradient, ordered_[index]) ||
+      (average != nullptr && average->defined() && !lies_alike(*average, ordered_[index])) ||
       !std::ranges::all_of(written(index, riders), can_be_written)) {
-    return Way::by_itself;
+    return Way::after_copies;
   }
   note_memory(index, riders);
-  return Way::together;
+  return Way::ready;
 }
 
 void FusedOptimizer::note_memory(std::size_t index, const Riders& riders) {

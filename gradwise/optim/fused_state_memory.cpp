@@ -48,6 +48,20 @@ void FusedOptimizer::refuse_shared_parameters() const {
   refuse_shared_memory(trained);
 }
 
+// A parameter may have got other memory, of another shape.
+void FusedOptimizer::refuse_other_states() {
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const FusedState* known = state_at(i);
+    for (const at::Tensor* line :
+         {known == nullptr ? nullptr : &known->first, known == nullptr ? nullptr : &known->second,
+          known == nullptr ? nullptr : &known->third}) {
+      GRADWISE_CHECK(line == nullptr || !line->defined() || line->sizes() == ordered_[i].sizes(), "optimizer",
+                     "parameter ", i, " is ", ordered_[i].sizes(), ", and its state is of ", line->sizes(),
+                     ", allowed: the shape that it had, or a state without this parameter");
+    }
+  }
+}
+
 FusedState* FusedOptimizer::state_at(std::size_t place) {
   if (arranged_) {
     return slots_[place].state;
@@ -58,11 +72,13 @@ FusedState* FusedOptimizer::state_at(std::size_t place) {
 
 // Takes memory for all states at once, and moves into it those that are there already.
 void FusedOptimizer::arrange() {
+  arranged_ = false;  // where it throws, the next step begins here again
   ++layout_;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     slots_[i].trains = trains(i) || state_at(i) != nullptr;
   }
   refuse_shared_parameters();
+  refuse_other_states();
   std::map<ArenaKind, std::int64_t> needed;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     if (!slots_[i].trains) {
@@ -74,6 +90,7 @@ void FusedOptimizer::arrange() {
     const StateLines lines = state_lines(options);
     slots_[i].type = parameter.scalar_type();
     slots_[i].device = parameter.device();
+    slots_[i].sizes.assign(parameter.sizes().begin(), parameter.sizes().end());
     slots_[i].strides.assign(parameter.strides().begin(), parameter.strides().end());
     slots_[i].lines = lines;
     needed[arena_kind(i)] +=

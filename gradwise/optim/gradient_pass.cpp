@@ -24,6 +24,7 @@ GradientPass::Part GradientPass::part_of(const at::Tensor& values) {
 void GradientPass::look(const std::vector<at::Tensor>& gradients) {
   constexpr std::int64_t kWorthAThread = 128;
   parts_.resize(gradients.size());
+  copies_.clear();
   const auto look_at = [&](std::int64_t begin, std::int64_t end) {
     for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
       const bool whole = !gradients[i].is_sparse() && gradients[i].is_non_overlapping_and_dense();
@@ -51,7 +52,8 @@ double GradientPass::norm(const std::vector<at::Tensor>& gradients) {
     const Part& part = parts_[piece.tensor];
     kernels::NextRead next;
     if (i + 1 < pieces.size() && pieces[i + 1].tensor != piece.tensor) {
-      next = {parts_[pieces[i + 1].tensor].data, static_cast<std::size_t>(pieces[i + 1].count)};
+      const Part& after = parts_[pieces[i + 1].tensor];
+      next = {after.data, after.element == part.element ? static_cast<std::size_t>(pieces[i + 1].count) : 0};
     }
     const std::size_t begin = static_cast<std::size_t>(piece.begin) * kernels::size_of(part.element);
     found_[i] = kernels::read_moments(part.data + begin, static_cast<std::size_t>(piece.count), part.element, next);

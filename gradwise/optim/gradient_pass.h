@@ -12,7 +12,7 @@
 namespace gradwise {
 
 /// Reads gradients on the host in one parallel pass. Its figures have the bits of those that a Watch reads during the
-/// backward pass.
+/// backward pass. An object serves one thread at a time.
 class GradientPass {
  public:
   /// Whether it reads all of these: on the CPU, in a floating type of 16, 32 or 64 bits.
@@ -35,7 +35,7 @@ class GradientPass {
 
   PieceWork work_;
   std::vector<Part> parts_;              // by gradient
-  std::vector<at::Tensor> copies_;       // of those that do not fill their memory
+  std::vector<at::Tensor> copies_;       // of those that are sparse or do not fill their memory
   std::vector<kernels::Moments> found_;  // by piece
 };
 

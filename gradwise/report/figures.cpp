@@ -25,8 +25,8 @@ const std::vector<Figure>& figures() {
       {"noise", "gradient noise scale beside the batch size", noise_panels, "watch.batches_every"},
       {"hessian", "curvature by layer, spectral density and edge of stability, of gradwise analyze --hessian",
        stored_hessian_panels, "gradwise analyze RUN --hessian",
-       "gradwise.GradientAnalyzer({\"compute_hessian\": True}).analyze_gradients(model, loss_function, x, y)"
-       ".plot(\"spectrum\") in Python, as the run has no configuration"},
+       "gradwise.GradientAnalyzer({\"compute_hessian\": True}).analyze_gradients(model, loss_function, x, y, "
+       "optimizer=optimizer).plot(\"spectrum\") in Python, as the run has no configuration"},
       {"memory", "peak memory of each step", memory_panels, "train.measure_memory"}};
   return kAll;
 }

@@ -129,8 +129,10 @@ py::object Watching::finish_with(py::handle loss) {
     return py::reinterpret_borrow<py::object>(Py_NotImplemented);
   }
   if (is_tensor) {
-    const WithoutLock released;
-    tell_loss(THPVariable_Unpack(loss.ptr()).item<double>());
+    tell_loss([&] {
+      const WithoutLock released;
+      return THPVariable_Unpack(loss.ptr()).item<double>();
+    }());
   } else if (!loss.is_none()) {
     tell_loss(PyFloat_AS_DOUBLE(loss.ptr()));
   }

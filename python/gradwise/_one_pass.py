@@ -14,6 +14,10 @@ from ._average import ExponentialMovingAverage
 from ._checks import check_int, check_number
 from ._records import Record
 
+# Of torch's, which states of its earlier versions do not have.
+_LATER_OPTIONS = (
+    "amsgrad", "maximize", "foreach", "capturable", "differentiable", "fused", "decoupled_weight_decay",
+)  # fmt: skip
 State = defaultdict[torch.Tensor, dict[str, Any]]
 
 
@@ -231,6 +235,11 @@ class _OnePass(torch.optim.Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes a state of this class or of torch's optimizer of the name; moments keep their type."""
+        for index, group in enumerate(state_dict.get("param_groups", ())):
+            if missing := [name for name in self.defaults if name not in group and name not in _LATER_OPTIONS]:
+                raise ValueError(
+                    f"group {index} of the state has no {', '.join(missing)}, allowed: a state of {type(self).__name__}"
+                )
         seen: list[dict[str, Any]] = []
         hook = self.register_load_state_dict_pre_hook(lambda _, given: seen.append(given))  # the last of them
         try:

@@ -68,6 +68,12 @@ class Watch:
         self._scale = LossScale(scaler, self._optimizers, late=not on_host or averaged)
         first = self._optimizers[0] if self._optimizers else None
         self._fused = first if len(self._optimizers) == 1 and isinstance(first, _OnePass) else None
+        for policy in ("stop_on", "skip_on", "roll_back_on"):
+            if options.get(policy):
+                raise ValueError(
+                    f"{policy} is {options[policy]!r}, allowed: nothing, for the loop is yours: look at what "
+                    "watch.step gives; gradwise.AutogradTrainingLoop takes it"
+                )
         gradients = {"every": every, "histograms_every": histograms_every} | options.pop("gradients", {})
         if self._fused is None:
             gradients.setdefault("weights_every", _WEIGHTS_EVERY if first else 1)
@@ -230,6 +236,8 @@ class Watch:
         self._check_open()
         if samples is not None:
             check_int(samples=samples)
+            if not 0 < samples < 2**53:
+                raise ValueError(f"samples is {samples}, allowed: 1 ... 2**53")
         if loss is not None:
             check_number(loss=loss)
             self._native.tell_loss(loss.item() if hasattr(loss, "item") else float(loss))
@@ -272,6 +280,11 @@ class Watch:
         if self._findings is not None:  # as it was when the watch was detached
             return self._findings
         self._finish()
+        if not self.steps and self._silent:
+            warnings.warn(
+                f"watch.step was called {self._silent} times, and the optimizer has not stepped: nothing was watched",
+                stacklevel=2,
+            )
         return findings(self._native.diagnosis())
 
     def plot(self, what: str = "grad_norm", ax: Any = None) -> Any:
@@ -308,6 +321,7 @@ class Watch:
         self._handles.clear()
         self._findings = Findings()
         self._native = native
+        self._plain = False
 
     def __enter__(self) -> Watch:
         return self

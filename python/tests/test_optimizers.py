@@ -307,3 +307,11 @@ def test_parameters_that_share_memory_are_refused():
     give_gradients(tensors, 0)
     with pytest.raises(gradwise.GradwiseError, match="parameters 0 and 1 share memory"):
         mine.step()
+
+
+def test_refuses_the_state_of_another_rule():
+    weights = [torch.nn.Parameter(torch.ones(3))]
+    optimizer = gradwise.AdamW(weights)
+    with pytest.raises(ValueError, match="group 0 of the state has no betas, eps, allowed: a state of AdamW"):
+        optimizer.load_state_dict(torch.optim.SGD(weights, lr=0.1).state_dict())
+    assert optimizer.param_groups[0]["lr"] == 1e-3

@@ -118,6 +118,8 @@ def in_child(model, optimizer, data, watch, told):
         watch.detach()
         again = gradwise.watch(model, optimizer)
         step(model, optimizer, data, again)
+        with pytest.raises(gradwise.GradwiseUsageError, match="the watch is detached"):
+            watch.step(1.0)
         told.put((again.steps, watch.detached, watch.diagnosis() == []))
         del watch, again
         gc.collect()

@@ -5,6 +5,7 @@ import gc
 import math
 import pathlib
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -35,6 +36,75 @@ def test_weights_are_read_each_step_where_that_is_free(network, data, optimizer_
         train(model, optimizer, data, 1, watch)
         norms[step] = float(model[0].weight.detach().norm())
     assert watch.readings()["0.weight"].weight_norm == pytest.approx(norms[read_at], rel=1e-7)
+
+
+LOSSES = {
+    "none": None, "float": 0.5, "float64": np.float64(0.5), "int": 1, "scalar": torch.tensor(0.5), "one": torch.tensor([0.5]),
+    "bfloat16": torch.tensor(0.5, dtype=torch.bfloat16), "whole": torch.tensor(3), "bool": torch.tensor(True),
+    "nan": math.nan, "complex": torch.tensor(1j), "two": torch.ones(2), "text": "0.5",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_the_short_way_of_a_step_is_the_long_one(network, data, loss):
+    def told(plain):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        watch = gradwise.watch(model, optimizer)
+        seen = []
+        for _ in range(3):
+            train(model, optimizer, data, 1, watch, loss_given=False)
+            watch._plain = plain
+            try:
+                seen.append([dict(issue) for issue in watch.step(loss)])
+            except (TypeError, ValueError) as error:
+                seen.append(repr(error))
+            watch._plain = True
+        last = {key: value for key, value in watch.last_step.items() if key != "seconds"}
+        return repr(seen), repr(last), repr(watch.issues)
+
+    assert told(True) == told(False)
+
+
+@pytest.mark.parametrize("rows", [8, 2])
+def test_a_layer_may_get_memory_of_another_shape(rows):
+    model = nn.Linear(3, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = gradwise.watch(model, optimizer, gradients={"weights_every": 1})
+    for step in range(6):
+        if step == 2:
+            model.weight.data = torch.randn(rows, 3)
+            model.bias.data = torch.randn(rows)
+        optimizer.zero_grad()
+        loss = model(torch.randn(5, 3)).square().sum()
+        loss.backward()
+        before = model.weight.detach().clone()
+        optimizer.step()
+        watch.step(loss)
+        del loss  # its graph knows the old shape
+    reading = watch.readings()["weight"]
+    assert reading.update_norm == pytest.approx(float((model.weight.detach() - before).norm()), rel=1e-5)
+    assert reading.weight_norm == pytest.approx(float(model.weight.detach().norm()), rel=1e-5)
+
+
+def test_a_watch_that_saw_no_step_says_so(network, data):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = gradwise.watch(model, optimizer)
+    for _ in range(3):
+        loss = functional.cross_entropy(model(data[0]), data[1])
+        loss.backward()
+        watch.step(loss)
+    with pytest.warns(UserWarning, match="called 3 times, and the optimizer has not stepped"):
+        assert watch.diagnosis() == []
+    with pytest.raises(ValueError, match="samples is -1, allowed: 1"):
+        watch.step(loss, samples=-1)
+
+
+def test_policies_are_of_the_loop(network):
+    model = network()
+    with pytest.raises(ValueError, match="stop_on is .*the loop is yours"):
+        gradwise.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), stop_on=["nonfinite_gradient"])
 
 
 def test_updates_without_an_optimizer_are_those_between_steps(network, data):

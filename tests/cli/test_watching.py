@@ -58,6 +58,8 @@ def test_plots_are_made_and_what_is_missing_is_said(run, tmp_path):
     assert {"training", "norms", "flow", "updates", "angles", "histograms", "activations", "memory"} <= drawn
     assert len(done.stdout.splitlines()) == 10
     assert "hessian      -  the run holds nothing of this kind; it takes gradwise analyze RUN --hessian" in done.stdout
+    gradwise("plot", run, "--what", "hessian", "-o", tmp_path / "none", check=1)
+    assert not (tmp_path / "none").exists()
     gradwise("plot", run, "--what", "flow", "-o", tmp_path / "flow.pdf", check=0)
     assert (tmp_path / "flow.pdf").read_bytes().startswith(b"%PDF")
 

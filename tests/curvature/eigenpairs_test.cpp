@@ -165,6 +165,26 @@ TEST(Eigenpairs, OfSixteenBitsAreGoodToTheirRounding) {
   }
 }
 
+// Those of the recurrence and those by products, also of a matrix that is symmetric within what is let pass alone.
+TEST(Eigenpairs, ResidualsAreThoseOfProducts) {
+  seed_everything(33);
+  const at::Tensor symmetric = rotated(at::linspace(0, 1, 200, at::kDouble).pow(3));
+  const at::Tensor noise = at::randn({200, 200}, at::kDouble);
+  const at::Tensor skew = noise.sub(noise.t());
+  for (const double part : {0.0, 5e-9}) {
+    const at::Tensor matrix = symmetric.add(skew, part / skew.norm().item<double>());
+    for (const double tolerance : {1e-2, 1e-5, 1e-8, 1e-9, 1e-10, 1e-12}) {
+      const Eigenpairs found = eigenpairs(Dense(matrix), {.largest = 2, .tolerance = tolerance});
+      for (std::int64_t i = 0; i < 2; ++i) {
+        const at::Tensor vector = found.vectors.select(1, i);
+        const auto at = static_cast<std::size_t>(i);
+        const double residual = matrix.mv(vector).sub(vector.mul(found.values[at])).norm().item<double>();
+        EXPECT_NEAR(found.residuals[at], residual, 0.02 * residual) << part << ", " << tolerance;
+      }
+    }
+  }
+}
+
 TEST(Eigenpairs, RefuseWhatTheyCannotTake) {
   const Dense matrix(rotated(at::linspace(-1, 3, 30, at::kDouble)));
   EXPECT_ERROR_WITH("[eigenpairs] largest + smallest is 0, allowed: from 1 to 30", eigenpairs(matrix, {.largest = 0}));

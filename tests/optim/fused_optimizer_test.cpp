@@ -152,6 +152,35 @@ TEST(FusedOptimizerErrors, ComeBeforeAnythingHasMoved) {
   EXPECT_EQ(optimizer->weight_moments()[0].count, 8) << "no step is left under way";
 }
 
+// Memory that was put in a parameter's place may be of another shape.
+TEST(FusedOptimizerErrors, RefuseAParameterThatHasOutgrownItsState) {
+  for (const std::string& name : names()) {
+    const std::vector<at::Tensor> tensors{random_tensor({32, 10}, 1), random_tensor({3}, 2)};
+    const auto optimizer = fused(tensors, options_of(name));
+    take_steps(*optimizer, tensors, 1);
+    const at::Tensor before = tensors[1].clone();
+    for (const std::int64_t rows : {64, 16}) {
+      at::Tensor(tensors[0]).set_data(random_tensor({rows, 10}, 3));
+      give_gradients(tensors, 4);
+      for (int again = 0; again < 2; ++again) {
+        EXPECT_ERROR_WITH("parameter 0 is [" + std::to_string(rows) + ", 10], and its state is of [32, 10]",
+                          optimizer->step());
+      }
+      EXPECT_TRUE(tensors[1].equal(before)) << name;
+    }
+    at::Tensor(tensors[0]).set_data(random_tensor({32, 10}, 3));
+    give_gradients(tensors, 4);
+    optimizer->step();
+    EXPECT_FALSE(tensors[1].equal(before)) << name;
+  }
+  const std::vector<at::Tensor> tensors{random_tensor({4, 2}, 1)};
+  const std::vector<at::Tensor> averages{random_tensor({3, 2}, 1)};
+  const auto optimizer = fused(tensors);
+  give_gradients(tensors, 1);
+  EXPECT_ERROR_WITH("the average of parameter 0 is [3, 2], the parameter [4, 2]",
+                    optimizer->update({.averages = averages, .average_share = 0.1}));
+}
+
 // With rounded lines, second - third² may fall below zero.
 TEST(FusedOptimizer, CenteredRmspropStaysFiniteWithRoundedMoments) {
   OptimizerOptions options = options_of("rmsprop");
@@ -166,8 +195,6 @@ TEST(FusedOptimizer, CenteredRmspropStaysFiniteWithRoundedMoments) {
   }
   EXPECT_TRUE(tensors[0].isfinite().all().item<bool>());
 }
-
-// The same training, its gradients read during backward or not, averaged along or apart.
 
 }  // namespace
 }  // namespace gradwise
