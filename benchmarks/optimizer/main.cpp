@@ -30,7 +30,8 @@ int run(int argc, char** argv) {
   int threads = 2;
   bool steps_only = false;
   CLI::App app("Optimizer steps, side by side");
-  app.add_option("--shapes", shapes_name, "gpt2, cnn, small, a number of elements, or of tensors x elements: 20000x1000");
+  app.add_option("--shapes", shapes_name,
+                 "gpt2, cnn, small, a number of elements, or of tensors x elements: 20000x1000");
   app.add_option("--kinds", kinds, "which steps")->delimiter(',');
   app.add_option("--repeats", repeats, "rounds; each takes every step once")->check(CLI::PositiveNumber);
   app.add_option("--threads", threads)->check(CLI::PositiveNumber);
