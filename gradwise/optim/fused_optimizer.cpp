@@ -127,14 +127,6 @@ void FusedOptimizer::measure_standing() {
   }
 }
 
-void FusedOptimizer::check_average(std::size_t index, const Riders& riders) const {
-  const at::Tensor none;
-  const at::Tensor& average = riders.averages.empty() ? none : riders.averages[index];
-  GRADWISE_CHECK(!average.defined() || average.sizes() == ordered_[index].sizes(), "optimizer",
-                 "the average of parameter ", index, " is ", average.sizes(), ", the parameter ",
-                 ordered_[index].sizes());
-}
-
 // Steps those of the parameters that have a gradient; errors come before anything moves.
 void FusedOptimizer::update_some(const std::vector<std::size_t>& indices, const Riders& riders) {
   const at::NoGradGuard no_grad;

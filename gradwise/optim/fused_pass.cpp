@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "gradwise/core/error.h"
 #include "gradwise/core/tensor_memory.h"
 #include "gradwise/kernels/mixed_bits.h"
 #include "gradwise/optim/fused_optimizer.h"
@@ -104,6 +105,20 @@ bool FusedOptimizer::look(const std::vector<std::size_t>& indices, const Riders&
     at::parallel_for(0, static_cast<std::int64_t>(indices.size()), kWorthAThread, look_at);
   }
   return all_stand;
+}
+
+// The pass walks an average in step with its parameter; operators take any layout.
+void FusedOptimizer::check_average(std::size_t index, const Riders& riders) const {
+  const at::Tensor& parameter = ordered_[index];
+  if (riders.averages.empty() || !riders.averages[index].defined()) {
+    return;
+  }
+  const at::Tensor& average = riders.averages[index];
+  const bool in_step = slots_[index].way == Way::after_copies;
+  GRADWISE_CHECK(in_step ? lies_alike(average, parameter) : average.sizes() == parameter.sizes(), "optimizer",
+                 "the average of parameter ", index, " is ", average.sizes(), " ", average.scalar_type(),
+                 " with strides ", average.strides(), ", the parameter ", parameter.sizes(), " ",
+                 parameter.scalar_type(), " with strides ", parameter.strides(), ", allowed: the same of both");
 }
 
 // What can't be done side by side: copies of shared memory, and gradients that do not lie as their parameters do, for

@@ -63,6 +63,9 @@ std::string differences(const std::vector<RunReader>& runs, const std::vector<st
       keys.insert(key);
     }
   }
+  if (keys.empty()) {
+    return "\nNo settings are on record.\n";
+  }
   std::vector<std::vector<std::string>> rows{{"setting"}};
   rows.front().insert(rows.front().end(), names.begin(), names.end());
   for (const std::string& key : keys) {

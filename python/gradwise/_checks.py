@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -34,6 +35,13 @@ def check_int(**values: Any) -> None:
     for name, value in values.items():
         if not hasattr(value, "__index__"):
             raise TypeError(f"{name} is {value!r}, allowed: an int")
+
+
+def path_of(name: str, value: Any) -> str:
+    """A TypeError for what is no path."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} is {value!r}, allowed: a str or a path")
+    return os.fspath(value)
 
 
 def check_axes(ax: Any) -> None:

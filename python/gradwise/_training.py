@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from . import _core
-from ._checks import check_int, check_number, check_tensors, checked_device
+from ._checks import check_int, check_number, check_tensors, checked_device, path_of
 from ._documented import documented_by
 from ._live import ending
 from ._native_optimizer import native_options
@@ -168,10 +168,10 @@ class AutogradTrainingLoop:
         given = {"lr": lr, "weight_decay": weight_decay} | optimizer_options
         self.model = model
         self._clips_by_options = _has_own_clipping((options or {}).get("step", {}))
-        folder = "" if checkpoints is None else os.fspath(checkpoints)
+        folder = "" if checkpoints is None else path_of("checkpoints", checkpoints)
         self._native = _core.AutogradTrainingLoop(
             model, _optimizer(model, optimizer_class, given), options or {}, folder, standardize_targets, progress,
-            "" if run is None else os.fspath(run),
+            "" if run is None else path_of("run", run),
         )  # fmt: skip
         if progress or run is not None:
             weakref.finalize(self, _end_records, self._native)
@@ -218,7 +218,7 @@ class AutogradTrainingLoop:
         return self._native.save_checkpoint()
 
     def resume(self, checkpoint: str | os.PathLike[str], device: Device = "cpu") -> None:
-        self._native.resume(os.fspath(checkpoint), checked_device(device))
+        self._native.resume(path_of("checkpoint", checkpoint), checked_device(device))
 
     @property
     def target_scaling(self) -> Record:

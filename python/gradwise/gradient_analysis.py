@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from . import _core, _plots
-from ._checks import check_int, check_tensors
+from ._checks import check_int, check_tensors, path_of
 from ._documented import documented_by
 from ._forward_hook import aside
 from ._records import Issue, Record, Table, issues, record
@@ -182,7 +182,7 @@ class GradientAnalyzer:
     def plot_gradient_analysis(self, save_path: str | os.PathLike[str] = "gradient_analysis.png") -> str:
         """Draws the last analysis (PNG, SVG or PDF by the extension) with the program gnuplot; gives the path. A
         GradwiseError where gnuplot or the folder is missing, or the folder can't be written to."""
-        path = os.fspath(save_path)
+        path = path_of("save_path", save_path)
         drawn, reason = self._native.plot_gradient_analysis(path)
         if not drawn:
             raise GradwiseError(f"{path} was not drawn: {reason}")
@@ -215,4 +215,4 @@ class GradientMonitoring:
 
     def save_monitoring_report(self, path: str | os.PathLike[str]) -> None:
         """JSON for a path that ends in .json, else text."""
-        self._native.save_monitoring_report(os.fspath(path))
+        self._native.save_monitoring_report(path_of("path", path))

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from . import _core, _run_plots
-from ._checks import check_int
+from ._checks import check_int, path_of
 from ._documented import documented_by
 from ._records import Findings, Issue, Record, Table, findings, issues, records, table_of
 
@@ -19,7 +19,7 @@ class Run:
     """Read again at every call: a run under way shows what it has written so far."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = path_of("path", path)
         self._native = _core.RunReader(self.path)
 
     @property

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import pathlib
 import warnings
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -15,13 +13,14 @@ from typing import Any
 import torch
 
 from . import _core, _plots
-from ._checks import check_int, check_number, check_tensors, with_keywords
+from ._checks import check_int, check_number, check_tensors, path_of, with_keywords
 from ._documented import documented_by
 from ._forward_hook import ForwardHook, aside, remove_all
 from ._live import add_live, status_of, watching
 from ._loss_scale import LossScale
 from ._records import Findings, Issue, Readings, Record, Table, findings, issues, record
 from ._unwrap import bare_model, bare_optimizers
+from ._watched import facts_of, keep_room_for_hooks, refuse_policies
 from .errors import GradwiseUsageError
 from .optimizers import _OnePass
 
@@ -68,28 +67,17 @@ class Watch:
         self._scale = LossScale(scaler, self._optimizers, late=not on_host or averaged)
         first = self._optimizers[0] if self._optimizers else None
         self._fused = first if len(self._optimizers) == 1 and isinstance(first, _OnePass) else None
-        for policy in ("stop_on", "skip_on", "roll_back_on"):
-            if options.get(policy):
-                raise ValueError(
-                    f"{policy} is {options[policy]!r}, allowed: nothing, for the loop is yours: look at what "
-                    "watch.step gives; gradwise.AutogradTrainingLoop takes it"
-                )
+        refuse_policies(options)
         gradients = {"every": every, "histograms_every": histograms_every} | options.pop("gradients", {})
         if self._fused is None:
             gradients.setdefault("weights_every", _WEIGHTS_EVERY if first else 1)
         # Without batches there is nothing to be told of data.
         asked = {"activations_every": 10, "batches_every": 0} | options | {"gradients": gradients}
-        facts = {
-            "name": pathlib.Path(run).name if run else "",
-            "model": type(model).__name__,
-            "loss": "",
-            "optimizer": type(first).__name__.lower() if first else "",
-            "weight_decay": float(first.param_groups[0].get("weight_decay", 0.0)) if first else 0.0,
-            "batch_size": 0,
-        }
-        _keep_room_for_hooks(model)
+        run = path_of("run", run) if run else None
+        facts = facts_of(model, first, run)
+        keep_room_for_hooks(model)
         try:
-            self._native = _core.Watching(model, facts, asked, os.fspath(run) if run else "")
+            self._native = _core.Watching(model, facts, asked, run or "")
         except TypeError as error:
             raise TypeError(with_keywords(str(error), options, _KEYWORDS)) from None
         if averaged:
@@ -338,16 +326,6 @@ class Watch:
 
     def _repr_html_(self) -> str:
         return f"<p>{self.steps} steps, {len(self.issues)} issues</p>{self.diagnosis()._repr_html_()}"
-
-
-def _keep_room_for_hooks(model: torch.nn.Module) -> None:
-    """A parameter's first `register_post_accumulate_grad_hook` puts PyTorch's list of Python hooks in the place of the
-    native hook. Where the list stands before the native hook is set, that one runs the list, whatever it holds then.
-    Frozen parameters have native hooks too, for when they are unfrozen."""
-    for parameter in model.parameters():
-        watched = parameter.is_leaf and parameter.is_floating_point()
-        if watched and parameter._post_accumulate_grad_hooks is None:
-            parameter._post_accumulate_grad_hooks = OrderedDict()
 
 
 def watch(model: torch.nn.Module, optimizer: Any = None, *, every: int = 1, histograms_every: int = 0,

@@ -101,6 +101,15 @@ def test_a_watch_that_saw_no_step_says_so(network, data):
         watch.step(loss, samples=-1)
 
 
+def test_a_run_is_a_path(network):
+    model = network()
+    with pytest.raises(TypeError, match="run is 3, allowed: a str or a path"):
+        gradwise.watch(model, run=3)
+    with pytest.raises(TypeError, match="path is 3, allowed: a str or a path"):
+        gradwise.load_run(3)
+    gradwise.watch(model).detach()
+
+
 def test_policies_are_of_the_loop(network):
     model = network()
     with pytest.raises(ValueError, match="stop_on is .*the loop is yours"):

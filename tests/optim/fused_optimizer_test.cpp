@@ -177,8 +177,11 @@ TEST(FusedOptimizerErrors, RefuseAParameterThatHasOutgrownItsState) {
   const std::vector<at::Tensor> averages{random_tensor({3, 2}, 1)};
   const auto optimizer = fused(tensors);
   give_gradients(tensors, 1);
-  EXPECT_ERROR_WITH("the average of parameter 0 is [3, 2], the parameter [4, 2]",
+  EXPECT_ERROR_WITH("the average of parameter 0 is [3, 2] Float with strides [2, 1], the parameter [4, 2]",
                     optimizer->update({.averages = averages, .average_share = 0.1}));
+  const std::vector<at::Tensor> turned{random_tensor({2, 4}, 1).t()};
+  EXPECT_ERROR_WITH("the average of parameter 0 is [4, 2] Float with strides [1, 4], the parameter [4, 2]",
+                    optimizer->update({.averages = turned, .average_share = 0.1}));
 }
 
 // With rounded lines, second - third² may fall below zero.
