@@ -61,10 +61,13 @@ FusedOptimizer::Way FusedOptimizer::way_of(std::size_t index, const Riders& ride
   if (!slot.fits || slot.gradient->is_sparse()) {
     return Way::by_operators;
   }
-  const at::Tensor* average = riders.averages.empty() ? nullptr : &riders.averages[index];
-  if (slot.state == nullptr || !lies_alike(*slot.gradient, ordered_[index]) ||
-      (average != nullptr && average->defined() && !lies_alike(*average, ordered_[index])) ||
-      !std::ranges::all_of(written(index, riders), can_be_written)) {
+  if (slot.state == nullptr || !lies_alike(*slot.gradient, ordered_[index])) {
+    return Way::after_copies;
+  }
+  const std::array<const at::Tensor*, 5> tensors = written(index, riders);
+  const at::Tensor* average = tensors.back();
+  if ((average != nullptr && average->defined() && !lies_alike(*average, ordered_[index])) ||
+      !std::ranges::all_of(tensors, can_be_written)) {
     return Way::after_copies;
   }
   note_memory(index, riders);
@@ -166,8 +169,8 @@ void FusedOptimizer::run_pass() {
     const PieceWork::Piece& piece = pieces[i];
     const Slot& slot = slots_[piece.tensor];
     kernels::NextUpdate next;
-    if (i + 1 < pieces.size() && pieces[i + 1].tensor != piece.tensor) {
-      next = {&slots_[pieces[i + 1].tensor].memory, static_cast<std::size_t>(pieces[i + 1].count)};
+    if (const PieceWork::Piece* start = work_.start_after(i)) {
+      next = {&slots_[start->tensor].memory, static_cast<std::size_t>(start->count)};
     }
     found_[i] = kernels::fused_update(slot.state->rule, slot.memory, static_cast<std::size_t>(piece.begin),
                                       static_cast<std::size_t>(piece.count), coefficients_[slot.coefficients].values,

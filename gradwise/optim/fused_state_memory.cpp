@@ -52,11 +52,12 @@ void FusedOptimizer::refuse_shared_parameters() const {
 void FusedOptimizer::refuse_other_states() {
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const FusedState* known = state_at(i);
-    for (const at::Tensor* line :
-         {known == nullptr ? nullptr : &known->first, known == nullptr ? nullptr : &known->second,
-          known == nullptr ? nullptr : &known->third}) {
-      GRADWISE_CHECK(line == nullptr || !line->defined() || line->sizes() == ordered_[i].sizes(), "optimizer",
-                     "parameter ", i, " is ", ordered_[i].sizes(), ", and its state is of ", line->sizes(),
+    if (known == nullptr) {
+      continue;
+    }
+    for (const at::Tensor* line : {&known->first, &known->second, &known->third}) {
+      GRADWISE_CHECK(!line->defined() || line->sizes() == ordered_[i].sizes(), "optimizer", "parameter ", i, " is ",
+                     ordered_[i].sizes(), ", and its state is of ", line->sizes(),
                      ", allowed: the shape that it had, or a state without this parameter");
     }
   }

@@ -51,9 +51,9 @@ double GradientPass::norm(const std::vector<at::Tensor>& gradients) {
     const PieceWork::Piece& piece = pieces[i];
     const Part& part = parts_[piece.tensor];
     kernels::NextRead next;
-    if (i + 1 < pieces.size() && pieces[i + 1].tensor != piece.tensor) {
-      const Part& after = parts_[pieces[i + 1].tensor];
-      next = {after.data, after.element == part.element ? static_cast<std::size_t>(pieces[i + 1].count) : 0};
+    if (const PieceWork::Piece* start = work_.start_after(i)) {
+      const Part& after = parts_[start->tensor];
+      next = {after.data, after.element == part.element ? static_cast<std::size_t>(start->count) : 0};
     }
     const std::size_t begin = static_cast<std::size_t>(piece.begin) * kernels::size_of(part.element);
     found_[i] = kernels::read_moments(part.data + begin, static_cast<std::size_t>(piece.count), part.element, next);

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -34,6 +35,11 @@ class PieceWork {
     }
   }
   [[nodiscard]] const std::vector<Piece>& pieces() const { return pieces_; }
+  /// The piece after piece `i` where another tensor begins there, null otherwise: what the hardware does not see
+  /// coming.
+  [[nodiscard]] const Piece* start_after(std::size_t i) const {
+    return i + 1 < pieces_.size() && pieces_[i + 1].tensor != pieces_[i].tensor ? &pieces_[i + 1] : nullptr;
+  }
 
   /// Calls `work(index of a piece)` once for each, on ATen's threads.
   template <class Work>

@@ -5,7 +5,6 @@ import gc
 import math
 import pathlib
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -36,84 +35,6 @@ def test_weights_are_read_each_step_where_that_is_free(network, data, optimizer_
         train(model, optimizer, data, 1, watch)
         norms[step] = float(model[0].weight.detach().norm())
     assert watch.readings()["0.weight"].weight_norm == pytest.approx(norms[read_at], rel=1e-7)
-
-
-LOSSES = {
-    "none": None, "float": 0.5, "float64": np.float64(0.5), "int": 1, "scalar": torch.tensor(0.5), "one": torch.tensor([0.5]),
-    "bfloat16": torch.tensor(0.5, dtype=torch.bfloat16), "whole": torch.tensor(3), "bool": torch.tensor(True),
-    "nan": math.nan, "complex": torch.tensor(1j), "two": torch.ones(2), "text": "0.5",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
-def test_the_short_way_of_a_step_is_the_long_one(network, data, loss):
-    def told(plain):
-        model = network()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        watch = gradwise.watch(model, optimizer)
-        seen = []
-        for _ in range(3):
-            train(model, optimizer, data, 1, watch, loss_given=False)
-            watch._plain = plain
-            try:
-                seen.append([dict(issue) for issue in watch.step(loss)])
-            except (TypeError, ValueError) as error:
-                seen.append(repr(error))
-            watch._plain = True
-        last = {key: value for key, value in watch.last_step.items() if key != "seconds"}
-        return repr(seen), repr(last), repr(watch.issues)
-
-    assert told(True) == told(False)
-
-
-@pytest.mark.parametrize("rows", [8, 2])
-def test_a_layer_may_get_memory_of_another_shape(rows):
-    model = nn.Linear(3, 4)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    watch = gradwise.watch(model, optimizer, gradients={"weights_every": 1})
-    for step in range(6):
-        if step == 2:
-            model.weight.data = torch.randn(rows, 3)
-            model.bias.data = torch.randn(rows)
-        optimizer.zero_grad()
-        loss = model(torch.randn(5, 3)).square().sum()
-        loss.backward()
-        before = model.weight.detach().clone()
-        optimizer.step()
-        watch.step(loss)
-        del loss  # its graph knows the old shape
-    reading = watch.readings()["weight"]
-    assert reading.update_norm == pytest.approx(float((model.weight.detach() - before).norm()), rel=1e-5)
-    assert reading.weight_norm == pytest.approx(float(model.weight.detach().norm()), rel=1e-5)
-
-
-def test_a_watch_that_saw_no_step_says_so(network, data):
-    model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    watch = gradwise.watch(model, optimizer)
-    for _ in range(3):
-        loss = functional.cross_entropy(model(data[0]), data[1])
-        loss.backward()
-        watch.step(loss)
-    with pytest.warns(UserWarning, match="called 3 times, and the optimizer has not stepped"):
-        assert watch.diagnosis() == []
-    with pytest.raises(ValueError, match="samples is -1, allowed: 1"):
-        watch.step(loss, samples=-1)
-
-
-def test_a_run_is_a_path(network):
-    model = network()
-    with pytest.raises(TypeError, match="run is 3, allowed: a str or a path"):
-        gradwise.watch(model, run=3)
-    with pytest.raises(TypeError, match="path is 3, allowed: a str or a path"):
-        gradwise.load_run(3)
-    gradwise.watch(model).detach()
-
-
-def test_policies_are_of_the_loop(network):
-    model = network()
-    with pytest.raises(ValueError, match="stop_on is .*the loop is yours"):
-        gradwise.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), stop_on=["nonfinite_gradient"])
 
 
 def test_updates_without_an_optimizer_are_those_between_steps(network, data):
@@ -344,22 +265,3 @@ def test_a_watched_model_can_go(network, data):
     assert torch.equal(copied[0].weight, model[0].weight)
     del watch, model, optimizer
     gc.collect()
-
-
-@pytest.mark.parametrize(
-    "call, kind, message",
-    [
-        (lambda m, p: gradwise.watch(m, 5), TypeError, "optimizer is a int"),
-        (lambda m, p: gradwise.watch(m, torch.optim.SGD([torch.zeros(2).requires_grad_()])), ValueError, "none of the"),
-        (lambda m, p: gradwise.watch(m, every=0), ValueError, "every is 0, allowed: >= 1"),
-        (lambda m, p: gradwise.watch(m, evry=2), TypeError, 'there is no option evry; did you mean "every"'),
-        (lambda m, p: gradwise.watch(m, foo=2), TypeError, "no option foo, allowed: every, .*gradients, "),
-        (lambda m, p: gradwise.watch(m.requires_grad_(False)), ValueError, "none of the 4 parameters"),
-        (lambda m, p: gradwise.watch(m, run=p), gradwise.GradwiseError, "holds a run already"),
-        (lambda m, p: gradwise.load_run(p / "none"), gradwise.GradwiseError, "none"),
-    ],
-)
-def test_bad_watches(network, tmp_path, call, kind, message):
-    (tmp_path / "run.sqlite").write_text("not a database")
-    with pytest.raises(kind, match=message):
-        call(network(), tmp_path)
