@@ -7,6 +7,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
+#include <c10/util/FunctionRef.h>
 
 #include <algorithm>
 #include <array>
@@ -53,18 +54,46 @@ Figures read_in_pieces(std::int64_t count, const Read& read) {
   return all;
 }
 
-// Elements that are read for their moments and once more for their sketch, from the nearest cache then.
-constexpr std::int64_t kTwiceRead = 4 * static_cast<std::int64_t>(kernels::kSketchSize);
-static_assert(kPiece % kTwiceRead == 0);
-struct GradientPart {
-  kernels::Moments moments;
-  kernels::Sketch sketch;
+// The same for a gradient and its sketch. A sketch is as large as a quarter of a piece: neighbouring pieces have one
+// between them, so that few go from one thread's cache to another's.
+constexpr std::int64_t kGroup = 2;  // pieces
+using ReadPiece = c10::function_ref<kernels::Moments(std::int64_t first, std::int64_t count, kernels::Sketch& sketch)>;
 
-  void merge(const GradientPart& other) {
-    moments.merge(other.moments);
-    std::transform(sketch.begin(), sketch.end(), other.sketch.begin(), sketch.begin(), std::plus<>());
+kernels::Moments read_in_groups(std::int64_t count, kernels::Sketch& sketch, ReadPiece read) {
+  std::fill_n(sketch.begin(), std::min(count, std::ssize(sketch)), 0.0F);
+  kernels::Moments all;
+  std::array<kernels::Moments, kPiecesAtOnce> found;
+  std::array<kernels::Sketch, kPiecesAtOnce / kGroup> parts;  // what they hold is written before it is read
+  for (std::int64_t done = 0; done < count; done += kPiecesAtOnce * kPiece) {
+    const std::int64_t left = std::min(kPiecesAtOnce * kPiece, count - done);
+    const std::int64_t pieces = (left + kPiece - 1) / kPiece;
+    const std::int64_t groups = std::max<std::int64_t>(1, pieces / kGroup);
+    const auto read_group = [&](std::int64_t group, kernels::Sketch& into) {
+      for (std::int64_t i = group * pieces / groups; i < (group + 1) * pieces / groups; ++i) {
+        found[static_cast<std::size_t>(i)] = read(done + i * kPiece, std::min(kPiece, left - i * kPiece), into);
+      }
+    };
+    if (groups == 1) {
+      read_group(0, sketch);
+    } else {
+      at::parallel_for(0, groups, 1, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t group = begin; group < end; ++group) {
+          kernels::Sketch& part = parts[static_cast<std::size_t>(group)];
+          part.fill(0);
+          read_group(group, part);
+        }
+      });
+      for (std::int64_t group = 0; group < groups; ++group) {
+        const kernels::Sketch& part = parts[static_cast<std::size_t>(group)];
+        std::transform(sketch.begin(), sketch.end(), part.begin(), sketch.begin(), std::plus<>());
+      }
+    }
+    for (std::int64_t i = 0; i < pieces; ++i) {
+      all.merge(found[static_cast<std::size_t>(i)]);
+    }
   }
-};
+  return all;
+}
 
 kernels::Moments zeros_only(std::int64_t count) {
   kernels::Moments zeros;
@@ -117,20 +146,10 @@ kernels::Moments read_gradient(const at::Tensor& gradient, kernels::Sketch& sket
   const auto* bytes = static_cast<const std::byte*>(values.const_data_ptr());
   const auto size = static_cast<std::int64_t>(values.element_size());
   const Element element = element_of(values);
-  const auto found = read_in_pieces<GradientPart>(values.numel(), [&](std::int64_t first, std::int64_t count) {
-    GradientPart part;
-    part.sketch.fill(0);
-    for (std::int64_t done = 0; done < count; done += kTwiceRead) {
-      const auto elements = static_cast<std::size_t>(std::min(kTwiceRead, count - done));
-      const std::byte* from = bytes + (first + done) * size;
-      kernels::add_moments(from, elements, element, part.moments);
-      kernels::add_to_sketch(from, elements, element, part.sketch,
-                             static_cast<std::size_t>(first + done) / kernels::kSketchSize);
-    }
-    return part;
+  return read_in_groups(values.numel(), sketch, [&](std::int64_t first, std::int64_t count, kernels::Sketch& part) {
+    return kernels::read_and_sketch(bytes + first * size, static_cast<std::size_t>(count), element, part,
+                                    static_cast<std::size_t>(first) / kernels::kSketchSize);
   });
-  std::copy_n(found.sketch.begin(), std::min(values.numel(), std::ssize(sketch)), sketch.begin());
-  return found.moments;
 }
 
 kernels::WeightMoments read_weights(const at::Tensor& weights, const at::Tensor& before) {

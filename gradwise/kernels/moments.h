@@ -52,11 +52,6 @@ struct NextRead {
 /// Thread-safe.
 [[nodiscard]] Moments read_moments(const void* data, std::size_t count, Element type, NextRead next = {});
 
-/// The same, going on where a pass over other elements ended: read in parts of whole blocks of 1,024 elements, and a
-/// last one of any length, they have the bits of one pass over all; parts of other lengths have sums that are rounded
-/// otherwise. Thread-safe for totals of their own.
-void add_moments(const void* data, std::size_t count, Element type, Moments& total, NextRead next = {});
-
 /// Its reference: element by element in double.
 [[nodiscard]] Moments read_moments_portable(const void* data, std::size_t count, Element type);
 

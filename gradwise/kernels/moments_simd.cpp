@@ -3,117 +3,42 @@
 #define HWY_TARGET_INCLUDE "gradwise/kernels/moments_simd.cpp"
 #include <hwy/foreach_target.h>
 // Must come after foreach_target.h.
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
-#include <algorithm>
-#include <cmath>
 #include <span>
 
 #include "gradwise/kernels/moments.h"
+#include "gradwise/kernels/moments_block-inl.h"
 #include "gradwise/kernels/read_elements-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gradwise::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// The sums of one block, as vectors. Two of them run side by side, to hide the latency of the additions.
-template <class Tag>
-struct Sums {
-  using V = hn::Vec<Tag>;
-  V sum = hn::Zero(Tag());
-  V sum_abs = hn::Zero(Tag());
-  V sum_squares = hn::Zero(Tag());
-  std::size_t zeros = 0;
-  V min;
-  V max;
-
-  explicit HWY_INLINE Sums(V first) : min(first), max(first) {}
-
-  HWY_INLINE void add(V x) {
-    sum = hn::Add(sum, x);
-    sum_abs = hn::Add(sum_abs, hn::Abs(x));
-    sum_squares = hn::MulAdd(x, x, sum_squares);
-    zeros += hn::CountTrue(Tag(), hn::Eq(x, hn::Zero(Tag())));
-    min = hn::Min(min, x);
-    max = hn::Max(max, x);
-  }
-  HWY_INLINE void merge(const Sums& other) {
-    sum = hn::Add(sum, other.sum);
-    sum_abs = hn::Add(sum_abs, other.sum_abs);
-    sum_squares = hn::Add(sum_squares, other.sum_squares);
-    zeros += other.zeros;
-    min = hn::Min(min, other.min);
-    max = hn::Max(max, other.max);
-  }
-  HWY_INLINE void write(Moments& m) const {
-    const Tag d;
-    m.sum = static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum)));
-    m.sum_abs = static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum_abs)));
-    m.sum_squares = static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum_squares)));
-    m.zeros = static_cast<std::int64_t>(zeros);
-    m.min = static_cast<double>(hn::GetLane(hn::MinOfLanes(d, min)));
-    m.max = static_cast<double>(hn::GetLane(hn::MaxOfLanes(d, max)));
-  }
-};
-
-// A block of `count` elements, a multiple of two vectors; false where it holds what the sums can't: a non-finite
-// element, or in float32 magnitudes near the ends of the range. `next` is fetched line by line: all at once would hold
-// up the block's own loads.
 template <class Read>
-HWY_INLINE bool read_block(const typename Read::Stored* data, std::size_t count,
-                           std::span<const typename Read::Stored> next, Moments& m) {
-  using Tag = typename Read::Tag;
-  const std::size_t lanes = hn::Lanes(Tag());
-  Sums<Tag> even(Read::load(data));
-  Sums<Tag> odd(Read::load(data));
-  for (std::size_t i = 0; i < count; i += 2 * lanes) {
-    even.add(Read::load(data + i));
-    odd.add(Read::load(data + i + lanes));
-    if (i + lanes < next.size()) {
-      hwy::Prefetch(&next[i]);
-      hwy::Prefetch(&next[i + lanes]);
-    }
-  }
-  even.merge(odd);
-  even.write(m);
-  m.count = static_cast<std::int64_t>(count);
-  if (!std::isfinite(m.sum_abs) || !std::isfinite(m.sum_squares)) {
-    return false;
-  }
-  const double largest = std::max(std::abs(m.min), std::abs(m.max));
-  return m.zeros == m.count || (largest >= Read::kLow && largest <= Read::kHigh);
-}
-
-template <class Read>
-void add_all(const void* data, std::size_t count, Element type, NextRead next, Moments& total) {
+Moments read_all(const void* data, std::size_t count, NextRead next) {
   using Stored = typename Read::Stored;
   const auto* elements = static_cast<const Stored*>(data);
-  const std::span after(static_cast<const Stored*>(next.data), next.count);
-  const std::size_t in_vectors = count - count % (2 * hn::Lanes(typename Read::Tag()));
-  for (std::size_t done = 0; done < in_vectors; done += kBlock) {
-    const std::size_t length = std::min(kBlock, in_vectors - done);
-    Moments block;
-    const bool last = done + length == in_vectors;
-    if (!read_block<Read>(elements + done, length, last ? after : std::span<const Stored>(), block)) {
-      block = read_moments_portable(elements + done, length, type);
-    }
-    total.merge(block);
-  }
-  total.merge(read_moments_portable(elements + in_vectors, count - in_vectors, type));
+  const std::size_t vectors = in_vectors<Read>(count);
+  const auto nothing = [](std::size_t /*block*/) { return [](std::size_t /*begin*/, hn::Vec<typename Read::Tag>) {}; };
+  Moments total;
+  add_in_vectors<Read>(elements, vectors, std::span(static_cast<const Stored*>(next.data), next.count), nothing, total);
+  total.merge(read_moments_portable(elements + vectors, count - vectors, Read::kElement));
+  return total;
 }
 
-void add(const void* data, std::size_t count, Element type, NextRead next, Moments& total) {
+Moments read(const void* data, std::size_t count, Element type, NextRead next) {
   switch (type) {
     case Element::float32:
-      return add_all<ReadFloat32>(data, count, type, next, total);
+      return read_all<ReadFloat32>(data, count, next);
     case Element::float64:
-      return add_all<ReadFloat64>(data, count, type, next, total);
+      return read_all<ReadFloat64>(data, count, next);
     case Element::float16:
-      return add_all<ReadFloat16>(data, count, type, next, total);
+      return read_all<ReadFloat16>(data, count, next);
     case Element::bfloat16:
-      return add_all<ReadBFloat16>(data, count, type, next, total);
+      break;
   }
+  return read_all<ReadBFloat16>(data, count, next);
 }
 
 }  // namespace gradwise::kernels::HWY_NAMESPACE
@@ -122,16 +47,10 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gradwise::kernels {
 
-HWY_EXPORT(add);
-
-void add_moments(const void* data, std::size_t count, Element type, Moments& total, NextRead next) {
-  HWY_DYNAMIC_DISPATCH(add)(data, count, type, next, total);
-}
+HWY_EXPORT(read);
 
 Moments read_moments(const void* data, std::size_t count, Element type, NextRead next) {
-  Moments total;
-  add_moments(data, count, type, total, next);
-  return total;
+  return HWY_DYNAMIC_DISPATCH(read)(data, count, type, next);
 }
 
 }  // namespace gradwise::kernels

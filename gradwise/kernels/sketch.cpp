@@ -10,9 +10,8 @@
 
 namespace gradwise::kernels {
 
-void add_to_sketch_portable(const void* data, std::size_t count, Element type, Sketch& sketch,
-                            std::size_t first_block) {
-  std::size_t i = first_block * kSketchSize;
+void add_to_sketch_portable(const void* data, std::size_t count, Element type, Sketch& sketch, std::size_t first) {
+  std::size_t i = first;
   for_each_element(data, count, type, [&sketch, &i](double x) {
     const std::size_t bucket = i % kSketchSize;
     sketch[bucket] += BlockSigns(i / kSketchSize).applied(bucket, static_cast<float>(x));

@@ -15,13 +15,14 @@ inline constexpr std::size_t kSketchSize = 1024;
 /// |x| |y| / 32; of tensors of up to 1,024 elements they are exact within rounding.
 using Sketch = std::array<float, kSketchSize>;
 
-/// Adds the elements to `sketch`, in one pass; a non-finite element makes its bucket so. `first_block`: how many blocks
-/// of 1,024 elements of the same tensor lie before them; the sketches of its parts add up to the whole's. Thread-safe.
-void add_to_sketch(const void* data, std::size_t count, Element type, Sketch& sketch, std::size_t first_block = 0);
+/// The moments of `count` elements, as `read_moments` gives them, and in the same pass adds the elements to `sketch`;
+/// one that is not finite makes its bucket so. `first_block`: how many blocks of 1,024 elements of the same tensor lie
+/// before them; the sketches of its parts add up to the whole's. Thread-safe for sketches of their own.
+[[nodiscard]] Moments read_and_sketch(const void* data, std::size_t count, Element type, Sketch& sketch,
+                                      std::size_t first_block = 0);
 
-/// Its reference.
-void add_to_sketch_portable(const void* data, std::size_t count, Element type, Sketch& sketch,
-                            std::size_t first_block = 0);
+/// The reference of the sketch: element by element. `first`: elements of the same tensor before them.
+void add_to_sketch_portable(const void* data, std::size_t count, Element type, Sketch& sketch, std::size_t first = 0);
 
 /// Cosine of the angle between what two sketches are of; NaN where one of them is zero or not finite. Between -1 and 1.
 /// `elements`: of each of the two; buckets that none of them falls into are not looked at.

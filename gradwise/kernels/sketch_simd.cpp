@@ -5,7 +5,7 @@
 // Must come after foreach_target.h.
 #include <hwy/highway.h>
 
-#include "gradwise/kernels/for_each_element.h"
+#include "gradwise/kernels/moments_block-inl.h"
 #include "gradwise/kernels/read_elements-inl.h"
 #include "gradwise/kernels/sketch.h"
 #include "gradwise/kernels/sketch_signs.h"
@@ -33,65 +33,37 @@ class Signs {
   const std::uint8_t* bits_;
 };
 
-// Adds one block, which may be shorter than the sketch.
 template <class Read>
-void add_block(const void* data, std::size_t begin, std::size_t length, std::size_t block, Sketch& sketch) {
-  const Floats d;
-  const auto* elements = static_cast<const typename Read::Stored*>(data) + begin;
-  const Signs signs(block);
-  std::size_t i = 0;
-  for (; i + hn::Lanes(d) <= length; i += hn::Lanes(d)) {
-    const auto x = signs.applied(i, Read::load(elements + i));
-    hn::StoreU(hn::Add(hn::LoadU(d, sketch.data() + i), x), d, sketch.data() + i);
-  }
-  const BlockSigns single(block);
-  for (; i < length; ++i) {
-    const auto x = static_cast<float>(element_at(static_cast<const std::byte*>(data), begin + i, Read::kElement));
-    sketch[i] += single.applied(i, x);
-  }
+Moments read_all(const void* data, std::size_t count, Sketch& sketch, std::size_t first_block) {
+  const auto* elements = static_cast<const typename Read::Stored*>(data);
+  const std::size_t vectors = in_vectors<Read>(count);
+  const auto added = [&sketch, first_block](std::size_t block) {
+    return [&sketch, signs = Signs(first_block + block)](std::size_t i, hn::Vec<Floats> x) {
+      float* buckets = sketch.data() + i;
+      hn::StoreU(hn::Add(hn::LoadU(Floats(), buckets), signs.applied(i, x)), Floats(), buckets);
+    };
+  };
+  Moments total;
+  add_in_vectors<Read>(elements, vectors, {}, added, total);
+  total.merge(read_moments_portable(elements + vectors, count - vectors, Read::kElement));
+  add_to_sketch_portable(elements + vectors, count - vectors, Read::kElement, sketch,
+                         first_block * kSketchSize + vectors);
+  return total;
 }
 
-// Adds four whole blocks with one look at the sketch.
-template <class Read>
-void add_four_blocks(const typename Read::Stored* elements, std::size_t block, Sketch& sketch) {
-  const Floats d;
-  const Signs first(block);
-  const Signs second(block + 1);
-  const Signs third(block + 2);
-  const Signs fourth(block + 3);
-  for (std::size_t i = 0; i < kSketchSize; i += hn::Lanes(d)) {
-    auto sum = hn::LoadU(d, sketch.data() + i);
-    sum = hn::Add(sum, first.applied(i, Read::load(elements + i)));
-    sum = hn::Add(sum, second.applied(i, Read::load(elements + kSketchSize + i)));
-    sum = hn::Add(sum, third.applied(i, Read::load(elements + 2 * kSketchSize + i)));
-    sum = hn::Add(sum, fourth.applied(i, Read::load(elements + 3 * kSketchSize + i)));
-    hn::StoreU(sum, d, sketch.data() + i);
-  }
-}
-
-template <class Read>
-void add_all(const void* data, std::size_t count, std::size_t first_block, Sketch& sketch) {
-  std::size_t begin = 0;
-  for (; begin + 4 * kSketchSize <= count; begin += 4 * kSketchSize) {
-    const auto* elements = static_cast<const typename Read::Stored*>(data) + begin;
-    add_four_blocks<Read>(elements, first_block + begin / kSketchSize, sketch);
-  }
-  for (; begin < count; begin += kSketchSize) {
-    add_block<Read>(data, begin, HWY_MIN(kSketchSize, count - begin), first_block + begin / kSketchSize, sketch);
-  }
-}
-
-void add(const void* data, std::size_t count, Element type, std::size_t first_block, Sketch& sketch) {
+Moments read_both(const void* data, std::size_t count, Element type, Sketch& sketch, std::size_t first_block) {
   switch (type) {
     case Element::float32:
-      return add_all<ReadFloat32>(data, count, first_block, sketch);
+      return read_all<ReadFloat32>(data, count, sketch, first_block);
     case Element::float16:
-      return add_all<ReadFloat16>(data, count, first_block, sketch);
+      return read_all<ReadFloat16>(data, count, sketch, first_block);
     case Element::bfloat16:
-      return add_all<ReadBFloat16>(data, count, first_block, sketch);
+      return read_all<ReadBFloat16>(data, count, sketch, first_block);
     case Element::float64:
-      return add_to_sketch_portable(data, count, type, sketch, first_block);
+      break;
   }
+  add_to_sketch_portable(data, count, type, sketch, first_block * kSketchSize);
+  return read_moments(data, count, type);
 }
 
 }  // namespace gradwise::kernels::HWY_NAMESPACE
@@ -100,10 +72,11 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gradwise::kernels {
 
-HWY_EXPORT(add);
+HWY_EXPORT(read_both);
 
-void add_to_sketch(const void* data, std::size_t count, Element type, Sketch& sketch_out, std::size_t first_block) {
-  HWY_DYNAMIC_DISPATCH(add)(data, count, type, first_block, sketch_out);
+Moments read_and_sketch(const void* data, std::size_t count, Element type, Sketch& sketch_out,
+                        std::size_t first_block) {
+  return HWY_DYNAMIC_DISPATCH(read_both)(data, count, type, sketch_out, first_block);
 }
 
 }  // namespace gradwise::kernels

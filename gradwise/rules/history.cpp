@@ -11,28 +11,16 @@ namespace {
 
 constexpr const char* kTableNames[] = {"emb", "wte", "wpe", "codebook", "lookup", "position", "pos_", "token"};
 
-std::vector<double> without_nan(const std::vector<double>& values) {
-  std::vector<double> kept;
-  for (const double value : values) {
-    if (!std::isnan(value)) {
-      kept.push_back(value);
+// The first `count` between the iterators that are numbers.
+template <class Iterator>
+std::vector<double> numbers_of(Iterator begin, Iterator end, std::size_t count) {
+  std::vector<double> found;
+  found.reserve(std::min(count, static_cast<std::size_t>(end - begin)));
+  for (; begin != end && found.size() < count; ++begin) {
+    if (!std::isnan(*begin)) {
+      found.push_back(*begin);
     }
   }
-  return kept;
-}
-
-// The newest `count` of what `pick` finds in readings, oldest first.
-template <class Found>
-std::vector<const Found*> newest(const std::deque<StepRecord>& steps, std::size_t count,
-                                 const Found* (*pick)(const StepReading&)) {
-  std::vector<const Found*> found;
-  for (auto record = steps.rbegin(); record != steps.rend() && found.size() < count; ++record) {
-    const Found* picked = record->reading ? pick(*record->reading) : nullptr;
-    if (picked != nullptr) {
-      found.push_back(picked);
-    }
-  }
-  std::reverse(found.begin(), found.end());
   return found;
 }
 
@@ -73,86 +61,114 @@ void History::add(StepRecord record) {
   if (losses.size() >= kMostLosses) {
     thin(losses);
   }
+  for (std::size_t kind = 0; kind < kKinds; ++kind) {
+    if (is(static_cast<Kind>(kind), record)) {
+      by_kind_[kind].push_back(record.reading.get());
+    }
+  }
   steps.push_back(std::move(record));
   if (steps.size() > kKeptSteps) {
+    for (Readings& readings : by_kind_) {
+      if (!readings.empty() && readings.front() == steps.front().reading.get()) {
+        readings.pop_front();
+      }
+    }
     steps.pop_front();
   }
 }
 
-std::vector<const StepReading*> History::readings(std::size_t count) const {
-  return newest<StepReading>(steps, count, [](const StepReading& reading) -> const StepReading* { return &reading; });
+bool History::is(Kind kind, const StepRecord& record) {
+  if (!record.reading) {
+    return false;
+  }
+  const StepReading& reading = *record.reading;
+  switch (kind) {
+    case kActivations:
+      return !reading.activations.empty();
+    case kLossPath:
+      return !reading.loss_path.empty();
+    case kBatchNorms:
+      return !reading.batch_norms.empty();
+    case kAverage:
+      return reading.ema_distance >= 0;
+    case kUpdate:
+      return !record.info.skipped && !reading.parameters.empty();
+    case kBatch:
+      return reading.batch != nullptr;
+    default:
+      return true;
+  }
 }
 
+std::vector<const StepReading*> History::newest(Kind kind, std::size_t count) const {
+  const Readings& all = by_kind_[kind];
+  return {all.end() - static_cast<std::ptrdiff_t>(std::min(count, all.size())), all.end()};
+}
+
+std::vector<const StepReading*> History::readings(std::size_t count) const { return newest(kAny, count); }
+
 std::vector<const StepReading*> History::readings_with_activations(std::size_t count) const {
-  return newest<StepReading>(steps, count, [](const StepReading& reading) -> const StepReading* {
-    return reading.activations.empty() ? nullptr : &reading;
-  });
+  return newest(kActivations, count);
 }
 
 std::vector<const StepReading*> History::readings_with_loss_path(std::size_t count) const {
-  return newest<StepReading>(steps, count, [](const StepReading& reading) -> const StepReading* {
-    return reading.loss_path.empty() ? nullptr : &reading;
-  });
+  return newest(kLossPath, count);
 }
 
 std::vector<const StepReading*> History::readings_with_batch_norms(std::size_t count) const {
-  return newest<StepReading>(steps, count, [](const StepReading& reading) -> const StepReading* {
-    return reading.batch_norms.empty() ? nullptr : &reading;
-  });
+  return newest(kBatchNorms, count);
 }
 
-std::vector<const StepReading*> History::readings_of_updates(std::size_t count) const {
-  std::vector<const StepReading*> found;
-  for (auto record = steps.rbegin(); record != steps.rend() && found.size() < count; ++record) {
-    if (!record->info.skipped && record->reading && !record->reading->parameters.empty()) {
-      found.push_back(record->reading.get());
-    }
-  }
-  std::reverse(found.begin(), found.end());
-  return found;
+std::vector<const StepReading*> History::readings_with_average(std::size_t count) const {
+  return newest(kAverage, count);
 }
+
+std::vector<const StepReading*> History::readings_of_updates(std::size_t count) const { return newest(kUpdate, count); }
 
 std::vector<const BatchReading*> History::batches(std::size_t count) const {
-  return newest<BatchReading>(steps, count,
-                              [](const StepReading& reading) -> const BatchReading* { return reading.batch.get(); });
+  std::vector<const BatchReading*> found;
+  for (const StepReading* reading : newest(kBatch, count)) {
+    found.push_back(reading->batch.get());
+  }
+  return found;
 }
 
 std::vector<double> History::recent_losses(std::size_t count) const {
-  std::vector<double> found;
-  for (auto loss = losses.rbegin(); loss != losses.rend() && found.size() < count; ++loss) {
-    if (!std::isnan(*loss)) {
-      found.push_back(*loss);
-    }
-  }
+  std::vector<double> found = numbers_of(losses.rbegin(), losses.rend(), count);
   std::reverse(found.begin(), found.end());
   return found;
 }
 
+std::vector<double> History::first_losses(std::size_t count) const {
+  return numbers_of(losses.begin(), losses.end(), count);
+}
+
 double mean_of(const std::vector<double>& values) {
-  const std::vector<double> kept = without_nan(values);
   double sum = 0;
-  for (const double value : kept) {
-    sum += value;
+  std::size_t count = 0;
+  for (const double value : values) {
+    if (!std::isnan(value)) {
+      sum += value;
+      ++count;
+    }
   }
-  return kept.empty() ? kNotMeasured : sum / static_cast<double>(kept.size());
+  return count == 0 ? kNotMeasured : sum / static_cast<double>(count);
 }
 
 double median_of(std::vector<double> values) {
-  values = without_nan(values);
+  std::erase_if(values, [](double value) { return std::isnan(value); });
   if (values.empty()) {
     return kNotMeasured;
   }
-  std::sort(values.begin(), values.end());
-  const std::size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : 0.5 * (values[half - 1] + values[half]);
+  const auto middle = values.begin() + std::ssize(values) / 2;
+  std::nth_element(values.begin(), middle, values.end());
+  return values.size() % 2 == 1 ? *middle : 0.5 * (*std::max_element(values.begin(), middle) + *middle);
 }
 
 double robust_deviation(const std::vector<double>& values) {
   const double middle = median_of(values);
-  std::vector<double> distances;
-  for (const double value : without_nan(values)) {
-    distances.push_back(std::abs(value - middle));
-  }
+  std::vector<double> distances(values.size());
+  std::transform(values.begin(), values.end(), distances.begin(), [middle](double x) { return std::abs(x - middle); });
   return 1.4826 * median_of(std::move(distances));
 }
 

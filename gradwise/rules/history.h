@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -59,12 +60,27 @@ struct History {
   /// The newest `count` that list the way to the loss, and that list batch norms, oldest first.
   [[nodiscard]] std::vector<const StepReading*> readings_with_loss_path(std::size_t count) const;
   [[nodiscard]] std::vector<const StepReading*> readings_with_batch_norms(std::size_t count) const;
+  /// The newest `count` that know how far the averaged weights are, oldest first.
+  [[nodiscard]] std::vector<const StepReading*> readings_with_average(std::size_t count) const;
   /// The newest `count` that list parameters, of steps that were not skipped, oldest first.
   [[nodiscard]] std::vector<const StepReading*> readings_of_updates(std::size_t count) const;
   /// The newest `count` batches that were read, oldest first.
   [[nodiscard]] std::vector<const BatchReading*> batches(std::size_t count) const;
   /// The losses of the newest `count` steps that were not skipped, oldest first.
   [[nodiscard]] std::vector<double> recent_losses(std::size_t count) const;
+  /// The same of the first steps.
+  [[nodiscard]] std::vector<double> first_losses(std::size_t count) const;
+
+ private:
+  // What readings hold, and what rules ask for them by.
+  enum Kind { kAny, kActivations, kLossPath, kBatchNorms, kAverage, kUpdate, kBatch, kKinds };
+  using Readings = std::deque<const StepReading*>;
+
+  [[nodiscard]] static bool is(Kind kind, const StepRecord& record);
+  [[nodiscard]] std::vector<const StepReading*> newest(Kind kind, std::size_t count) const;
+
+  // Those of `steps`, oldest first: dozens of rules would look through all steps for them.
+  std::array<Readings, kKinds> by_kind_;
 };
 
 /// Figures that many rules need. NaN where there are no values; values that are NaN are passed over.

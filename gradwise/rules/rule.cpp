@@ -21,7 +21,7 @@ const char* name_of(RuleSet set) {
 
 std::vector<Issue> Rule::issues(const History& history) const {
   Sightings seen;
-  check(history, parameters, seen);
+  check(history, seen);
   std::vector<Issue> found;
   for (Sighting& sighting : seen) {
     found.push_back({.severity = severity,
@@ -43,6 +43,9 @@ void Rule::set_parameter(const std::string& key, double value) {
       const std::string why = violation(value, parameter.allowed);
       GRADWISE_CHECK(why.empty(), "rules", name, ".", key, why);
       parameter.value = value;
+      if (with_parameters) {
+        check = with_parameters(parameters);
+      }
       return;
     }
     known.push_back(parameter.key);

@@ -52,7 +52,9 @@ struct Rule {
   std::string advice = {};  ///< what to do about it
   std::string source = {};  ///< where rule and thresholds were published
   std::vector<RuleParameter> parameters = {};
-  std::function<void(const History&, const std::vector<RuleParameter>&, Sightings&)> check = nullptr;
+  std::function<void(const History&, Sightings&)> check = nullptr;
+  /// Gives `check` for other values of the parameters; `make_rule` sets it. Null: `check` needs none.
+  std::function<decltype(check)(const std::vector<RuleParameter>&)> with_parameters = nullptr;
 
   /// What it finds now, one issue a sighting.
   [[nodiscard]] std::vector<Issue> issues(const History& history) const;
@@ -97,12 +99,13 @@ template <class Options>
   Options defaults;
   rule_detail::FieldsToParameters list(rule.parameters);
   describe(list, defaults);
-  rule.check = [check](const History& history, const std::vector<RuleParameter>& parameters, Sightings& seen) {
+  rule.with_parameters = [check](const std::vector<RuleParameter>& parameters) {
     Options options;
     rule_detail::ParametersToFields fill(parameters);
     describe(fill, options);
-    check(history, options, seen);
+    return [check, options](const History& history, Sightings& seen) { check(history, options, seen); };
   };
+  rule.check = rule.with_parameters(rule.parameters);
   return rule;
 }
 

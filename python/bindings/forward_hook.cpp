@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "python/bindings/fast_function.h"
 #include "python/bindings/groups.h"
 #include "python/bindings/step_clock.h"
 
@@ -57,30 +58,37 @@ bool trains(py::handle module) {
   return training.ptr() == Py_True && at::GradMode::is_enabled();
 }
 
-void before_forward(StepClock& clock, py::handle module, py::handle args, py::handle kwargs) {
-  if (!aside && trains(module)) {
-    const std::int64_t positional = samples_of(args);
-    clock.forward_start(positional > 0 ? positional : samples_of(kwargs));
+// Of a module, its arguments and its keyword arguments.
+py::object before_forward(StepClock& clock, Arguments<3> call) {
+  if (!aside && trains(call[0])) {
+    const std::int64_t positional = samples_of(call[1]);
+    clock.forward_start(positional > 0 ? positional : samples_of(call[2]));
   }
+  return py::none();
 }
 
-void after_forward(StepClock& clock, py::handle module, py::handle /*args*/, py::handle /*output*/) {
+// Of a module, its arguments and its output.
+py::object after_forward(StepClock& clock, Arguments<3> call) {
   if (aside) {
-    return;
+    return py::none();
   }
-  if (trains(module)) {
+  if (trains(call[0])) {
     clock.forward_end();
   } else {
     clock.elsewhere();
   }
+  return py::none();
 }
 
 }  // namespace
 
 void bind_step_clock(py::module_& module) {
   py::class_<StepClock, std::shared_ptr<StepClock>>(module, "StepClock")
-      .def("before_forward", &before_forward)
-      .def("after_forward", &after_forward)
+      .def("forward_hooks",
+           [](const std::shared_ptr<StepClock>& clock) {
+             return py::make_tuple(fast_function<3, &before_forward>(clock, "before_forward"),
+                                   fast_function<3, &after_forward>(clock, "after_forward"));
+           })
       .def("forward_start", &StepClock::forward_start, py::arg("samples"))
       .def("forward_end", &StepClock::forward_end)
       .def("update_start", &StepClock::update_start)

@@ -5,7 +5,7 @@
 namespace gradwise::python {
 
 void bind_monitor(py::module_& module) {
-  py::class_<Watching>(module, "Watching", doc::TrainingMonitor)
+  py::class_<Watching, std::shared_ptr<Watching>>(module, "Watching", doc::TrainingMonitor)
       .def(py::init<const py::object&, const py::dict&, const py::dict&, const std::string&>())
       .def("forward_end", &Watching::forward_end)
       .def("backward_end", &Watching::backward_end, py::arg("scale"), py::arg("fused").none(true))
@@ -15,12 +15,20 @@ void bind_monitor(py::module_& module) {
       .def("begin_update", &Watching::begin_update, py::arg("scale"), py::arg("lr"), py::arg("loss_scale"),
            py::arg("fused").none(true))
       .def("end_update", &Watching::end_update, py::arg("skipped"), py::arg("fused").none(true))
+      .def("step_hooks",
+           [](const std::shared_ptr<Watching>& watching) {
+             return py::make_tuple(fast_function<4, &Watching::before_step>(watching, "before_step"),
+                                   fast_function<4, &Watching::after_step>(watching, "after_step"));
+           })
+      .def("finisher",
+           [](const std::shared_ptr<Watching>& watching) {
+             return fast_function<1, &Watching::finish_with>(watching, "finish_with");
+           })
       .def("end_alone", &Watching::end_alone, py::arg("scale"), py::arg("loss_scale"), py::arg("fused").none(true))
       .def("end_skipped", &Watching::end_skipped, py::arg("lr"), py::arg("loss_scale"), py::arg("fused").none(true))
       .def("tell_loss", &Watching::tell_loss, py::arg("loss"))
       .def("suppose_loss", &Watching::suppose_loss, py::arg("loss"))
       .def("finish", &Watching::finish, py::arg("samples"))
-      .def("finish_with", &Watching::finish_with, py::arg("loss").none(true))
       .def("last_step", &Watching::last_step)
       .def("readings", &Watching::readings)
       .def("diagnosis", &Watching::diagnosis)

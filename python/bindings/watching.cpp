@@ -13,8 +13,29 @@
 #include "python/bindings/keywords.h"
 #include "python/bindings/models.h"
 #include "python/bindings/records.h"
+#include "python/bindings/room_for_hooks.h"
 
 namespace gradwise::python {
+namespace {
+
+// Of an optimizer's step: its first argument is the optimizer itself.
+bool has_arguments(Arguments<4> call) { return PyTuple_Size(call[2]) != 1 || PyDict_Size(call[3]) != 0; }
+
+py::object passed_on(Arguments<4> call) {
+  return py::handle(call[0])(py::handle(call[1]), py::handle(call[2]), py::handle(call[3]));
+}
+
+double learning_rate_of(py::handle optimizer) {
+  static PyObject* const groups = PyUnicode_InternFromString("param_groups");
+  static PyObject* const rate = PyUnicode_InternFromString("lr");
+  const auto all = py::reinterpret_steal<py::sequence>(PyObject_GetAttr(optimizer.ptr(), groups));
+  if (!all) {
+    throw py::error_already_set();
+  }
+  return py::float_(all[0][py::handle(rate)]);
+}
+
+}  // namespace
 
 Watching::Watching(const py::object& module, const py::dict& facts, const py::dict& options, const std::string& run)
     : model_(adapt_module(module)) {
@@ -36,6 +57,7 @@ Watching::Watching(const py::object& module, const py::dict& facts, const py::di
   } else {
     told_losses_ = true;
   }
+  keep_room_for_hooks(model_.parameters);
   monitor_ = std::make_unique<TrainingMonitor>(model_, known, asked, [this](Event event) {
     if (const auto* issue = std::get_if<Issue>(&event.payload)) {
       news_.push_back(*issue);
@@ -74,6 +96,22 @@ void Watching::end_update(bool skipped, const Fused* fused) {
     step_->skipped = skipped;
     end_step();
   }
+}
+
+py::object Watching::before_step(Arguments<4> call) {
+  if (has_arguments(call)) {
+    return passed_on(call);
+  }
+  begin_update(1.0, learning_rate_of(call[1]), 1.0, nullptr);
+  return py::none();
+}
+
+py::object Watching::after_step(Arguments<4> call) {
+  if (has_arguments(call)) {
+    return passed_on(call);
+  }
+  end_update(false, nullptr);
+  return py::none();
 }
 
 void Watching::end_alone(double scale, double loss_scale, const Fused* fused) {
@@ -121,20 +159,20 @@ py::object Watching::finish(std::optional<std::int64_t> samples) {
   return news;
 }
 
-py::object Watching::finish_with(py::handle loss) {
-  const bool is_tensor = THPVariable_Check(loss.ptr());
+py::object Watching::finish_with(Arguments<1> loss) {
+  const bool is_tensor = THPVariable_Check(loss[0]);
   const auto is_number = [](const at::Tensor& x) { return x.numel() == 1 && !x.is_complex(); };
   if (!ready_ || closed() ||
-      (!loss.is_none() && !PyFloat_Check(loss.ptr()) && !(is_tensor && is_number(THPVariable_Unpack(loss.ptr()))))) {
+      (!Py_IsNone(loss[0]) && !PyFloat_Check(loss[0]) && !(is_tensor && is_number(THPVariable_Unpack(loss[0]))))) {
     return py::reinterpret_borrow<py::object>(Py_NotImplemented);
   }
   if (is_tensor) {
     tell_loss([&] {
       const WithoutLock released;
-      return THPVariable_Unpack(loss.ptr()).item<double>();
+      return THPVariable_Unpack(loss[0]).item<double>();
     }());
-  } else if (!loss.is_none()) {
-    tell_loss(PyFloat_AS_DOUBLE(loss.ptr()));
+  } else if (!Py_IsNone(loss[0])) {
+    tell_loss(PyFloat_AS_DOUBLE(loss[0]));
   }
   return finish(std::nullopt);
 }

@@ -11,6 +11,7 @@
 #include "gradwise/core/event.h"
 #include "gradwise/core/model.h"
 #include "gradwise/monitor/training_monitor.h"
+#include "python/bindings/fast_function.h"
 #include "python/bindings/fused.h"
 #include "python/bindings/recording.h"
 #include "python/bindings/step_clock.h"
@@ -42,6 +43,11 @@ class Watching {
   /// it.
   void end_update(bool skipped, const Fused* fused);
 
+  /// Both as hooks of the one optimizer of a watch, which has no loss scale and does not measure its updates; the call
+  /// is (slow, optimizer, args, kwargs). A step with arguments, a closure say, is left to `slow`, which takes the rest.
+  py::object before_step(Arguments<4> call);
+  py::object after_step(Arguments<4> call);
+
   /// A step whose update no optimizer tells of.
   void end_alone(double scale, double loss_scale, const Fused* fused);
 
@@ -61,7 +67,7 @@ class Watching {
 
   /// Both for the usual: an optimizer that has stepped, and a loss that is a float, a real tensor of one element or
   /// None. NotImplemented for all else, with nothing done.
-  py::object finish_with(py::handle loss);
+  py::object finish_with(Arguments<1> loss);
 
   /// Figures of the last step that was ended; empty before the first.
   [[nodiscard]] py::dict last_step() const;

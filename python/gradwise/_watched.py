@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,13 +31,3 @@ def facts_of(model: torch.nn.Module, optimizer: torch.optim.Optimizer | None,
         "weight_decay": float(optimizer.param_groups[0].get("weight_decay", 0.0)) if optimizer else 0.0,
         "batch_size": 0,
     }
-
-
-def keep_room_for_hooks(model: torch.nn.Module) -> None:
-    """A parameter's first `register_post_accumulate_grad_hook` puts PyTorch's list of Python hooks in the place of the
-    native hook. Where the list stands before the native hook is set, that one runs the list, whatever it holds then.
-    Frozen parameters have native hooks too, for when they are unfrozen."""
-    for parameter in model.parameters():
-        watched = parameter.is_leaf and parameter.is_floating_point()
-        if watched and parameter._post_accumulate_grad_hooks is None:
-            parameter._post_accumulate_grad_hooks = OrderedDict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import warnings
@@ -20,7 +21,7 @@ from ._live import add_live, status_of, watching
 from ._loss_scale import LossScale
 from ._records import Findings, Issue, Readings, Record, Table, findings, issues, record
 from ._unwrap import bare_model, bare_optimizers
-from ._watched import facts_of, keep_room_for_hooks, refuse_policies
+from ._watched import facts_of, refuse_policies
 from .errors import GradwiseUsageError
 from .optimizers import _OnePass
 
@@ -75,7 +76,6 @@ class Watch:
         asked = {"activations_every": 10, "batches_every": 0} | options | {"gradients": gradients}
         run = path_of("run", run) if run else None
         facts = facts_of(model, first, run)
-        keep_room_for_hooks(model)
         try:
             self._native = _core.Watching(model, facts, asked, run or "")
         except TypeError as error:
@@ -85,15 +85,18 @@ class Watch:
         if first is None and gradients["weights_every"] == 1:
             self._native.expect_late_steps()
         self._clock = self._native.clock
+        self._finish_with = self._native.finisher()
         self._issues: Table[Issue] = Table()
         self._findings: Findings | None = None
         self._silent = 0  # calls of `step` since the optimizer stepped
         self._plain = len(self._optimizers) == 1 and not self._scale.scales
         self._seen: set[int] = set()  # optimizers that have stepped in the step under way
+        before, after = self._before_update, self._after_update
+        if self._plain and self._fused is None:
+            before, after = map(functools.partial, self._native.step_hooks(), (before, after))
         self._handles = list(
             itertools.chain.from_iterable(
-                (o.register_step_pre_hook(self._before_update), o.register_step_post_hook(self._after_update))
-                for o in self._optimizers
+                (o.register_step_pre_hook(before), o.register_step_post_hook(after)) for o in self._optimizers
             )
         )
         if forward_hook and not isinstance(outer, torch.jit.ScriptModule):
@@ -101,10 +104,8 @@ class Watch:
         add_live(self)
 
     def _hook_forward(self, module: torch.nn.Module) -> None:
-        hooks = [
-            module.register_forward_pre_hook(ForwardHook(self._clock.before_forward), with_kwargs=True),
-            module.register_forward_hook(ForwardHook(self._clock.after_forward)),
-        ]
+        before, after = map(ForwardHook, self._clock.forward_hooks())
+        hooks = [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)]
         self._handles += hooks
         weakref.finalize(self, remove_all, hooks).atexit = False
 
@@ -217,7 +218,7 @@ class Watch:
         """Ends a step, after the optimizer's; gives the issues that are new. Without an optimizer: after `backward`
         and whatever changes the weights. `samples`: of the step, where the forward pass does not show them."""
         if samples is None and self._plain:  # with as little Python as can be
-            new = self._native.finish_with(loss)
+            new = self._finish_with(loss)
             if new is not NotImplemented:
                 self._silent = 0
                 return self._add(new) if new else Table()

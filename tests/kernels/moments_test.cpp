@@ -93,19 +93,6 @@ TEST(Moments, MergeAsOnePass) {
   expect_same(parts, read_moments(values.data(), 3000, Element::float64));
 }
 
-TEST_P(EveryType, GoesOnWithTheBitsOfOnePass) {
-  const auto& [type, how] = GetParam();
-  const std::vector<std::byte> data = stored_as(numbers(5003, how, 3), type);
-  const Moments whole = read_moments(data.data(), 5003, type);
-  Moments parts;
-  add_moments(data.data(), 2048, type, parts);
-  add_moments(data.data() + 2048 * size_of(type), 2955, type, parts);
-  EXPECT_EQ(parts.count, whole.count);
-  EXPECT_EQ(parts.sum, whole.sum);
-  EXPECT_EQ(parts.sum_abs, whole.sum_abs);
-  EXPECT_EQ(parts.sum_squares, whole.sum_squares);
-}
-
 TEST_P(EveryType, HistogramMatchesThePortableOneOnEveryTarget) {
   const auto& [type, how] = GetParam();
   for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {

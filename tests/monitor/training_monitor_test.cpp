@@ -226,9 +226,7 @@ TEST(TrainingMonitor, TakesARuleOfTheUsersOwn) {
   const Model model = classifier();
   TrainingMonitor monitor(model, class_facts(), every_step());
   Rule rule{.name = "always", .advice = "nothing"};
-  rule.check = [](const History&, const std::vector<RuleParameter>&, Sightings& seen) {
-    seen.push_back({.message = "here"});
-  };
+  rule.check = [](const History&, Sightings& seen) { seen.push_back({.message = "here"}); };
   monitor.rules().add(rule);
   EXPECT_ERROR_WITH("there is a rule \"always\" already", monitor.rules().add(rule));
 }

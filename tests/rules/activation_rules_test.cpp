@@ -15,7 +15,7 @@ TEST(DeadUnits, OfOneLayerInThreeReadings) {
 
 using Layers = std::vector<std::string>;
 
-Change in_second(const char* op, double ActivationReading::*figure, double value) {
+Change in_second(const char* op, double ActivationReading::* figure, double value) {
   return [=](DraftStep& step) {
     step.reading.activations[1].op = op;
     step.reading.activations[1].*figure = value;

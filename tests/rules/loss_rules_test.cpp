@@ -114,20 +114,5 @@ TEST(UnlearnedAtValidation, SpeaksOfTheFirstValidationsAlone) {
   EXPECT_FALSE(fires(unlearned_at_validation(), validated({{.5, 2}, {.4, 2}, {.3, 2}, {.2, 2}, {.1, 2}})));
 }
 
-TEST(History, ThinsTheMiddleOfALongTrainingAlone) {
-  History history;
-  for (std::int64_t step = 1; step <= 20000; ++step) {
-    StepInfo info;
-    info.step = step;
-    info.loss = static_cast<double>(step);
-    history.add({info, nullptr});
-  }
-  EXPECT_LT(history.losses.size(), 4200U);
-  EXPECT_EQ(history.losses[0], 1);
-  EXPECT_EQ(history.losses[63], 64);
-  EXPECT_EQ(history.recent_losses(2000).front(), 18001);
-  EXPECT_TRUE(std::is_sorted(history.losses.begin(), history.losses.end()));
-}
-
 }  // namespace
 }  // namespace gradwise

@@ -11,11 +11,11 @@ struct PublishedCase {
   Change near_miss;
 };
 
-Change first_parameter(double ParameterReading::*figure, double value) {
+Change first_parameter(double ParameterReading::* figure, double value) {
   return [figure, value](DraftStep& step) { step.reading.parameters[0].*figure = value; };
 }
 
-Change first_activation(const char* op, double ActivationReading::*figure, double value) {
+Change first_activation(const char* op, double ActivationReading::* figure, double value) {
   return [op, figure, value](DraftStep& step) {
     step.reading.activations[0].op = op;
     step.reading.activations[0].*figure = value;

@@ -23,8 +23,11 @@ bool is_dense(const History& history, std::size_t weight) {
 
 void check(const History& history, const MissingActivation& o, Sightings& seen) {
   const auto readings = history.readings_with_loss_path(static_cast<std::size_t>(o.readings));
+  if (readings.size() < static_cast<std::size_t>(o.readings)) {
+    return;
+  }
   const std::vector<std::size_t> weights = layer_weights(history);
-  if (readings.size() < static_cast<std::size_t>(o.readings) || std::ssize(weights) < o.weights) {
+  if (std::ssize(weights) < o.weights) {
     return;
   }
   const bool dense = std::all_of(weights.begin(), weights.end(), [&](std::size_t i) { return is_dense(history, i); });

@@ -92,8 +92,8 @@ void check(const History& history, const AccumulatingGradients& o, Sightings& se
   }
   const NormGrowth norms = norm_growth(history, static_cast<std::size_t>(o.steps));
   const bool grows = norms.last >= o.growth * norms.first && norms.middle >= o.middle * norms.last;
-  const double cosine = usual_cosine(history, readings);
-  if (grows && cosine > o.cosine) {
+  const double cosine = grows ? usual_cosine(history, readings) : kNotMeasured;
+  if (cosine > o.cosine) {
     seen.push_back({"", cosine, o.cosine,
                     "each gradient is nearly the one before (cosine " + figure(cosine) +
                         ") and their norm has grown from " + figure(norms.first) + " to " + figure(norms.last)});

@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "gradwise/rules/all_rules.h"
 
 namespace gradwise {
@@ -17,22 +19,27 @@ void describe(Fields& fields, BatchTooSmall& o) {
   fields.add("values", o.values, "noise scales that have to be measured", at_least(1));
 }
 
-void check(const History& history, const BatchTooSmall& o, Sightings& seen) {
-  std::vector<double> scales;
+double usual_batch(const History& history) {
   std::vector<double> samples;
   for (const StepRecord& record : history.steps) {
-    if (record.reading && record.reading->noise_scale >= 0) {
-      scales.push_back(record.reading->noise_scale);
-      samples.push_back(record.info.samples > 0 ? static_cast<double>(record.info.samples)
-                                                : static_cast<double>(history.facts.batch_size));
-    }
+    samples.push_back(static_cast<double>(record.info.samples > 0 ? record.info.samples : history.facts.batch_size));
   }
-  if (scales.size() < static_cast<std::size_t>(o.values)) {
+  return median_of(std::move(samples));
+}
+
+void check(const History& history, const BatchTooSmall& o, Sightings& seen) {
+  const double batch = usual_batch(history);
+  if (!(batch > 0 && batch <= static_cast<double>(o.samples))) {
     return;
   }
+  std::vector<double> scales;
+  for (const StepReading* reading : history.readings(History::kKeptSteps)) {
+    if (reading->noise_scale >= 0) {
+      scales.push_back(reading->noise_scale);
+    }
+  }
   const double scale = median_of(scales);
-  const double batch = median_of(samples);
-  if (batch > 0 && batch <= static_cast<double>(o.samples) && scale > o.factor * batch) {
+  if (scales.size() >= static_cast<std::size_t>(o.values) && scale > o.factor * batch) {
     seen.push_back({"", scale, o.factor * batch,
                     "the gradient of " + figure(batch) + " samples is mostly noise: its noise suggests a batch of " +
                         figure(scale)});

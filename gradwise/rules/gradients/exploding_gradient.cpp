@@ -25,33 +25,36 @@ void describe(Fields& fields, ExplodingGradient& o) {
   fields.add("window", o.window, "steps before them that say what is usual", at_least(5));
 }
 
-std::vector<double> norms_of_updates(const History& history) {
+// Of the first `count` updates from an end of the history on.
+template <class Iterator>
+std::vector<double> norms_from(Iterator begin, Iterator end, std::ptrdiff_t count) {
   std::vector<double> norms;
-  for (const StepRecord& record : history.steps) {
-    if (!record.info.skipped && std::isfinite(record.info.grad_norm)) {
-      norms.push_back(record.info.grad_norm);
+  for (; begin != end && std::ssize(norms) < count; ++begin) {
+    if (!begin->info.skipped && std::isfinite(begin->info.grad_norm)) {
+      norms.push_back(begin->info.grad_norm);
     }
   }
   return norms;
 }
 
 void check(const History& history, const ExplodingGradient& o, Sightings& seen) {
-  const std::vector<double> norms = norms_of_updates(history);
   const auto steps = static_cast<std::ptrdiff_t>(o.steps);
   const auto window = static_cast<std::ptrdiff_t>(o.window);
-  if (std::ssize(norms) < 2 * steps) {
+  const std::vector<double> newest =
+      norms_from(history.steps.rbegin(), history.steps.rend(), steps + std::max(steps, window));
+  if (std::ssize(newest) < 2 * steps) {
     return;
   }
-  const double now = median_of({norms.end() - steps, norms.end()});
-  const double first = median_of({norms.begin(), norms.begin() + steps});
+  const double now = median_of({newest.begin(), newest.begin() + steps});
+  const double first = median_of(norms_from(history.steps.begin(), history.steps.end(), steps));
   if (now > o.absolute && now > o.growth * first) {
     seen.push_back({"", now, o.absolute, "the gradient's norm has grown from " + figure(first) + " to " + figure(now)});
     return;
   }
-  if (std::ssize(norms) < steps + window) {
+  if (std::ssize(newest) < steps + window) {
     return;
   }
-  const double usual = median_of({norms.end() - steps - window, norms.end() - steps});
+  const double usual = median_of({newest.begin() + steps, newest.begin() + steps + window});
   if (now > o.ratio * usual && now > o.least && now > first) {
     seen.push_back({"", now, o.ratio * usual,
                     "the gradient's norm is " + figure(now) + ", its median of the steps before " + figure(usual)});

@@ -29,15 +29,18 @@ double best_median(const std::vector<double>& losses, std::size_t window) {
 }
 
 void check(const History& history, const LossDivergence& o, Sightings& seen) {
-  const std::vector<double> losses = history.recent_losses(history.losses.size());
   const auto window = static_cast<std::size_t>(o.window);
+  const double now = median_of(history.recent_losses(window));
+  const double first = median_of(history.first_losses(window / 4 + 1));
+  if (!(now > o.of_first * first && now > 0)) {
+    return;
+  }
+  const std::vector<double> losses = history.recent_losses(history.losses.size());
   if (losses.size() < 2 * window) {
     return;
   }
-  const double now = median_of({losses.end() - o.window, losses.end()});
-  const double first = median_of({losses.begin(), losses.begin() + o.window / 4 + 1});
   const double best = best_median(losses, window);
-  if (now > o.ratio * best && now > o.of_first * first && now > 0) {
+  if (now > o.ratio * best) {
     seen.push_back({"", now, o.ratio * best,
                     "the loss has grown: its median of late is " + figure(now) + ", it began at " + figure(first) +
                         " and was " + figure(best) + " at best"});

@@ -48,8 +48,11 @@ double usual_update_ratio(const History& history) {
 }
 
 void check(const History& history, const LossNotLearning& o, Sightings& seen) {
+  if (history.facts.loss != "cross_entropy" || history.facts.classes < 2) {
+    return;
+  }
   const std::vector<double> losses = history.recent_losses(history.losses.size());
-  if (history.facts.loss != "cross_entropy" || history.facts.classes < 2 || std::ssize(losses) < o.after) {
+  if (std::ssize(losses) < o.after) {
     return;
   }
   if (static_cast<double>(history.step()) < o.epochs * static_cast<double>(history.facts.steps_per_epoch)) {

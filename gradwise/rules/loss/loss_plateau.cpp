@@ -45,19 +45,16 @@ void check(const History& history, const LossPlateau& o, Sightings& seen) {
     return;
   }
   const auto third = static_cast<std::ptrdiff_t>(losses.size() / 3);
-  const std::vector<double> before(losses.end() - 2 * third, losses.end() - third);
   const std::vector<double> last(losses.end() - third, losses.end());
-  const double error = robust_deviation(last) / std::sqrt(static_cast<double>(third));
-  const double fall = median_of(before) - median_of(last);
-  const std::vector<double> all = history.recent_losses(history.losses.size());
-  const double first = median_of({all.begin(), all.begin() + 5});
-  if (rate_falls(history) || fall_by_epoch(history) > o.fall) {
+  const double now = median_of(last);
+  if (!(now > o.of_first * median_of(history.first_losses(5)))) {
     return;
   }
-  if (fall < 2 * error && median_of(last) > o.of_first * first) {
+  const double fall = median_of({losses.end() - 2 * third, losses.end() - third}) - now;
+  const double error = robust_deviation(last) / std::sqrt(static_cast<double>(third));
+  if (fall < 2 * error && !rate_falls(history) && !(fall_by_epoch(history) > o.fall)) {
     seen.push_back({"", fall, 2 * error,
-                    "the loss stands at " + figure(median_of(last)) +
-                        " and has fallen by no more than its noise in the last " +
+                    "the loss stands at " + figure(now) + " and has fallen by no more than its noise in the last " +
                         figure(static_cast<double>(2 * third)) + " steps"});
   }
 }

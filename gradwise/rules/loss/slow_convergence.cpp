@@ -15,13 +15,13 @@ void describe(Fields& fields, SlowConvergence& o) {
 }
 
 void check(const History& history, const SlowConvergence& o, Sightings& seen) {
-  const std::vector<double> losses = history.recent_losses(history.losses.size());
-  if (std::ssize(losses) < o.after) {
+  const double first = median_of(history.first_losses(5));
+  const double fall = 1 - median_of(history.recent_losses(20)) / first;
+  if (!(fall < o.fall && first > 0)) {
     return;
   }
-  const double first = median_of({losses.begin(), losses.begin() + 5});
-  const double fall = 1 - median_of({losses.end() - 20, losses.end()}) / first;
-  if (fall < o.fall && first > 0) {
+  const std::vector<double> losses = history.recent_losses(history.losses.size());
+  if (std::ssize(losses) >= o.after) {
     seen.push_back({"", fall, o.fall,
                     "the loss has fallen by " + figure(100 * fall) + " % in " +
                         figure(static_cast<double>(losses.size())) + " steps"});

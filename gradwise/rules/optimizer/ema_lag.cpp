@@ -24,16 +24,14 @@ void check(const History& history, const EmaLag& o, Sightings& seen) {
     return;
   }
   std::vector<double> distances;
-  for (auto record = history.steps.rbegin(); record != history.steps.rend(); ++record) {
-    if (record->reading && record->reading->ema_distance >= 0 && std::ssize(distances) < o.values) {
-      distances.push_back(record->reading->ema_distance);
-    }
+  for (const StepReading* reading : history.readings_with_average(static_cast<std::size_t>(o.values))) {
+    distances.push_back(reading->ema_distance);
   }
   const auto far = [&o](double distance) { return distance > o.distance; };
   if (std::ssize(distances) == o.values && std::all_of(distances.begin(), distances.end(), far)) {
     seen.push_back(
-        {"", distances.front(), o.distance,
-         "the averaged weights are " + figure(100 * distances.front()) + " % of the weights' norm away from them"});
+        {"", distances.back(), o.distance,
+         "the averaged weights are " + figure(100 * distances.back()) + " % of the weights' norm away from them"});
   }
 }
 

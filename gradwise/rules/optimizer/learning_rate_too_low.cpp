@@ -58,7 +58,7 @@ bool creeps(const History& history, const LearningRateTooLow& o) {
 }
 
 void check(const History& history, const LearningRateTooLow& o, Sightings& seen) {
-  if (std::ssize(history.steps) < o.after || scheduled_low(history, o)) {
+  if (std::ssize(history.steps) < o.after) {
     return;
   }
   const auto readings = history.readings_of_updates(static_cast<std::size_t>(o.readings));
@@ -67,7 +67,8 @@ void check(const History& history, const LearningRateTooLow& o, Sightings& seen)
     ratios.push_back(median_of(figures_of(readings, weight, &ParameterReading::update_ratio)));
   }
   const double usual = median_of(ratios);
-  if (std::ssize(readings) == o.readings && usual < o.update_ratio && largest_ratio(history) < o.moved &&
+  if (std::ssize(readings) == o.readings && usual < o.update_ratio && !scheduled_low(history, o) &&
+      largest_ratio(history) < o.moved &&
       (fall_of(history.recent_losses(history.losses.size())) < o.fall || creeps(history, o))) {
     seen.push_back({"", usual, o.update_ratio,
                     "a step changes weights by " + figure(usual) +

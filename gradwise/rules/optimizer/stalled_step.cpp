@@ -15,7 +15,7 @@ void describe(Fields& fields, StalledStep& o) {
 }
 
 void check(const History& history, const StalledStep& o, Sightings& seen) {
-  if (history.empty()) {
+  if (history.empty() || !(history.seconds_since_step > o.seconds)) {
     return;
   }
   std::vector<double> usual;

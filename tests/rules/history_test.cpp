@@ -1,0 +1,72 @@
+// What a history keeps of a long training, and how it finds it.
+#include "gradwise/rules/history.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <vector>
+
+namespace gradwise {
+namespace {
+
+TEST(History, ThinsTheMiddleOfALongTrainingAlone) {
+  History history;
+  for (std::int64_t step = 1; step <= 20000; ++step) {
+    StepInfo info;
+    info.step = step;
+    info.loss = static_cast<double>(step);
+    history.add({info, nullptr});
+  }
+  EXPECT_LT(history.losses.size(), 4200U);
+  EXPECT_EQ(history.losses[0], 1);
+  EXPECT_EQ(history.losses[63], 64);
+  EXPECT_EQ(history.recent_losses(2000).front(), 18001);
+  EXPECT_TRUE(std::is_sorted(history.losses.begin(), history.losses.end()));
+}
+
+TEST(History, FindsReadingsByWhatTheyHold) {
+  History history;
+  for (std::int64_t step = 1; step <= 1000; ++step) {
+    auto reading = std::make_shared<StepReading>();
+    reading->step = step;
+    reading->parameters.resize(1);
+    reading->activations.resize(step % 10 == 0 ? 1 : 0);
+    reading->ema_distance = step % 7 == 0 ? 0.1 : kNotMeasured;
+    reading->batch = step % 5 == 0 ? std::make_shared<const BatchReading>() : nullptr;
+    StepInfo info;
+    info.step = step;
+    info.skipped = step % 3 == 0;
+    history.add({info, step % 11 == 0 ? nullptr : reading});
+  }
+  const auto steps_where = [&history](const std::function<bool(const StepRecord&)>& holds) {
+    std::vector<std::int64_t> steps;
+    for (const StepRecord& record : history.steps) {
+      if (record.reading && holds(record)) {
+        steps.push_back(record.info.step);
+      }
+    }
+    return steps;
+  };
+  const auto steps_of = [](const std::vector<const StepReading*>& readings) {
+    std::vector<std::int64_t> steps;
+    std::ranges::transform(readings, std::back_inserter(steps), &StepReading::step);
+    return steps;
+  };
+  const auto has_activations = [](const StepRecord& record) { return !record.reading->activations.empty(); };
+  EXPECT_EQ(steps_of(history.readings(1000)), steps_where([](const StepRecord&) { return true; }));
+  EXPECT_EQ(steps_of(history.readings_with_activations(1000)), steps_where(has_activations));
+  EXPECT_EQ(steps_of(history.readings_with_average(1000)),
+            steps_where([](const StepRecord& record) { return record.reading->ema_distance >= 0; }));
+  EXPECT_EQ(steps_of(history.readings_of_updates(1000)),
+            steps_where([](const StepRecord& record) { return !record.info.skipped; }));
+  EXPECT_EQ(history.batches(1000).size(),
+            steps_where([](const StepRecord& record) { return record.reading->batch != nullptr; }).size());
+  EXPECT_EQ(steps_of(history.readings_with_activations(2)), (std::vector<std::int64_t>{980, 1000}));
+  EXPECT_TRUE(history.readings_with_loss_path(3).empty());
+}
+
+}  // namespace
+}  // namespace gradwise
