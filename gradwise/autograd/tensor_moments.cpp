@@ -54,8 +54,8 @@ Figures read_in_pieces(std::int64_t count, const Read& read) {
   return all;
 }
 
-// The same for a gradient and its sketch. A sketch is as large as a quarter of a piece: neighbouring pieces have one
-// between them, so that few go from one thread's cache to another's.
+// The same for a gradient and its sketch. Neighbouring pieces have one sketch between them, so that few go from one
+// thread's cache to another's.
 constexpr std::int64_t kGroup = 2;  // pieces
 using ReadPiece = c10::function_ref<kernels::Moments(std::int64_t first, std::int64_t count, kernels::Sketch& sketch)>;
 

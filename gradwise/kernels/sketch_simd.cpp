@@ -33,6 +33,8 @@ class Signs {
   const std::uint8_t* bits_;
 };
 
+static_assert(kBlock == kSketchSize, "a block of the moments is one of the sketch");
+
 template <class Read>
 Moments read_all(const void* data, std::size_t count, Sketch& sketch, std::size_t first_block) {
   const auto* elements = static_cast<const typename Read::Stored*>(data);

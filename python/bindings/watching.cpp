@@ -19,7 +19,10 @@ namespace gradwise::python {
 namespace {
 
 // Of an optimizer's step: its first argument is the optimizer itself.
-bool has_arguments(Arguments<4> call) { return PyTuple_Size(call[2]) != 1 || PyDict_Size(call[3]) != 0; }
+bool has_arguments(Arguments<4> call) {
+  return !PyTuple_Check(call[2]) || PyTuple_GET_SIZE(call[2]) != 1 || !PyDict_Check(call[3]) ||
+         PyDict_GET_SIZE(call[3]) != 0;
+}
 
 py::object passed_on(Arguments<4> call) {
   return py::handle(call[0])(py::handle(call[1]), py::handle(call[2]), py::handle(call[3]));
