@@ -68,9 +68,9 @@ void History::add(StepRecord record) {
   }
   steps.push_back(std::move(record));
   if (steps.size() > kKeptSteps) {
-    for (Readings& readings : by_kind_) {
-      if (!readings.empty() && readings.front() == steps.front().reading.get()) {
-        readings.pop_front();
+    for (std::size_t kind = 0; kind < kKinds; ++kind) {
+      if (is(static_cast<Kind>(kind), steps.front())) {
+        by_kind_[kind].pop_front();
       }
     }
     steps.pop_front();

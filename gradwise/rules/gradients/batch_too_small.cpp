@@ -1,4 +1,5 @@
-#include <utility>
+#include <algorithm>
+#include <vector>
 
 #include "gradwise/rules/all_rules.h"
 
@@ -19,27 +20,31 @@ void describe(Fields& fields, BatchTooSmall& o) {
   fields.add("values", o.values, "noise scales that have to be measured", at_least(1));
 }
 
-double usual_batch(const History& history) {
-  std::vector<double> samples;
-  for (const StepRecord& record : history.steps) {
-    samples.push_back(static_cast<double>(record.info.samples > 0 ? record.info.samples : history.facts.batch_size));
-  }
-  return median_of(std::move(samples));
+double batch_of(const StepRecord& record, const History& history) {
+  return static_cast<double>(record.info.samples > 0 ? record.info.samples : history.facts.batch_size);
 }
 
 void check(const History& history, const BatchTooSmall& o, Sightings& seen) {
-  const double batch = usual_batch(history);
-  if (!(batch > 0 && batch <= static_cast<double>(o.samples))) {
-    return;
+  const auto is_small = [&](const StepRecord& record) {
+    return batch_of(record, history) <= static_cast<double>(o.samples);
+  };
+  if (std::none_of(history.steps.begin(), history.steps.end(), is_small)) {
+    return;  // the usual: no reading has to be looked at
   }
   std::vector<double> scales;
-  for (const StepReading* reading : history.readings(History::kKeptSteps)) {
-    if (reading->noise_scale >= 0) {
-      scales.push_back(reading->noise_scale);
+  std::vector<double> samples;
+  for (const StepRecord& record : history.steps) {
+    if (record.reading && record.reading->noise_scale >= 0) {
+      scales.push_back(record.reading->noise_scale);
+      samples.push_back(batch_of(record, history));
     }
   }
+  if (scales.size() < static_cast<std::size_t>(o.values)) {
+    return;
+  }
   const double scale = median_of(scales);
-  if (scales.size() >= static_cast<std::size_t>(o.values) && scale > o.factor * batch) {
+  const double batch = median_of(samples);
+  if (batch > 0 && batch <= static_cast<double>(o.samples) && scale > o.factor * batch) {
     seen.push_back({"", scale, o.factor * batch,
                     "the gradient of " + figure(batch) + " samples is mostly noise: its noise suggests a batch of " +
                         figure(scale)});
