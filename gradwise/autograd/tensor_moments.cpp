@@ -7,7 +7,6 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
-#include <c10/util/FunctionRef.h>
 
 #include <algorithm>
 #include <array>
@@ -25,74 +24,80 @@ constexpr std::int64_t kPiece = static_cast<std::int64_t>(kernels::kPiece);
 constexpr std::int64_t kPiecesAtOnce = 64;
 constexpr std::int64_t kWorthThreads = 4 * kPiece;
 
-// Reads a piece of memory in parts, by as many threads as ATen has, and joins what they give in the order of the parts:
-// the figures do not depend on the number of threads. `read` takes the first element and their number.
+// Neighbouring pieces that are read at once.
+struct PieceBatch {
+  std::int64_t first;  // element
+  std::int64_t count;  // of elements
+
+  [[nodiscard]] std::int64_t pieces() const { return (count + kPiece - 1) / kPiece; }
+  [[nodiscard]] std::int64_t begin(std::int64_t piece) const { return first + piece * kPiece; }
+  [[nodiscard]] std::int64_t length(std::int64_t piece) const { return std::min(kPiece, count - piece * kPiece); }
+};
+
+// Joins what `read_batch` has found of each piece in the order of the pieces: the figures do not depend on the number
+// of threads.
+template <class Figures, class ReadBatch>
+Figures join_pieces(std::int64_t count, const ReadBatch& read_batch) {
+  Figures all{};
+  std::array<Figures, kPiecesAtOnce> found;  // what they hold is written before it is read
+  for (std::int64_t done = 0; done < count; done += kPiecesAtOnce * kPiece) {
+    const PieceBatch batch{done, std::min(kPiecesAtOnce * kPiece, count - done)};
+    read_batch(batch, found.data());
+    std::for_each_n(found.begin(), batch.pieces(), [&all](const Figures& piece) { all.merge(piece); });
+  }
+  return all;
+}
+
+// Reads a piece of memory in parts, by as many threads as ATen has. `read` takes the first element and their number.
 template <class Figures, class Read>
 Figures read_in_pieces(std::int64_t count, const Read& read) {
   if (count <= kPiece) {
     return read(0, count);
   }
-  Figures all{};
-  std::array<Figures, kPiecesAtOnce> found;  // what they hold is written before it is read
-  for (std::int64_t done = 0; done < count; done += kPiecesAtOnce * kPiece) {
-    const std::int64_t left = std::min(kPiecesAtOnce * kPiece, count - done);
-    const std::int64_t pieces = (left + kPiece - 1) / kPiece;
+  return join_pieces<Figures>(count, [&read](const PieceBatch& batch, Figures* found) {
     const auto read_some = [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
-        found[static_cast<std::size_t>(i)] = read(done + i * kPiece, std::min(kPiece, left - i * kPiece));
+        found[i] = read(batch.begin(i), batch.length(i));
       }
     };
-    if (left < kWorthThreads) {
-      read_some(0, pieces);
+    if (batch.count < kWorthThreads) {
+      read_some(0, batch.pieces());
     } else {
-      at::parallel_for(0, pieces, 1, read_some);
+      at::parallel_for(0, batch.pieces(), 1, read_some);
     }
-    for (std::int64_t i = 0; i < pieces; ++i) {
-      all.merge(found[static_cast<std::size_t>(i)]);
-    }
-  }
-  return all;
+  });
 }
 
 // The same for a gradient and its sketch. Neighbouring pieces have one sketch between them, so that few go from one
 // thread's cache to another's.
 constexpr std::int64_t kGroup = 2;  // pieces
-using ReadPiece = c10::function_ref<kernels::Moments(std::int64_t first, std::int64_t count, kernels::Sketch& sketch)>;
 
-kernels::Moments read_in_groups(std::int64_t count, kernels::Sketch& sketch, ReadPiece read) {
+template <class Read>
+kernels::Moments read_in_groups(std::int64_t count, kernels::Sketch& sketch, const Read& read) {
   std::fill_n(sketch.begin(), std::min(count, std::ssize(sketch)), 0.0F);
-  kernels::Moments all;
-  std::array<kernels::Moments, kPiecesAtOnce> found;
   std::array<kernels::Sketch, kPiecesAtOnce / kGroup> parts;  // what they hold is written before it is read
-  for (std::int64_t done = 0; done < count; done += kPiecesAtOnce * kPiece) {
-    const std::int64_t left = std::min(kPiecesAtOnce * kPiece, count - done);
-    const std::int64_t pieces = (left + kPiece - 1) / kPiece;
+  return join_pieces<kernels::Moments>(count, [&](const PieceBatch& batch, kernels::Moments* found) {
+    const std::int64_t pieces = batch.pieces();
     const std::int64_t groups = std::max<std::int64_t>(1, pieces / kGroup);
     const auto read_group = [&](std::int64_t group, kernels::Sketch& into) {
       for (std::int64_t i = group * pieces / groups; i < (group + 1) * pieces / groups; ++i) {
-        found[static_cast<std::size_t>(i)] = read(done + i * kPiece, std::min(kPiece, left - i * kPiece), into);
+        found[i] = read(batch.begin(i), batch.length(i), into);
       }
     };
     if (groups == 1) {
-      read_group(0, sketch);
-    } else {
-      at::parallel_for(0, groups, 1, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t group = begin; group < end; ++group) {
-          kernels::Sketch& part = parts[static_cast<std::size_t>(group)];
-          part.fill(0);
-          read_group(group, part);
-        }
-      });
-      for (std::int64_t group = 0; group < groups; ++group) {
-        const kernels::Sketch& part = parts[static_cast<std::size_t>(group)];
-        std::transform(sketch.begin(), sketch.end(), part.begin(), sketch.begin(), std::plus<>());
+      return read_group(0, sketch);
+    }
+    at::parallel_for(0, groups, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t group = begin; group < end; ++group) {
+        kernels::Sketch& part = parts[static_cast<std::size_t>(group)];
+        part.fill(0);
+        read_group(group, part);
       }
-    }
-    for (std::int64_t i = 0; i < pieces; ++i) {
-      all.merge(found[static_cast<std::size_t>(i)]);
-    }
-  }
-  return all;
+    });
+    std::for_each_n(parts.begin(), groups, [&sketch](const kernels::Sketch& part) {
+      std::transform(sketch.begin(), sketch.end(), part.begin(), sketch.begin(), std::plus<>());
+    });
+  });
 }
 
 kernels::Moments zeros_only(std::int64_t count) {

@@ -23,7 +23,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // The sums of one block, as vectors. Two of them run side by side, to hide the latency of the additions.
 template <class Tag>
-struct Sums {
+struct BlockSums {
   using V = hn::Vec<Tag>;
   V sum = hn::Zero(Tag());
   V sum_abs = hn::Zero(Tag());
@@ -32,7 +32,7 @@ struct Sums {
   V min;
   V max;
 
-  explicit HWY_INLINE Sums(V first) : min(first), max(first) {}
+  explicit HWY_INLINE BlockSums(V first) : min(first), max(first) {}
 
   HWY_INLINE void add(V x) {
     sum = hn::Add(sum, x);
@@ -42,7 +42,7 @@ struct Sums {
     min = hn::Min(min, x);
     max = hn::Max(max, x);
   }
-  HWY_INLINE void merge(const Sums& other) {
+  HWY_INLINE void merge(const BlockSums& other) {
     sum = hn::Add(sum, other.sum);
     sum_abs = hn::Add(sum_abs, other.sum_abs);
     sum_squares = hn::Add(sum_squares, other.sum_squares);
@@ -69,8 +69,8 @@ HWY_INLINE bool read_block(const typename Read::Stored* data, std::size_t count,
                            std::span<const typename Read::Stored> next, const Also& also, Moments& m) {
   using Tag = typename Read::Tag;
   const std::size_t lanes = hn::Lanes(Tag());
-  Sums<Tag> even(Read::load(data));
-  Sums<Tag> odd(Read::load(data));
+  BlockSums<Tag> even(Read::load(data));
+  BlockSums<Tag> odd(Read::load(data));
   for (std::size_t i = 0; i < count; i += 2 * lanes) {
     const auto first = Read::load(data + i);
     const auto second = Read::load(data + i + lanes);
@@ -111,7 +111,7 @@ HWY_INLINE void add_in_vectors(const typename Read::Stored* elements, std::size_
 }
 
 template <class Read>
-HWY_INLINE std::size_t in_vectors(std::size_t count) {
+HWY_INLINE std::size_t whole_vectors(std::size_t count) {
   return count - count % (2 * hn::Lanes(typename Read::Tag()));
 }
 

@@ -19,7 +19,7 @@ template <class Read>
 Moments read_all(const void* data, std::size_t count, NextRead next) {
   using Stored = typename Read::Stored;
   const auto* elements = static_cast<const Stored*>(data);
-  const std::size_t vectors = in_vectors<Read>(count);
+  const std::size_t vectors = whole_vectors<Read>(count);
   const auto nothing = [](std::size_t /*block*/) { return [](std::size_t /*begin*/, hn::Vec<typename Read::Tag>) {}; };
   Moments total;
   add_in_vectors<Read>(elements, vectors, std::span(static_cast<const Stored*>(next.data), next.count), nothing, total);

@@ -38,7 +38,7 @@ static_assert(kBlock == kSketchSize, "a block of the moments is one of the sketc
 template <class Read>
 Moments read_all(const void* data, std::size_t count, Sketch& sketch, std::size_t first_block) {
   const auto* elements = static_cast<const typename Read::Stored*>(data);
-  const std::size_t vectors = in_vectors<Read>(count);
+  const std::size_t vectors = whole_vectors<Read>(count);
   const auto added = [&sketch, first_block](std::size_t block) {
     return [&sketch, signs = Signs(first_block + block)](std::size_t i, hn::Vec<Floats> x) {
       float* buckets = sketch.data() + i;
