@@ -34,9 +34,9 @@ def keep_heap():
     """Has glibc keep the memory that a step frees. It gives the end of its heap back to the system otherwise and takes
     it again page by page, 0.7 ms a step, in whichever loop's gradients happen to lie there."""
     trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
-    libc = ctypes.CDLL(None)
-    libc.mallopt(trim_threshold, 2**30)
-    libc.mallopt(mmap_threshold, 2**25)  # the largest that it takes
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(trim_threshold, 2**30)
+        mallopt(mmap_threshold, 2**25)  # the largest that it takes
 
 
 class Loop:

@@ -46,6 +46,7 @@ struct StepInfo {
   std::int64_t samples = 0;
   std::int64_t micro_batches = 0;
   double loss = kNotMeasured;               ///< mean over the samples of the step
+  bool loss_told = true;                    ///< false: nobody said what it was, which its NaN stands for
   double grad_norm = kNotMeasured;          ///< global L2 norm before clipping, after unscaling
   double grad_norm_clipped = kNotMeasured;  ///< and after clipping
   bool clipped = false;
@@ -60,5 +61,10 @@ struct StepInfo {
   StepTimes seconds;
   std::vector<Issue> issues;
 };
+
+/// Whether the loss is known to be inf or NaN.
+[[nodiscard]] inline bool has_nonfinite_loss(const StepInfo& step) {
+  return step.loss_told && !std::isfinite(step.loss);
+}
 
 }  // namespace gradwise

@@ -84,7 +84,9 @@ std::vector<Cause> model_causes() {
        {"frozen_layer"}},
       {"frozen_layer",
        "a layer does not change",
-       "give all parameters to the optimizer, and set requires_grad, unless the layer is frozen on purpose",
+       "where its gradient is 0, look for dead units behind it (in Python, watch.observe(loss) reads them); else give "
+       "it "
+       "to the optimizer, with requires_grad, unless it is frozen on purpose",
        {{"frozen_layer", 0.85}, {"frozen_as_initialized", 0.75}, {"untrained_parameters", 0.4}},
        {"slow_training"}},
       {"wrong_mode",

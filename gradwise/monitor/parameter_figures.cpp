@@ -9,9 +9,9 @@ namespace gradwise {
 void put_gradient(const kernels::Moments& m, double scale, ParameterReading& reading) {
   const auto count = static_cast<double>(m.count);
   const bool some = m.finite() > 0;
-  reading.grad_norm = m.l2() * scale;
+  reading.grad_norm = m.count > 0 ? m.l2() * scale : kNotMeasured;
   reading.grad_mean_abs = m.count > 0 ? m.l1() / count * scale : kNotMeasured;
-  reading.grad_max = m.max_abs() * scale;
+  reading.grad_max = m.count > 0 ? m.max_abs() * scale : kNotMeasured;
   reading.grad_min_value = some ? m.min * scale : kNotMeasured;
   reading.grad_max_value = some ? m.max * scale : kNotMeasured;
   reading.grad_mean = m.mean() * scale;

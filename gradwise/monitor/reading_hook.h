@@ -46,7 +46,8 @@ struct GradientSlots {
   }
 };
 
-/// Reads a parameter's gradient when it has been accumulated, after the hook that the parameter had before.
+/// Reads a parameter's gradient when it has been accumulated, after the hook that the parameter had before; where that
+/// one takes the gradient away, as an optimizer that steps within backward does, what it was given.
 class ReadingHook : public torch::autograd::PostAccumulateGradHook {
  public:
   using Hook = torch::autograd::PostAccumulateGradHook;
@@ -55,7 +56,9 @@ class ReadingHook : public torch::autograd::PostAccumulateGradHook {
       : before_(std::move(before)), shared_(std::move(shared)), index_(index) {}
 
   void operator()(const torch::autograd::Variable& parameter) override {
+    at::Tensor given;
     if (before_) {
+      given = parameter.grad();
       (*before_)(parameter);
     }
     if (!shared_->attached.load(std::memory_order_relaxed)) {
@@ -63,7 +66,8 @@ class ReadingHook : public torch::autograd::PostAccumulateGradHook {
     }
     GradientSlot& slot = shared_->slots[index_];
     ++slot.arrivals;
-    const at::Tensor& gradient = parameter.grad();
+    const at::Tensor& left = parameter.grad();
+    const at::Tensor& gradient = left.defined() ? left : given;
     if (shared_->due && slot.arrivals >= shared_->expected && gradient.defined() && kernels_read(gradient)) {
       shared_->read(index_, gradient);
     }

@@ -92,13 +92,19 @@ struct TrainingMonitor::Impl {
     return kept;
   }
 
+  // Whether the activations of this very loss tell where numbers broke: after the update, all of them may have. Where
+  // looking at it would wait for a device, those of the next step have to.
+  [[nodiscard]] bool breaks_at(const at::Tensor& loss) const {
+    return options.activations_every > 0 && loss.device().is_cpu() && !std::isfinite(loss.item<double>());
+  }
+
   void read_forward(const Moment& moment) {
     const std::int64_t step = moment.step + 1;  // the one under way
     if (!now) {
       now = blank();
     }
-    // Where the step before broke, its activations tell where.
-    if ((due(options.activations_every, step) || broke || owes_activations) && now->activations.empty()) {
+    if ((due(options.activations_every, step) || broke || owes_activations || breaks_at(*moment.loss)) &&
+        now->activations.empty()) {
       GraphWalk walk = walk_graph(*moment.loss, parameters);
       now->activations = std::move(walk.activations);
       now->batch_norms = std::move(walk.batch_norms);
@@ -240,7 +246,7 @@ struct TrainingMonitor::Impl {
     history.add({info, reading});
     epoch_loss += std::isfinite(info.loss) ? info.loss : 0;
     epoch_steps += std::isfinite(info.loss) ? 1 : 0;
-    const bool bad = info.skipped || !std::isfinite(info.loss);
+    const bool bad = info.skipped || has_nonfinite_loss(info);
     broke = bad && options.activations_every > 0;
     record(event, info, bad, std::move(reading));
     return due(options.rules.every, info.step) || bad ? judge(event) : Action::proceed;

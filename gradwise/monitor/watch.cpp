@@ -130,12 +130,14 @@ struct Watch::Impl {
     elsewhere.clear();
     std::vector<at::Tensor> figures;
     for (std::size_t i = 0; i < watched.size(); ++i) {
-      const GradientSlot& slot = shared->slots[i];
+      GradientSlot& slot = shared->slots[i];
       const at::Tensor& gradient = watched.tensors[i].grad();
-      if (slot.arrivals == slot.read_at || !gradient.defined()) {
+      if (slot.arrivals == slot.read_at) {
         continue;
       }
-      if (kernels_read(gradient)) {
+      if (!gradient.defined()) {
+        slot.moments = {};  // taken away unread
+      } else if (kernels_read(gradient)) {
         shared->read(i, gradient);
       } else {
         elsewhere.push_back(i);

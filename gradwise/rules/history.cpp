@@ -66,14 +66,14 @@ void History::add(StepRecord record) {
       by_kind_[kind].push_back(record.reading.get());
     }
   }
-  steps.push_back(std::move(record));
-  if (steps.size() > kKeptSteps) {
+  steps_.push_back(std::move(record));
+  if (steps_.size() > kKeptSteps) {
     for (std::size_t kind = 0; kind < kKinds; ++kind) {
-      if (is(static_cast<Kind>(kind), steps.front())) {
+      if (is(static_cast<Kind>(kind), steps_.front())) {
         by_kind_[kind].pop_front();
       }
     }
-    steps.pop_front();
+    steps_.pop_front();
   }
 }
 
@@ -230,8 +230,17 @@ bool rate_rises(const History& history, std::size_t steps) {
   if (history.empty()) {
     return false;
   }
-  const std::size_t last = history.steps.size() - 1;
-  return history.now().info.lr > 1.000001 * history.steps[last - std::min(last, steps)].info.lr;
+  const std::size_t last = history.steps().size() - 1;
+  return history.now().info.lr > 1.000001 * history.steps()[last - std::min(last, steps)].info.lr;
+}
+
+bool spoilt_before(const History& history, std::int64_t step) {
+  const auto broken = [](const ParameterReading& seen) { return seen.grad_nans > 0 || seen.grad_infs > 0; };
+  return std::ranges::any_of(history.steps(), [&](const StepRecord& record) {
+    return record.info.step < step && !record.info.skipped &&
+           (has_nonfinite_loss(record.info) ||
+            (record.reading && std::ranges::any_of(record.reading->parameters, broken)));
+  });
 }
 
 double fall_of(const std::vector<double>& losses) {

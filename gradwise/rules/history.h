@@ -39,7 +39,6 @@ struct OtherRun {
 /// What a training has shown so far: everything that a rule may look at. The newest step stands last.
 struct History {
   RunFacts facts;
-  std::deque<StepRecord> steps;  ///< the last `kKeptSteps`
   /// Of the steps since the first, NaN in skipped ones. The first 64 and the last 2,048 are kept as they were; of a
   /// long training, those between are means over more and more steps.
   std::vector<double> losses;
@@ -49,10 +48,12 @@ struct History {
 
   static constexpr std::size_t kKeptSteps = 400;
 
+  /// The last `kKeptSteps`. `add` alone changes them; readings are lent below until it lets go of their step.
+  [[nodiscard]] const std::deque<StepRecord>& steps() const { return steps_; }
   void add(StepRecord record);
-  [[nodiscard]] bool empty() const { return steps.empty(); }
-  [[nodiscard]] const StepRecord& now() const { return steps.back(); }
-  [[nodiscard]] std::int64_t step() const { return steps.empty() ? 0 : steps.back().info.step; }
+  [[nodiscard]] bool empty() const { return steps_.empty(); }
+  [[nodiscard]] const StepRecord& now() const { return steps_.back(); }
+  [[nodiscard]] std::int64_t step() const { return steps_.empty() ? 0 : steps_.back().info.step; }
   /// The newest `count` readings, oldest first; fewer where there are fewer.
   [[nodiscard]] std::vector<const StepReading*> readings(std::size_t count) const;
   /// The newest `count` of those that hold activations, oldest first.
@@ -79,7 +80,8 @@ struct History {
   [[nodiscard]] static bool is(Kind kind, const StepRecord& record);
   [[nodiscard]] std::vector<const StepReading*> newest(Kind kind, std::size_t count) const;
 
-  // Those of `steps`, oldest first: dozens of rules would look through all steps for them.
+  std::deque<StepRecord> steps_;
+  // Theirs, oldest first: dozens of rules would look through all steps for them.
   std::array<Readings, kKinds> by_kind_;
 };
 
@@ -107,6 +109,9 @@ struct History {
 [[nodiscard]] double variance_before(const ParameterReading& reading, const ParameterFacts& facts);
 /// Whether the learning rate is higher than it was so many steps ago (or at the first step that is kept): a warm-up.
 [[nodiscard]] bool rate_rises(const History& history, std::size_t steps);
+/// Whether an update of a step before this one has put NaN or infinity into the weights, as its loss or its gradients
+/// show: what the model computes since then is no sign of where numbers broke.
+[[nodiscard]] bool spoilt_before(const History& history, std::int64_t step);
 /// How far the losses have fallen from the first fifth of them to the last (medians, of at most 100), as a share of the
 /// former; negative where they rose, NaN where there are fewer than five.
 [[nodiscard]] double fall_of(const std::vector<double>& losses);

@@ -42,10 +42,9 @@ void Rule::set_parameter(const std::string& key, double value) {
     if (parameter.key == key) {
       const std::string why = violation(value, parameter.allowed);
       GRADWISE_CHECK(why.empty(), "rules", name, ".", key, why);
+      GRADWISE_CHECK(with_parameters, "rules", name, ".", key, " can't be set: the rule was made without make_rule");
       parameter.value = value;
-      if (with_parameters) {
-        check = with_parameters(parameters);
-      }
+      check = with_parameters(parameters);
       return;
     }
     known.push_back(parameter.key);

@@ -49,16 +49,17 @@ struct Rule {
   std::string about = {};  ///< one line: what it finds
   RuleSet set = RuleSet::gradwise;
   Severity severity = Severity::warning;
-  std::string advice = {};  ///< what to do about it
-  std::string source = {};  ///< where rule and thresholds were published
-  std::vector<RuleParameter> parameters = {};
+  std::string advice = {};                     ///< what to do about it
+  std::string source = {};                     ///< where rule and thresholds were published
+  std::vector<RuleParameter> parameters = {};  ///< `set_parameter` alone changes what `check` goes by
   std::function<void(const History&, Sightings&)> check = nullptr;
-  /// Gives `check` for other values of the parameters; `make_rule` sets it. Null: `check` needs none.
+  /// Gives `check` for other values of the parameters; `make_rule` sets it. Null: they can't be set.
   std::function<decltype(check)(const std::vector<RuleParameter>&)> with_parameters = nullptr;
 
   /// What it finds now, one issue a sighting.
   [[nodiscard]] std::vector<Issue> issues(const History& history) const;
-  /// Sets a parameter; an Error for a name that is none, with the nearest that is, and for a value not allowed.
+  /// Sets a parameter; an Error for a name that is none, with the nearest that is, for a value not allowed, and where
+  /// there is no `with_parameters`.
   void set_parameter(const std::string& key, double value);
 };
 

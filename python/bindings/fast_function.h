@@ -22,7 +22,8 @@ using Arguments = std::span<PyObject* const, count>;
 ///   py::object hook(Clock& clock, Arguments<3> arguments);
 ///   py::object for_python = fast_function<3, &hook>(clock, "hook");
 ///
-/// It holds its object. Exceptions cross as those of bound functions do.
+/// It holds its object; `name` is a literal, which the interpreter keeps. Exceptions cross as those of bound functions
+/// do.
 template <std::size_t count, auto call, class T>
 [[nodiscard]] py::object fast_function(std::shared_ptr<T> object, const char* name) {
   using Held = std::shared_ptr<T>;
@@ -44,8 +45,14 @@ template <std::size_t count, auto call, class T>
   PyObject* (*const function)(PyObject*, PyObject* const*, Py_ssize_t) = run;
   static PyMethodDef definition{name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)),
                                 METH_FASTCALL, nullptr};
-  const py::capsule held(new Held(std::move(object)), [](void* pointer) { delete static_cast<Held*>(pointer); });
-  return py::reinterpret_steal<py::object>(PyCFunction_New(&definition, held.ptr()));
+  auto kept = std::make_unique<Held>(std::move(object));
+  const py::capsule held(kept.get(), [](void* pointer) { delete static_cast<Held*>(pointer); });
+  (void)kept.release();
+  auto made = py::reinterpret_steal<py::object>(PyCFunction_New(&definition, held.ptr()));
+  if (!made) {
+    throw py::error_already_set();
+  }
+  return made;
 }
 
 }  // namespace gradwise::python

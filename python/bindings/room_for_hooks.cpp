@@ -24,6 +24,13 @@ class HooksToCome : public Hook {
     }
   }
 
+  // Compiled autograd asks; the list may outlive the native hook above it.
+  void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override { list_->compiled_args(args); }
+  void apply_with_saved(torch::autograd::Variable& parameter,
+                        torch::dynamo::autograd::SwapSavedVariables& saved) override {
+    list_->apply_with_saved(parameter, saved);
+  }
+
  private:
   std::unique_ptr<Hook> list_;
   PyObject* held_;  // by the list

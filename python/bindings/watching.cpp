@@ -2,13 +2,11 @@
 
 #include <torch/csrc/autograd/python_variable.h>
 
-#include <algorithm>
 #include <span>
 #include <utility>
 
 #include "gradwise/core/named_parameters.h"
 #include "gradwise/optim/weight_statistics.h"
-#include "gradwise/rules/all_rules.h"
 #include "python/bindings/interpreter_lock.h"
 #include "python/bindings/keywords.h"
 #include "python/bindings/models.h"
@@ -42,7 +40,7 @@ double learning_rate_of(py::handle optimizer) {
 
 Watching::Watching(const py::object& module, const py::dict& facts, const py::dict& options, const std::string& run)
     : model_(adapt_module(module)) {
-  auto asked = options_from<MonitorOptions>("watch", options);
+  const auto asked = options_from<MonitorOptions>("watch", options);
   RunFacts known;
   known.loss = facts["loss"].cast<std::string>();
   known.optimizer = facts["optimizer"].cast<std::string>();
@@ -53,12 +51,6 @@ Watching::Watching(const py::object& module, const py::dict& facts, const py::di
     RunStarted started =
         run_started(facts["name"].cast<std::string>(), facts["model"].cast<std::string>(), model_.parameters);
     recording_->recorder->record(make_event(0, std::move(started)));
-  }
-  // Until the loop tells its losses, an unknown one must not pass for one that is not finite.
-  if (!std::count(asked.rules.ignore.begin(), asked.rules.ignore.end(), "nonfinite_loss")) {
-    asked.rules.ignore.emplace_back("nonfinite_loss");
-  } else {
-    told_losses_ = true;
   }
   keep_room_for_hooks(model_.parameters);
   monitor_ = std::make_unique<TrainingMonitor>(model_, known, asked, [this](Event event) {
@@ -164,7 +156,7 @@ py::object Watching::finish(std::optional<std::int64_t> samples) {
 
 py::object Watching::finish_with(Arguments<1> loss) {
   const bool is_tensor = THPVariable_Check(loss[0]);
-  const auto is_number = [](const at::Tensor& x) { return x.numel() == 1 && !x.is_complex(); };
+  const auto is_number = [](const at::Tensor& x) { return x.numel() == 1 && !x.is_complex() && !x.is_meta(); };
   if (!ready_ || closed() ||
       (!Py_IsNone(loss[0]) && !PyFloat_Check(loss[0]) && !(is_tensor && is_number(THPVariable_Unpack(loss[0]))))) {
     return py::reinterpret_borrow<py::object>(Py_NotImplemented);
@@ -186,10 +178,11 @@ py::dict Watching::last_step() const {
   }
   using namespace py::literals;
   const StepTimes& t = last_.seconds;
-  return py::dict("loss"_a = loss_ ? py::object(py::float_(last_.loss)) : py::none(), "grad_norm"_a = last_.grad_norm,
-                  "param_norm"_a = last_.param_norm, "update_norm"_a = last_.update_norm,
-                  "update_ratio"_a = last_.update_ratio, "lr"_a = last_.lr, "loss_scale"_a = last_.loss_scale,
-                  "skipped"_a = last_.skipped, "samples"_a = last_.samples, "micro_batches"_a = last_.micro_batches,
+  return py::dict("loss"_a = last_.loss_told ? py::object(py::float_(last_.loss)) : py::none(),
+                  "grad_norm"_a = last_.grad_norm, "param_norm"_a = last_.param_norm,
+                  "update_norm"_a = last_.update_norm, "update_ratio"_a = last_.update_ratio, "lr"_a = last_.lr,
+                  "loss_scale"_a = last_.loss_scale, "skipped"_a = last_.skipped, "samples"_a = last_.samples,
+                  "micro_batches"_a = last_.micro_batches,
                   "seconds"_a = py::dict("data"_a = t.data, "forward"_a = t.forward, "backward"_a = t.backward,
                                          "update"_a = t.update, "total"_a = t.total));
 }
@@ -228,6 +221,7 @@ void Watching::close(const std::string& status, const std::string& reason) {
     recording_.reset();
   }
   monitor_.reset();
+  model_ = {};
 }
 
 double Watching::read_gradients(double scale, const Fused* fused) {
@@ -277,15 +271,12 @@ void Watching::finish_waiting() {
   if (!std::exchange(ready_, false) || closed()) {
     return;
   }
-  if (losses_ > 0) {
-    loss_ = std::exchange(told_loss_, 0.0) / static_cast<double>(std::exchange(losses_, 0));
-  }
-  if (loss_ && !std::exchange(told_losses_, true)) {
-    monitor_->rules().add(rule_named("nonfinite_loss"));
-  }
   ended_ = true;
   step_->step = ++steps_;
-  step_->loss = loss_.value_or(kNotMeasured);
+  step_->loss_told = losses_ > 0 || supposed_loss_;
+  step_->loss = losses_ > 0 ? told_loss_ / static_cast<double>(losses_) : supposed_loss_.value_or(kNotMeasured);
+  told_loss_ = 0;
+  losses_ = 0;
   skipped_ += step_->skipped ? 1 : 0;
   step_->skipped_in_all = skipped_;
   last_ = *step_;

@@ -77,8 +77,8 @@ class Watching {
   [[nodiscard]] py::list diagnosis() const;
   void close(const std::string& status, const std::string& reason);
   [[nodiscard]] const std::shared_ptr<StepClock>& clock() const { return clock_; }
-  /// Stands in for the loss of steps without one.
-  void suppose_loss(double loss) { loss_ = loss; }
+  /// Stands in for the loss of steps that none is told of.
+  void suppose_loss(double loss) { supposed_loss_ = loss; }
   /// Whether the optimizer is at a step, or one waits for its loss.
   [[nodiscard]] bool under_way() const { return step_.has_value(); }
   [[nodiscard]] bool closed() const { return monitor_ == nullptr; }
@@ -105,14 +105,13 @@ class Watching {
   bool ready_ = false;            // whether it waits for nothing but its loss
   StepInfo last_;
   std::optional<double> told_norm_;  // where `backward_end` was called for the step under way
-  std::optional<double> loss_;       // the last that was told
-  double told_loss_ = 0;             // sum over the step under way
+  std::optional<double> supposed_loss_;
+  double told_loss_ = 0;  // sum over the step under way
   std::int64_t losses_ = 0;
   std::vector<Issue> news_;
   bool ended_ = false;  // a step, since `finish` was called
   std::int64_t steps_ = 0;
   std::int64_t skipped_ = 0;
-  bool told_losses_ = false;
   const Fused* placed_ = nullptr;
   std::shared_ptr<const RunFacts> placed_facts_;  // what trained when that was placed
   std::vector<std::optional<std::size_t>> fused_order_;

@@ -70,6 +70,18 @@ def ending() -> tuple[str, str]:
     return status_of(error), "" if error is None else f"{type(error).__name__}: {error}"
 
 
+def _end_collected(native: Any) -> None:
+    native.finish(None)
+    native.close(*ending())
+
+
+def end_with(watch: Watch, native: Any) -> weakref.finalize[[Any], Watch]:
+    """Has a run end with its watch, where the watch is collected before it is detached."""
+    finalizer = weakref.finalize(watch, _end_collected, native)
+    finalizer.atexit = False
+    return finalizer
+
+
 def _end() -> None:
     for watch in live():
         watch.detach(*ending())

@@ -15,6 +15,8 @@ class LossScale:
 
     def __init__(self, scaler: torch.amp.GradScaler | None, optimizers: Sequence[torch.optim.Optimizer],
                  late: bool) -> None:  # fmt: skip
+        if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
+            raise TypeError(f"scaler is {scaler!r}, allowed: torch.amp.GradScaler")
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._optimizers = optimizers
         self._late = late

@@ -30,6 +30,8 @@ def bare_optimizer(optimizer: Any) -> Any:
 def bare_optimizers(given: Any, model: torch.nn.Module) -> list[torch.optim.Optimizer]:
     """Those that run in the end; refuses what is none, and what trains something else."""
     several = [] if given is None else list(given) if isinstance(given, Sequence) else [given]
+    if given is not None and not several:
+        raise ValueError(f"optimizer is {given!r}, allowed: an optimizer, several, or None where none is watched")
     optimizers = [bare_optimizer(one) for one in several]
     own = {id(p) for p in model.parameters()}
     for one in optimizers:

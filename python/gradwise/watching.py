@@ -17,7 +17,7 @@ from . import _core, _plots
 from ._checks import check_int, check_number, check_tensors, path_of, with_keywords
 from ._documented import documented_by
 from ._forward_hook import ForwardHook, aside, remove_all
-from ._live import add_live, status_of, watching
+from ._live import add_live, end_with, status_of, watching
 from ._loss_scale import LossScale
 from ._records import Findings, Issue, Readings, Record, Table, findings, issues, record
 from ._unwrap import bare_model, bare_optimizers
@@ -35,11 +35,11 @@ _KEYWORDS = ("every", "histograms_every", "run", "scaler", "forward_hook")  # of
 @documented_by(_core.Watching)
 class Watch:
     """`step` may be left out where an optimizer is given: its steps are seen by themselves. Called after each of them
-    with the loss, the rules on the loss work too; a step without one counts the last that was told. Losses that are
-    told between two steps of the optimizer are those of micro-batches: their mean is the step's.
+    with the loss, the rules on the loss work too; that of a step without one is unknown. Losses that are told between
+    two steps of the optimizer are those of micro-batches: their mean is the step's.
 
     `model` and `optimizer` may be what torch.compile, DistributedDataParallel or Accelerate has wrapped. A model has
-    one watch at a time. Layers may be frozen and unfrozen in mid-run: the readings of a frozen one hold no figures.
+    one watch at a time; copies and pickled files of it have none. Layers may be frozen and unfrozen in mid-run: the readings of a frozen one hold no figures.
     `forward_hook`: counts samples and times the phases by a hook on the model's forward pass in training mode; the
     samples are the length of its first input's first dimension. A compiled model's pass isn't seen where the hook would
     be compiled with it.
@@ -60,7 +60,7 @@ class Watch:
                 f"the model is watched already, by {other!r}: call its detach() first, a model has one watch at a time"
             )
         self._optimizers = bare_optimizers(optimizer, model)
-        self._model = model
+        self._model: torch.nn.Module | None = model
         # Readings wait for the end of backward on other devices, and where gradients are averaged over processes.
         on_host = all(p.device.type == "cpu" for p in model.parameters())
         averaged = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -101,6 +101,7 @@ class Watch:
         )
         if forward_hook and not isinstance(outer, torch.jit.ScriptModule):
             self._hook_forward(outer)
+        self._ending = end_with(self, self._native)
         add_live(self)
 
     def _hook_forward(self, module: torch.nn.Module) -> None:
@@ -205,6 +206,7 @@ class Watch:
         """Reads activations off the loss's graph; call it before `backward`. Only every tenth step costs anything."""
         self._check_open()
         check_tensors(loss=loss)
+        check_number(loss=loss)
         self._native.forward_end(loss)
 
     def backward_end(self) -> None:
@@ -302,13 +304,17 @@ class Watch:
         remove_all(self._handles)
         self._handles.clear()
         self._findings = findings(self._native.diagnosis())
+        self._ending.detach()
         self._native.close(status, reason)
+        self._optimizers.clear()
+        self._model = self._fused = None
 
     def _leave_to_parent(self, native: Any) -> None:
         """In a forked process: this watch sees nothing any more, and the parent's goes on."""
         remove_all(self._handles)
         self._handles.clear()
         self._findings = Findings()
+        self._ending.detach()
         self._native = native
         self._plain = False
 

@@ -88,6 +88,21 @@ def test_a_watched_model_is_collected(network, data, tmp_path, with_optimizer, d
     del model, optimizer, watch, hooks
     gc.collect()
     assert [one() for one in gone] == [None, None]
+    run = gradwise.load_run(tmp_path / "run")
+    assert run.status == "finished" and len(run.steps()) == 1
+
+
+def test_a_detached_watch_lets_go_of_what_it_watched(network, data):
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters())
+    watch = gradwise.watch(model, optimizer)
+    step(model, optimizer, data, watch)
+    watch.detach()
+    gone = weakref.ref(model), weakref.ref(optimizer), weakref.ref(model[0].weight)
+    del model, optimizer
+    gc.collect()
+    assert [one() for one in gone] == [None] * 3
+    assert watch.readings()["0.weight"].grad_norm > 0 and watch.last_step.loss > 0
 
 
 def test_a_pickled_model_needs_no_gradwise(network, data):

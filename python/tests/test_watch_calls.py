@@ -21,6 +21,7 @@ LOSSES = {
     "none": None, "float": 0.5, "float64": np.float64(0.5), "int": 1, "scalar": torch.tensor(0.5), "one": torch.tensor([0.5]),
     "bfloat16": torch.tensor(0.5, dtype=torch.bfloat16), "whole": torch.tensor(3), "bool": torch.tensor(True),
     "nan": math.nan, "complex": torch.tensor(1j), "two": torch.ones(2), "text": "0.5",
+    "meta": torch.ones((), device="meta"),
 }  # fmt: skip
 
 
@@ -43,6 +44,60 @@ def test_the_short_way_of_a_step_is_the_long_one(network, data, loss):
         return repr(seen), repr(last), repr(watch.issues)
 
     assert told(True) == told(False)
+
+
+@pytest.mark.parametrize("told_every", [1, 3])
+def test_the_loss_of_a_step_without_one_is_unknown(network, data, tmp_path, told_every):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    losses = []
+    with gradwise.watch(model, optimizer, run=tmp_path / "run", record_every=20) as watch:
+        for i in range(1, 41):
+            train(model, optimizer, data)
+            told = 2.0 / i if i % told_every == 0 else None
+            assert watch.step(told) == []
+            losses.append(math.nan if told is None else told)
+            assert watch.last_step.loss == told
+    run = gradwise.load_run(tmp_path / "run")
+    np.testing.assert_array_equal(run.steps().to_dict()["loss"], losses)
+    assert {reading.step for reading in run.readings()} == {1, 20, 40}, "an unknown loss is no reason to put more there"
+
+
+def test_a_loss_that_breaks_is_not_laid_at_the_first_layers_door(network, data):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = gradwise.watch(model, optimizer)
+    for i in range(30):
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(data[0]), data[1]) * (math.nan if i == 14 else 1)
+        watch.observe(loss)
+        loss.backward()
+        optimizer.step()
+        watch.step(loss)
+    assert {issue.rule for issue in watch.issues} == {"nonfinite_loss", "nonfinite_gradient"}
+    assert [(finding.layer, finding.step) for finding in watch.diagnosis()] == [("2.bias", 15)]
+
+
+def test_activations_of_the_step_that_breaks_are_read(data):
+    class Root(nn.Module):
+        broken = False
+
+        def forward(self, x):
+            return (x - 1e9 if self.broken else x + 1e9).sqrt()
+
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), Root(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-12)
+    watch = gradwise.watch(model, optimizer)
+    for i in range(8):
+        model[2].broken = i == 6
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(data[0]), data[1])
+        watch.observe(loss)
+        loss.backward()
+        optimizer.step()
+        watch.step(loss)
+    told = {(issue.rule, issue.layer, issue.step) for issue in watch.issues}
+    assert ("nonfinite_activation", "3", 7) in told
 
 
 @pytest.mark.parametrize("rows", [8, 2])
@@ -100,6 +155,10 @@ def test_policies_are_of_the_loop(network):
     [
         (lambda m, p: gradwise.watch(m, 5), TypeError, "optimizer is a int"),
         (lambda m, p: gradwise.watch(m, torch.optim.SGD([torch.zeros(2).requires_grad_()])), ValueError, "none of the"),
+        (lambda m, p: gradwise.watch(m, []), ValueError, r"optimizer is \[\], allowed: an optimizer, several, or None"),
+        (lambda m, p: gradwise.watch(m, scaler=3), TypeError, "scaler is 3, allowed: torch.amp.GradScaler"),
+        (lambda m, p: gradwise.watch(m).observe(m(torch.ones(1, 4))), ValueError, r"loss is of shape \(1, 3\)"),
+        (lambda m, p: gradwise.watch(m).observe(torch.ones((), device="meta")), ValueError, "loss is on the device meta"),
         (lambda m, p: gradwise.watch(m, every=0), ValueError, "every is 0, allowed: >= 1"),
         (lambda m, p: gradwise.watch(m, evry=2), TypeError, 'there is no option evry; did you mean "every"'),
         (lambda m, p: gradwise.watch(m, foo=2), TypeError, "no option foo, allowed: every, .*gradients, "),

@@ -156,6 +156,76 @@ def test_hooks_on_a_frozen_layer_keep_the_watchs(network, data):
     assert watch.readings()["0.weight"].grad_norm == pytest.approx(seen[0], rel=1e-5)
 
 
+def test_a_hook_may_come_after_a_backward_without_one(network, data):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    watch = gradwise.watch(model, optimizer)
+    train(model, optimizer, data, 1, watch)
+    seen = []
+    handle = model[0].weight.register_post_accumulate_grad_hook(lambda p: seen.append(float(p.grad.norm())))
+    train(model, optimizer, data, 2, watch)
+    handle.remove()
+    train(model, optimizer, data, 1, watch)
+    assert seen == [pytest.approx(watch.readings()["0.weight"].grad_norm, rel=1e-5)] * 2
+
+
+@pytest.mark.parametrize("hooked", ["before", "after"])
+def test_optimizers_may_step_within_backward(network, data, hooked):
+    model = network()
+
+    def take_steps():
+        for p in model.parameters():
+            optimizer = torch.optim.SGD([p], lr=0.0)
+
+            def update(p, optimizer=optimizer):
+                optimizer.step()
+                optimizer.zero_grad()
+
+            p.register_post_accumulate_grad_hook(update)
+
+    if hooked == "before":
+        take_steps()
+    watch = gradwise.watch(model)
+    if hooked == "after":
+        take_steps()
+    expected = torch.autograd.grad(functional.cross_entropy(model(data[0]), data[1]), list(model.parameters()))
+    for _ in range(3):
+        functional.cross_entropy(model(data[0]), data[1]).backward()
+        watch.step()
+    assert all(p.grad is None for p in model.parameters())
+    norms = [reading.grad_norm for reading in watch.readings().values()]
+    assert norms == pytest.approx([float(gradient.norm()) for gradient in expected], rel=1e-5)
+    assert watch.last_step.grad_norm == pytest.approx(sum(norm**2 for norm in norms) ** 0.5, rel=1e-5)
+
+
+def test_arguments_of_an_optimizers_step_may_be_a_list(network, data):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: (list(args), kwargs))
+    watch = gradwise.watch(model, optimizer)
+    train(model, optimizer, data, 3, watch)
+    assert watch.steps == 3 and watch.readings()["0.weight"].grad_norm > 0
+
+
+def test_hooks_say_how_many_arguments_they_take(network):
+    before, _ = gradwise._core.Watching(network(), gradwise._watched.facts_of(network(), None, None), {}, "").step_hooks()
+    with pytest.raises(TypeError, match="2 arguments were given, allowed: 4"):
+        before(1, 2)
+
+
+def test_a_model_that_was_watched_runs_under_compiled_autograd(network, data):
+    model, twin = network(), network()
+    gradwise.watch(model).detach()
+    seen = []
+    model[0].weight.register_post_accumulate_grad_hook(lambda p: seen.append(p.grad.shape))
+    with torch._dynamo.compiled_autograd._enable(torch.compile(backend="eager")):
+        functional.cross_entropy(model(data[0]), data[1]).backward()
+    functional.cross_entropy(twin(data[0]), data[1]).backward()
+    assert seen == [model[0].weight.shape]
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(p.grad, q.grad)
+
+
 def test_watching_needs_no_step_where_the_optimizer_is_given(network, data):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

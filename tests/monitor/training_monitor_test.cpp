@@ -64,7 +64,7 @@ TEST(TrainingMonitor, SeesEverythingOfAStep) {
   ListSource source(class_batch(24), 8);
   const FitResult result = loop.fit(source, &source, make_loss("cross_entropy"));
   const History& history = monitor.history();
-  ASSERT_EQ(history.steps.size(), 6U);
+  ASSERT_EQ(history.steps().size(), 6U);
   EXPECT_EQ(history.validations.size(), 2U);
   EXPECT_NEAR(history.validations[0].train_loss,
               (result.history[0].losses[0] + result.history[0].losses[1] + result.history[0].losses[2]) / 3, 1e-12);
@@ -108,7 +108,7 @@ std::vector<std::shared_ptr<const StepReading>> recorded(std::int64_t samples, s
   loop.add_observer(monitor);
   ListSource source(class_batch(samples), 8);
   (void)loop.fit(source, nullptr, make_loss("cross_entropy"));
-  EXPECT_EQ(monitor.history().steps.size(), 12U) << "rules see every step";
+  EXPECT_EQ(monitor.history().steps().size(), 12U) << "rules see every step";
   return readings;
 }
 

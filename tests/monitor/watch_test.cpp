@@ -313,6 +313,29 @@ TEST(Watch, RunsBesideHooksThatWereThere) {
   torch::autograd::impl::set_post_acc_grad_hooks(model.parameters.tensors[0], nullptr);
 }
 
+struct TakingHook : torch::autograd::PostAccumulateGradHook {
+  void operator()(const torch::autograd::Variable& parameter) override { parameter.mutable_grad().reset(); }
+};
+
+TEST(Watch, ReadsWhatAHookTakesAway) {
+  const Model model = toy_model();
+  const at::Tensor weight = model.parameters.tensors[0];
+  backward(model, toy_batch(8));
+  const double expected = weight.grad().norm().item<double>();
+  weight.mutable_grad().reset();
+  torch::autograd::impl::set_post_acc_grad_hooks(weight, std::make_unique<TakingHook>());
+  Watch watch(model.parameters);
+  backward(model, toy_batch(8));
+  EXPECT_FALSE(weight.grad().defined());
+  EXPECT_NEAR(watch.step()[0].grad_norm, expected, 1e-5 * expected);
+  watch.expect_backwards(2);  // of which the second never comes
+  backward(model, toy_batch(8));
+  EXPECT_TRUE(std::isnan(watch.step()[0].grad_norm)) << "nobody could read it";
+  EXPECT_FALSE(watch.readings()[0].missing);
+  watch.detach();
+  torch::autograd::impl::set_post_acc_grad_hooks(weight, nullptr);
+}
+
 TEST(Watch, RefusesWhatItCantWatch) {
   EXPECT_ERROR_WITH("[watch] none of the 1 parameters asks for a gradient", Watch({{"p"}, {random_tensor({2}, 1)}}));
   EXPECT_ERROR_WITH("[watch] every is 0, allowed: >= 1", Watch(toy_model().parameters, WatchOptions{.every = 0}));

@@ -80,6 +80,18 @@ TEST(NonfiniteActivation, NamesTheFirst) {
       << "masked scores";
 }
 
+TEST(NonfiniteActivation, IsNoSignAfterAnUpdateThatSpoiltTheWeights) {
+  const auto broken = [](bool skipped) {
+    return [skipped](DraftStep& step) {
+      step.info.loss = step.info.step == 2 ? NAN : step.info.loss;
+      step.info.skipped = skipped && step.info.step == 2;
+      step.reading.activations[0].nonfinite = step.info.step > 2 ? 1 : 0;
+    };
+  };
+  EXPECT_FALSE(fires(nonfinite_activation(), training(3, broken(false))));
+  EXPECT_TRUE(fires(nonfinite_activation(), training(3, broken(true))));
+}
+
 Change norms(std::vector<BatchNormReading> of, std::int64_t samples = 32) {
   return [=](DraftStep& step) {
     step.reading.batch_norms = of;

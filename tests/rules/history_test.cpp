@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <functional>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -43,7 +44,7 @@ TEST(History, FindsReadingsByWhatTheyHold) {
   }
   const auto steps_where = [&history](const std::function<bool(const StepRecord&)>& holds) {
     std::vector<std::int64_t> steps;
-    for (const StepRecord& record : history.steps) {
+    for (const StepRecord& record : history.steps()) {
       if (record.reading && holds(record)) {
         steps.push_back(record.info.step);
       }
@@ -66,6 +67,37 @@ TEST(History, FindsReadingsByWhatTheyHold) {
             steps_where([](const StepRecord& record) { return record.reading->batch != nullptr; }).size());
   EXPECT_EQ(steps_of(history.readings_with_activations(2)), (std::vector<std::int64_t>{980, 1000}));
   EXPECT_TRUE(history.readings_with_loss_path(3).empty());
+}
+
+// Whether the weights are known to be broken before step 4, after a step 2 like this.
+bool spoils(const StepInfo& second, std::int64_t nans = 0) {
+  History history;
+  for (std::int64_t step = 1; step <= 4; ++step) {
+    auto reading = std::make_shared<StepReading>();
+    reading->parameters.resize(2);
+    reading->parameters[1].grad_nans = step == 2 ? nans : 0;
+    StepInfo info = step == 2 ? second : StepInfo();
+    info.step = step;
+    info.loss = step == 2 ? second.loss : 1;
+    history.add({info, reading});
+  }
+  EXPECT_FALSE(spoilt_before(history, 2)) << "the step itself finds whole weights";
+  return spoilt_before(history, 4);
+}
+
+TEST(History, KnowsWhenAnUpdateHasSpoiltTheWeights) {
+  StepInfo fine;
+  fine.loss = 1;
+  EXPECT_FALSE(spoils(fine));
+  EXPECT_TRUE(spoils(fine, 3));
+  StepInfo infinite;
+  infinite.loss = std::numeric_limits<double>::infinity();
+  EXPECT_TRUE(spoils(infinite));
+  infinite.skipped = true;
+  EXPECT_FALSE(spoils(infinite, 3)) << "no update was made";
+  StepInfo unknown;
+  unknown.loss_told = false;
+  EXPECT_FALSE(spoils(unknown));
 }
 
 }  // namespace

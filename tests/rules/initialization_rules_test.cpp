@@ -1,4 +1,6 @@
 // The rules on weights as they begin.
+#include <algorithm>
+
 #include "tests/rules/histories.h"
 
 namespace gradwise {
@@ -26,10 +28,10 @@ TEST(ConstantInitialization, OfOneNumber) {
       << "all of its variance is the first update's, 9e-6 / 256";
   EXPECT_FALSE(fires(constant_initialization(), training(30)));
   EXPECT_FALSE(fires(constant_initialization(), training(30, constant(4e-8))));
-  History later = training(30, constant(0));
-  for (int i = 0; i < 3; ++i) {
-    later.steps.pop_front();
-  }
+  const History whole = training(30, constant(0));
+  History later;
+  later.facts = whole.facts;
+  std::for_each(whole.steps().begin() + 3, whole.steps().end(), [&later](const StepRecord& step) { later.add(step); });
   EXPECT_FALSE(fires(constant_initialization(), later)) << "the beginning was not read";
   History single = training(30, constant(0));
   single.facts.parameters[2].shape = {1, 256};

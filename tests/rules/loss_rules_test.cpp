@@ -28,6 +28,14 @@ TEST_P(LossRule, SpeaksIsSilentAndJustMisses) {
   EXPECT_FALSE(fires(rule, History())) << "nothing seen yet";
 }
 
+TEST(NonfiniteLoss, IsSilentWhereNobodyToldTheLoss) {
+  const auto untold = [](DraftStep& step) {
+    step.info.loss = kNotMeasured;
+    step.info.loss_told = false;
+  };
+  EXPECT_FALSE(fires(nonfinite_loss(), training(3, untold)));
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Rules, LossRule,
     testing::Values(LossCase{"nonfinite", nonfinite_loss, [](double t) { return t == 400 ? NAN : 1.0; },

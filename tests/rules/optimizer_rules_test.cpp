@@ -152,6 +152,11 @@ TEST(StrongWeightDecay, WithoutProgress) {
   EXPECT_TRUE(fires(rule, decayed(training(200, shrinking(0.4)), 6))) << "0.6 % a step, whatever the loss does";
   EXPECT_FALSE(fires(rule, decayed(training(200, shrinking(0.4)), 4)));
   EXPECT_FALSE(fires(rule, decayed(training(99, both_of(shrinking(0.1), flat_loss())))));
+  const auto rate_of_ten = [](DraftStep& step) { step.info.lr = 10; };
+  const History thrown = training(200, both_of(shrinking(0.4), rate_of_ten));
+  EXPECT_FALSE(fires(rule, decayed(thrown, 0.01))) << "the usual decay: the learning rate is at fault";
+  const auto of_sgd = [](RunFacts& facts) { facts.optimizer = "sgd"; };
+  EXPECT_TRUE(fires(rule, decayed(with_facts(thrown, of_sgd), 0.01)));
 }
 
 TEST(EmaLag, LateInTheTraining) {
@@ -193,9 +198,9 @@ TEST(StaleOptimizerState, InTheFirstSteps) {
   EXPECT_FALSE(fires(stale_optimizer_state(), training(40, outlier))) << "the gradient explains it";
 }
 
-// The last step is no number; the losses before it, and by how much the updates before it changed the weights.
-History broken(double last_loss, double ratio) {
-  return training(40, [=](DraftStep& step) {
+// Step 40 is no number; the losses before it, and by how much the updates before it changed the weights.
+History broken(double last_loss, double ratio, std::size_t steps = 40) {
+  return training(steps, [=](DraftStep& step) {
     if (step.info.step == 40) {
       step.info.loss = NAN;
       step.info.skipped = true;
@@ -213,9 +218,7 @@ TEST(BlowUp, WantsGrowthBeforeTheOverflow) {
   EXPECT_TRUE(fires(blow_up(), broken(1, 0.4)));
   EXPECT_FALSE(fires(blow_up(), broken(1, 1e-3))) << "an operator's doing";
   EXPECT_FALSE(fires(blow_up(), broken(10, 0.25)));
-  History before = broken(30, 1e-3);
-  before.steps.pop_back();
-  EXPECT_FALSE(fires(blow_up(), before)) << "still a number";
+  EXPECT_FALSE(fires(blow_up(), broken(30, 1e-3, 39))) << "still a number";
 }
 
 TEST(WeightJump, InTwentySteps) {

@@ -1,4 +1,5 @@
 // SageMaker Debugger's rules at their published defaults: each just beyond its threshold, just within, and healthy.
+#include "tests/data/error_of.h"
 #include "tests/rules/histories.h"
 
 namespace gradwise {
@@ -90,8 +91,17 @@ TEST(SageMaker, TensorVarianceHasNoDefaultThresholds) {
   EXPECT_FALSE(fires(rule, history));
   rule.set_parameter("max_threshold", 4);
   EXPECT_TRUE(fires(rule, history));
+  const Rule strict = rule;
   rule.set_parameter("max_threshold", 6);
   EXPECT_FALSE(fires(rule, history));
+  EXPECT_TRUE(fires(strict, history)) << "a copy keeps its own";
+}
+
+TEST(Rule, MadeByHandHasNoParametersToSet) {
+  Rule rule{.name = "own", .parameters = {{"most", 1, "largest", positive()}}};
+  rule.check = [](const History&, Sightings&) {};
+  EXPECT_ERROR_WITH("rules] own.most can't be set", rule.set_parameter("most", 2));
+  EXPECT_EQ(rule.parameters[0].value, 1);
 }
 
 TEST(SageMaker, LossNotDecreasingLooksEveryTenSteps) {

@@ -19,7 +19,8 @@ void check(const History& history, const NonfiniteActivation& o, Sightings& seen
   }
   for (const ActivationReading& activation : readings[0]->activations) {
     // Masked scores are -inf on purpose; their logarithms are, too.
-    if (activation.op != "log_softmax" && activation.nonfinite > o.share) {
+    if (activation.op != "log_softmax" && activation.nonfinite > o.share &&
+        !spoilt_before(history, readings[0]->step)) {
       seen.push_back({activation.layer, activation.nonfinite, o.share,
                       figure(100 * activation.nonfinite) + " % of the elements at the " + activation.op + " after " +
                           activation.layer + " are NaN or infinite; no activation before it has any"});

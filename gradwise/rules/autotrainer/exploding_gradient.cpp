@@ -37,7 +37,7 @@ void check(const History& history, const AutotrainerExplodingGradient& o, Sighti
   }
   const double first = now.parameters[weights.front()].grad_norm;
   const double last = now.parameters[weights.back()].grad_norm;
-  const bool broken = history.now().info.skipped || !std::isfinite(history.now().info.loss);
+  const bool broken = history.now().info.skipped || has_nonfinite_loss(history.now().info);
   if (first / last > o.ratio || broken) {
     seen.push_back({history.facts.parameters[weights.front()].name, first / last, o.ratio,
                     "the first layer's gradient is " + figure(first / last) + " times the last layer's"});

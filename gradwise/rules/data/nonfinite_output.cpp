@@ -14,7 +14,7 @@ void describe(Fields& fields, NonfiniteOutput& o) {
 
 void check(const History& history, const NonfiniteOutput& o, Sightings& seen) {
   const auto batches = history.batches(1);
-  if (!batches.empty() && batches.back()->output_nonfinite > o.share) {
+  if (!batches.empty() && batches.back()->output_nonfinite > o.share && !spoilt_before(history, history.step())) {
     const double share = batches.back()->output_nonfinite;
     seen.push_back({"", share, o.share, figure(100 * share) + " % of the model's outputs are inf or NaN"});
   }

@@ -36,7 +36,7 @@ struct NormGrowth {
 
 NormGrowth norm_growth(const History& history, std::size_t steps) {
   std::vector<double> norms;
-  for (auto record = history.steps.rbegin(); record != history.steps.rend() && norms.size() < steps; ++record) {
+  for (auto record = history.steps().rbegin(); record != history.steps().rend() && norms.size() < steps; ++record) {
     if (!record->info.skipped) {
       norms.push_back(record->info.grad_norm);
     }
@@ -62,12 +62,12 @@ double usual_cosine(const History& history, const std::vector<const StepReading*
 // From the first step on, the norm of step t is near t times that of the first, and gradients hardly turn.
 bool sums_from_the_start(const History& history, const AccumulatingGradients& o) {
   constexpr std::size_t kFirst = 10;
-  if (history.steps.size() < kFirst || history.steps.front().info.step != 1) {
+  if (history.steps().size() < kFirst || history.steps().front().info.step != 1) {
     return false;
   }
-  const double unit = history.steps.front().info.grad_norm;
+  const double unit = history.steps().front().info.grad_norm;
   for (std::size_t i = 1; i < kFirst; ++i) {
-    const StepInfo& info = history.steps[i].info;
+    const StepInfo& info = history.steps()[i].info;
     const double times = info.grad_norm / (unit * static_cast<double>(i + 1));
     if (info.skipped || !(times > 0.5 && times < 1.2)) {
       return false;
@@ -77,12 +77,12 @@ bool sums_from_the_start(const History& history, const AccumulatingGradients& o)
 }
 
 void check(const History& history, const AccumulatingGradients& o, Sightings& seen) {
-  if (history.steps.size() < 20 && history.facts.steps_per_epoch != 1 && sums_from_the_start(history, o)) {
+  if (history.steps().size() < 20 && history.facts.steps_per_epoch != 1 && sums_from_the_start(history, o)) {
     const double norm = history.now().info.grad_norm;
-    seen.push_back({"", norm, history.steps.front().info.grad_norm,
+    seen.push_back({"", norm, history.steps().front().info.grad_norm,
                     "from the first step on, each gradient is the one before and more: their norm has grown from " +
-                        figure(history.steps.front().info.grad_norm) + " to " + figure(norm) + " in " +
-                        figure(static_cast<double>(history.steps.size())) + " steps"});
+                        figure(history.steps().front().info.grad_norm) + " to " + figure(norm) + " in " +
+                        figure(static_cast<double>(history.steps().size())) + " steps"});
     return;
   }
   const auto readings = history.readings_of_updates(static_cast<std::size_t>(o.readings));

@@ -19,7 +19,7 @@ void describe(Fields& fields, AlwaysClipped& o) {
 void check(const History& history, const AlwaysClipped& o, Sightings& seen) {
   double clipped = 0;
   std::vector<double> left;
-  for (auto record = history.steps.rbegin(); record != history.steps.rend(); ++record) {
+  for (auto record = history.steps().rbegin(); record != history.steps().rend(); ++record) {
     const StepInfo& info = record->info;
     if (left.size() == static_cast<std::size_t>(o.steps)) {
       break;

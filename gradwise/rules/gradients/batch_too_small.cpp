@@ -28,12 +28,12 @@ void check(const History& history, const BatchTooSmall& o, Sightings& seen) {
   const auto is_small = [&](const StepRecord& record) {
     return batch_of(record, history) <= static_cast<double>(o.samples);
   };
-  if (std::none_of(history.steps.begin(), history.steps.end(), is_small)) {
+  if (std::none_of(history.steps().begin(), history.steps().end(), is_small)) {
     return;  // the usual: no reading has to be looked at
   }
   std::vector<double> scales;
   std::vector<double> samples;
-  for (const StepRecord& record : history.steps) {
+  for (const StepRecord& record : history.steps()) {
     if (record.reading && record.reading->noise_scale >= 0) {
       scales.push_back(record.reading->noise_scale);
       samples.push_back(batch_of(record, history));

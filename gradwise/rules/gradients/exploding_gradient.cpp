@@ -41,12 +41,12 @@ void check(const History& history, const ExplodingGradient& o, Sightings& seen) 
   const auto steps = static_cast<std::ptrdiff_t>(o.steps);
   const auto window = static_cast<std::ptrdiff_t>(o.window);
   const std::vector<double> newest =
-      norms_from(history.steps.rbegin(), history.steps.rend(), steps + std::max(steps, window));
+      norms_from(history.steps().rbegin(), history.steps().rend(), steps + std::max(steps, window));
   if (std::ssize(newest) < 2 * steps) {
     return;
   }
   const double now = median_of({newest.begin(), newest.begin() + steps});
-  const double first = median_of(norms_from(history.steps.begin(), history.steps.end(), steps));
+  const double first = median_of(norms_from(history.steps().begin(), history.steps().end(), steps));
   if (now > o.absolute && now > o.growth * first) {
     seen.push_back({"", now, o.absolute, "the gradient's norm has grown from " + figure(first) + " to " + figure(now)});
     return;

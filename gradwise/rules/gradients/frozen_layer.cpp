@@ -19,7 +19,7 @@ bool zero_throughout(const std::vector<double>& figures) {
 }
 
 // Where nothing moves at all the training is over, or its learning rate is; that is no layer's fault.
-bool another_moves(const std::vector<const StepReading*>& readings, double ParameterReading::*figure_of) {
+bool another_moves(const std::vector<const StepReading*>& readings, double ParameterReading::* figure_of) {
   return std::all_of(readings.begin(), readings.end(), [figure_of](const StepReading* reading) {
     return std::any_of(reading->parameters.begin(), reading->parameters.end(),
                        [figure_of](const ParameterReading& p) { return p.*figure_of > 0; });
@@ -28,8 +28,8 @@ bool another_moves(const std::vector<const StepReading*>& readings, double Param
 
 // Figures of weights may be those of an earlier step, which must not be a skipped one.
 bool updates_count(const History& history, std::size_t steps) {
-  const auto last = static_cast<std::ptrdiff_t>(std::min(2 * steps, history.steps.size()));
-  return std::all_of(history.steps.end() - last, history.steps.end(),
+  const auto last = static_cast<std::ptrdiff_t>(std::min(2 * steps, history.steps().size()));
+  return std::all_of(history.steps().end() - last, history.steps().end(),
                      [](const StepRecord& record) { return !record.info.skipped && record.info.lr > 0; });
 }
 
@@ -58,11 +58,12 @@ void check(const History& history, const FrozenLayer& o, Sightings& seen) {
 }  // namespace
 
 Rule frozen_layer() {
-  return make_rule<FrozenLayer>(
-      {.name = "frozen_layer",
-       .about = "a trainable weight whose gradient or update is exactly 0 while others move",
-       .advice = "give all parameters to the optimizer, and see that the layer's output takes part in the loss"},
-      check);
+  return make_rule<FrozenLayer>({.name = "frozen_layer",
+                                 .about = "a trainable weight whose gradient or update is exactly 0 while others move",
+                                 .advice = "where its gradient is 0, look for dead units behind it, and see that its "
+                                           "output takes part in the loss; else "
+                                           "give it to the optimizer"},
+                                check);
 }
 
 }  // namespace gradwise

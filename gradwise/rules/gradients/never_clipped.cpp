@@ -23,7 +23,7 @@ void check(const History& history, const NeverClipped& o, Sightings& seen) {
   }
   double largest = 0;
   std::int64_t measured = 0;
-  for (const StepRecord& record : history.steps) {
+  for (const StepRecord& record : history.steps()) {
     if (!record.info.skipped && record.info.grad_norm >= 0) {
       largest = std::max(largest, record.info.grad_norm);
       ++measured;

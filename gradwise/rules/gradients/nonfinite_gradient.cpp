@@ -31,7 +31,7 @@ std::size_t first_hit(const StepRecord& record, std::size_t known) {
 // A norm of NaN alone may mean that nobody took it.
 bool overflowed(const StepRecord& record) {
   const double norm = record.info.grad_norm;
-  return record.info.skipped && (std::isinf(norm) || (std::isnan(norm) && std::isnan(record.info.loss)));
+  return record.info.skipped && (std::isinf(norm) || (std::isnan(norm) && has_nonfinite_loss(record.info)));
 }
 
 void check(const History& history, const NonfiniteGradient& o, Sightings& seen) {
@@ -42,8 +42,8 @@ void check(const History& history, const NonfiniteGradient& o, Sightings& seen) 
   }
   if (history.now().info.loss_scale > 1) {
     const auto last = static_cast<std::size_t>(o.scaled_steps);
-    const auto begin = history.steps.end() - static_cast<std::ptrdiff_t>(std::min(last, history.steps.size()));
-    if (history.steps.size() < last || !std::all_of(begin, history.steps.end(), hit)) {
+    const auto begin = history.steps().end() - static_cast<std::ptrdiff_t>(std::min(last, history.steps().size()));
+    if (history.steps().size() < last || !std::all_of(begin, history.steps().end(), hit)) {
       return;
     }
   }

@@ -22,7 +22,7 @@ void describe(Fields& fields, LossPlateau& o) {
 
 // A schedule is at work: the rate is lower than the highest of the steps that are kept.
 bool rate_falls(const History& history) {
-  const auto highest = std::max_element(history.steps.begin(), history.steps.end(),
+  const auto highest = std::max_element(history.steps().begin(), history.steps().end(),
                                         [](const auto& a, const auto& b) { return a.info.lr < b.info.lr; });
   return history.now().info.lr < 0.999 * highest->info.lr;
 }

@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "gradwise/rules/all_rules.h"
 
 namespace gradwise {
@@ -15,11 +13,11 @@ void describe(Fields& fields, NonfiniteLoss& o) {
 }
 
 void check(const History& history, const NonfiniteLoss& o, Sightings& seen) {
-  if (std::ssize(history.steps) < o.steps) {
+  if (std::ssize(history.steps()) < o.steps) {
     return;
   }
-  for (auto record = history.steps.end() - o.steps; record != history.steps.end(); ++record) {
-    if (std::isfinite(record->info.loss)) {
+  for (auto record = history.steps().end() - o.steps; record != history.steps().end(); ++record) {
+    if (!has_nonfinite_loss(record->info)) {
       return;
     }
   }

@@ -34,7 +34,7 @@ double largest_update_ratio(const History& history, std::size_t readings) {
 }
 
 void check(const History& history, const BlowUp& o, Sightings& seen) {
-  if (history.empty() || (std::isfinite(history.now().info.loss) && !history.now().info.skipped)) {
+  if (history.empty() || (!has_nonfinite_loss(history.now().info) && !history.now().info.skipped)) {
     return;
   }
   std::vector<double> losses = history.recent_losses(static_cast<std::size_t>(o.window));

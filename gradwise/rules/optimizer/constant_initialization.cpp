@@ -41,7 +41,7 @@ bool needs_variety(const ParameterFacts& facts) {
 // The first readings of this training, oldest first; none where they are not from its beginning.
 std::vector<const StepReading*> first_readings(const History& history, const ConstantInitialization& o) {
   std::vector<const StepReading*> found;
-  for (const StepRecord& record : history.steps) {
+  for (const StepRecord& record : history.steps()) {
     if (std::ssize(found) == o.readings) {
       break;
     }

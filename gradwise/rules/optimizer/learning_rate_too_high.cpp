@@ -49,7 +49,7 @@ std::pair<std::int64_t, double> large_updates(const History& history, const Lear
 // momentum make it jump by more than its size.
 std::vector<double> rises(const History& history, const LearningRateTooHigh& o, double first_loss) {
   std::vector<double> found;
-  for (auto record = history.steps.rbegin(); record != history.steps.rend(); ++record) {
+  for (auto record = history.steps().rbegin(); record != history.steps().rend(); ++record) {
     if (std::ssize(found) == o.readings) {
       break;
     }

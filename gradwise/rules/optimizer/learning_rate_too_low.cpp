@@ -44,7 +44,7 @@ double largest_ratio(const History& history) {
 // Small on purpose: on its way up in a warm-up, or down at the end of a schedule.
 bool scheduled_low(const History& history, const LearningRateTooLow& o) {
   double highest = 0;
-  for (const StepRecord& record : history.steps) {
+  for (const StepRecord& record : history.steps()) {
     highest = std::max(highest, record.info.lr);
   }
   return !(history.now().info.lr >= o.of_highest * highest) ||
@@ -58,7 +58,7 @@ bool creeps(const History& history, const LearningRateTooLow& o) {
 }
 
 void check(const History& history, const LearningRateTooLow& o, Sightings& seen) {
-  if (std::ssize(history.steps) < o.after) {
+  if (std::ssize(history.steps()) < o.after) {
     return;
   }
   const auto readings = history.readings_of_updates(static_cast<std::size_t>(o.readings));

@@ -16,7 +16,7 @@ void describe(Fields& fields, NarrowInitialization& o) {
 
 void check(const History& history, const NarrowInitialization& o, Sightings& seen) {
   const auto readings = history.readings_of_updates(History::kKeptSteps);
-  const bool seen_enough = std::ssize(history.steps) >= o.within;  // graph and data have been read by then
+  const bool seen_enough = std::ssize(history.steps()) >= o.within;  // graph and data have been read by then
   if (readings.empty() || readings[0]->step > o.within || !seen_enough ||
       !history.readings_with_batch_norms(1).empty()) {
     return;

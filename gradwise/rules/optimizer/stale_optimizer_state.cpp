@@ -33,7 +33,7 @@ Stretch stretch_of(const History& history, std::int64_t from, std::int64_t to) {
   std::vector<double> updates;
   std::vector<double> gradients;
   for (std::int64_t i = from; i < to; ++i) {
-    const StepInfo& info = history.steps[static_cast<std::size_t>(i)].info;
+    const StepInfo& info = history.steps()[static_cast<std::size_t>(i)].info;
     if (!info.skipped) {
       updates.push_back(info.update_norm);
       gradients.push_back(info.grad_norm_clipped >= 0 ? info.grad_norm_clipped : info.grad_norm);
@@ -46,13 +46,13 @@ Stretch stretch_of(const History& history, std::int64_t from, std::int64_t to) {
 }
 
 void check(const History& history, const StaleOptimizerState& o, Sightings& seen) {
-  const bool from_the_first = history.losses.size() == history.steps.size();
-  if (!from_the_first || std::ssize(history.steps) < o.to || o.first >= o.from || o.from >= o.to) {
+  const bool from_the_first = history.losses.size() == history.steps().size();
+  if (!from_the_first || std::ssize(history.steps()) < o.to || o.first >= o.from || o.from >= o.to) {
     return;
   }
-  const double lr = history.steps.front().info.lr;
+  const double lr = history.steps().front().info.lr;
   for (std::int64_t i = 0; i < o.to; ++i) {
-    if (!(std::abs(history.steps[static_cast<std::size_t>(i)].info.lr - lr) <= 0.01 * lr)) {
+    if (!(std::abs(history.steps()[static_cast<std::size_t>(i)].info.lr - lr) <= 0.01 * lr)) {
       return;
     }
   }

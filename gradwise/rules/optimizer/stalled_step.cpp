@@ -19,7 +19,7 @@ void check(const History& history, const StalledStep& o, Sightings& seen) {
     return;
   }
   std::vector<double> usual;
-  for (const StepRecord& record : history.steps) {
+  for (const StepRecord& record : history.steps()) {
     usual.push_back(record.info.seconds.total);
   }
   const double bound = std::max(o.seconds, o.times * median_of(usual));

@@ -10,6 +10,7 @@ struct StrongWeightDecay {
   std::int64_t steps = 100;
   double fall = 0.05;
   double a_step = 5e-3;
+  double usual = 0.05;
 };
 
 template <class Fields>
@@ -18,13 +19,15 @@ void describe(Fields& fields, StrongWeightDecay& o) {
   fields.add("steps", o.steps, "steps that have to be seen", at_least(5));
   fields.add("fall", o.fall, "a loss that fell by this share meanwhile excuses it", from_below(0, 1));
   fields.add("a_step", o.a_step, "unless learning rate times decay, what a step takes off, is above this", positive());
+  fields.add("usual", o.usual, "a decay of AdamW or Lion that is never at fault: the learning rate is, then",
+             at_least(0));
 }
 
 // The share that is left of what the kept steps began with; NaN where the norm was not taken.
 double share_left(const History& history) {
   double first = kNotMeasured;
   double last = kNotMeasured;
-  for (const StepRecord& record : history.steps) {
+  for (const StepRecord& record : history.steps()) {
     if (record.info.param_norm > 0) {
       first = first > 0 ? first : record.info.param_norm;
       last = record.info.param_norm;
@@ -45,18 +48,20 @@ double median_share_left(const History& history) {
 }
 
 void check(const History& history, const StrongWeightDecay& o, Sightings& seen) {
-  if (!(history.facts.weight_decay > 0) || std::ssize(history.steps) < o.steps || history.steps.front().info.skipped) {
+  const bool apart = history.facts.optimizer == "adamw" || history.facts.optimizer == "lion";
+  if (!(history.facts.weight_decay > (apart ? o.usual : 0)) || std::ssize(history.steps()) < o.steps ||
+      history.steps().front().info.skipped) {
     return;
   }
   const double a_step = history.now().info.lr * history.facts.weight_decay;
-  if (!(fall_of(history.recent_losses(history.steps.size())) < o.fall) && !(a_step > o.a_step)) {
+  if (!(fall_of(history.recent_losses(history.steps().size())) < o.fall) && !(a_step > o.a_step)) {
     return;
   }
   const double left = std::fmin(share_left(history), median_share_left(history));
   if (left < 1 - o.shrink) {
     seen.push_back({"", left, 1 - o.shrink,
                     "the weights have shrunk to " + figure(100 * left) + " % in the last " +
-                        figure(static_cast<double>(history.steps.size())) + " steps (weight decay " +
+                        figure(static_cast<double>(history.steps().size())) + " steps (weight decay " +
                         figure(history.facts.weight_decay) + " takes off " + figure(100 * a_step) + " % a step)"});
   }
 }

@@ -23,7 +23,7 @@ double usual_norm(const ParameterFacts& facts) { return std::sqrt(static_cast<do
 
 void check(const History& history, const WeightGrowth& o, Sightings& seen) {
   const auto readings = history.readings_of_updates(History::kKeptSteps);
-  if (std::ssize(readings) < o.readings || !(fall_of(history.recent_losses(history.steps.size())) < o.fall)) {
+  if (std::ssize(readings) < o.readings || !(fall_of(history.recent_losses(history.steps().size())) < o.fall)) {
     return;
   }
   for (const std::size_t i : layer_weights(history)) {

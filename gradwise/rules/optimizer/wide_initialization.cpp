@@ -18,7 +18,7 @@ void check(const History& history, const WideInitialization& o, Sightings& seen)
   const auto readings = history.readings_of_updates(History::kKeptSteps);
   // Batch norm makes the scale of the layers before it indifferent. Whether there is one, and whether the first weight
   // is a table of tokens, is known when graph and data have been read.
-  const bool seen_enough = std::ssize(history.steps) >= o.within;
+  const bool seen_enough = std::ssize(history.steps()) >= o.within;
   if (readings.empty() || readings[0]->step > o.within || !seen_enough ||
       !history.readings_with_batch_norms(1).empty()) {
     return;
