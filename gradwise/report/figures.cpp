@@ -21,13 +21,16 @@ const std::vector<Figure>& figures() {
       {"angles", "cosine of each gradient with the one before", angle_panels, "watch.gradients.every"},
       {"histograms", "magnitudes of gradients over time", histogram_panels, "watch.gradients.histograms_every"},
       {"activations", "dead and saturated shares of the activations", activation_panels,
-       "watch.activations_every and ReLU, sigmoid or tanh"},
-      {"noise", "gradient noise scale beside the batch size", noise_panels, "watch.batches_every"},
+       "watch.activations_every and ReLU, sigmoid or tanh",
+       "ReLU, sigmoid or tanh, and watch.observe(loss) before backward where the loop is your own in Python"},
+      {"noise", "gradient noise scale beside the batch size", noise_panels,
+       "some 20 steps whose gradients were read (watch.gradients.every) and whose samples are known"},
       {"hessian", "curvature by layer, spectral density and edge of stability, of gradwise analyze --hessian",
        stored_hessian_panels, "gradwise analyze RUN --hessian",
        "gradwise.GradientAnalyzer({\"compute_hessian\": True}).analyze_gradients(model, loss_function, x, y, "
        "optimizer=optimizer).plot(\"spectrum\") in Python, as the run has no configuration"},
-      {"memory", "peak memory of each step", memory_panels, "train.measure_memory"}};
+      {"memory", "peak memory of each step", memory_panels, "train.measure_memory",
+       "AutogradTrainingLoop and its option measure_memory"}};
   return kAll;
 }
 

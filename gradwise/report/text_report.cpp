@@ -271,7 +271,8 @@ std::string files_section(const std::filesystem::path& folder) {
   std::error_code problem;
   for (const auto& entry : std::filesystem::directory_iterator(folder, problem)) {
     const std::string name = entry.path().filename().string();
-    if (const std::string purpose = purpose_of(name); !purpose.empty()) {
+    const bool empty = entry.is_directory(problem) && std::filesystem::is_empty(entry, problem);
+    if (const std::string purpose = purpose_of(name); !purpose.empty() && !empty) {
       files.emplace_back(name, purpose);
     }
   }

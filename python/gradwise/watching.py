@@ -329,10 +329,15 @@ class Watch:
         return None  # a copied model is not watched
 
     def __repr__(self) -> str:
-        return f"<gradwise.Watch, {self.steps} steps, {len(self._issues)} issues>"
+        return f"<gradwise.Watch, {self._counts()}>"
 
     def _repr_html_(self) -> str:
-        return f"<p>{self.steps} steps, {len(self.issues)} issues</p>{self.diagnosis()._repr_html_()}"
+        found = self.diagnosis()
+        return f"<p>{self._counts()}</p>{found._repr_html_()}"
+
+    def _counts(self) -> str:
+        issues = len(self._issues)
+        return f"{self.steps} step{'s' * (self.steps != 1)}, {issues} issue{'s' * (issues != 1)}"
 
 
 def watch(model: torch.nn.Module, optimizer: Any = None, *, every: int = 1, histograms_every: int = 0,

@@ -104,12 +104,14 @@ TEST(Figures, AllHavePanelsOfAWatchedRunAndNoneOfAnother) {
     EXPECT_TRUE(status.drawn) << figure.name << ": " << status.reason;
   }
   EXPECT_EQ(plot_figure(figure_named("memory"), plain, folder / "a.png").reason,
-            "the run holds nothing of this kind; it takes train.measure_memory");
+            "the run holds nothing of this kind; it takes AutogradTrainingLoop and its option measure_memory");
   const std::string hint = plot_figure(figure_named("hessian"), plain, folder / "a.png").reason;
   EXPECT_NE(hint.find("it takes gradwise.GradientAnalyzer({\"compute_hessian\": True})"), std::string::npos) << hint;
   (void)other.write("config.toml", "");
   EXPECT_EQ(plot_figure(figure_named("hessian"), plain, folder / "a.png").reason,
             "the run holds nothing of this kind; it takes gradwise analyze RUN --hessian");
+  EXPECT_EQ(plot_figure(figure_named("memory"), plain, folder / "a.png").reason,
+            "the run holds nothing of this kind; it takes train.measure_memory");
   const std::string norms = content_of(folder / "norms.svg");
   EXPECT_NE(norms.find("layer_5.weight"), std::string::npos) << "underscores are not taken for subscripts";
   EXPECT_NE(content_of(folder / "training.svg").find("nonfinite_gradient"), std::string::npos);

@@ -7,7 +7,7 @@ namespace {
 
 struct LossOscillation {
   std::int64_t window = 60;
-  double alternating = 0.85;
+  double alternating = 0.9;
   double amplitude = 0.3;
 };
 

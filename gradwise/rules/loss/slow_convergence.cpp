@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "gradwise/rules/all_rules.h"
 
 namespace gradwise {
@@ -23,8 +25,9 @@ void check(const History& history, const SlowConvergence& o, Sightings& seen) {
   const std::vector<double> losses = history.recent_losses(history.losses.size());
   if (std::ssize(losses) >= o.after) {
     seen.push_back({"", fall, o.fall,
-                    "the loss has fallen by " + figure(100 * fall) + " % in " +
-                        figure(static_cast<double>(losses.size())) + " steps"});
+                    "the loss has " + std::string(fall < 0 ? "risen" : "fallen") + " by " +
+                        figure(100 * std::abs(fall)) + " % in " + figure(static_cast<double>(losses.size())) +
+                        " steps"});
   }
 }
 

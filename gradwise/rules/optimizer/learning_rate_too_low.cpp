@@ -71,8 +71,9 @@ void check(const History& history, const LearningRateTooLow& o, Sightings& seen)
       largest_ratio(history) < o.moved &&
       (fall_of(history.recent_losses(history.losses.size())) < o.fall || creeps(history, o))) {
     seen.push_back({"", usual, o.update_ratio,
-                    "a step changes weights by " + figure(usual) +
-                        " of their size: the loss stays where it began, or creeps down"});
+                    (usual > 0 ? "a step changes weights by " + figure(usual) + " of their size"
+                               : std::string("steps leave the weights as they are")) +
+                        ": the loss stays where it began, or creeps down"});
   }
 }
 
