@@ -55,6 +55,7 @@ struct ParameterReading {
   double weight_max = kNotMeasured;  ///< largest magnitude
   double update_norm = kNotMeasured;
   double update_ratio = kNotMeasured;  ///< update norm over the weights' norm before the update
+  bool grad_fresh = false;  ///< the gradient was added to none of an earlier step; false where that is not known
 };
 
 /// An operator's output that autograd has kept: the health of an activation. NaN: the operator has no such figure.

@@ -23,6 +23,7 @@ void put_gradient(const kernels::Moments& m, double scale, ParameterReading& rea
 
 void clear_gradient(ParameterReading& reading) {
   reading.missing = true;
+  reading.grad_fresh = false;
   reading.grad_norm = reading.grad_mean_abs = reading.grad_max = reading.grad_min_value = kNotMeasured;
   reading.grad_max_value = reading.grad_mean = reading.grad_variance = reading.grad_zeros = kNotMeasured;
   reading.grad_nans = reading.grad_infs = 0;

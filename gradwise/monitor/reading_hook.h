@@ -22,6 +22,7 @@ struct GradientSlot {
   std::array<kernels::Sketch, 2> sketches;  // of the gradient now and of the one before, in turn
   std::int64_t arrivals = 0;                // of gradients in this step
   std::int64_t read_at = 0;                 // arrivals that the moments hold
+  bool fresh = false;                       // the first one began a tensor: nothing was there to add to
 };
 
 /// What all hooks of a Watch share. It outlives the Watch where somebody else's hook holds on to ours.
@@ -65,9 +66,11 @@ class ReadingHook : public torch::autograd::PostAccumulateGradHook {
       return;
     }
     GradientSlot& slot = shared_->slots[index_];
-    ++slot.arrivals;
     const at::Tensor& left = parameter.grad();
     const at::Tensor& gradient = left.defined() ? left : given;
+    if (++slot.arrivals == 1) {
+      slot.fresh = gradient.defined() && !gradient.is_inference() && gradient._version() == 0;
+    }
     if (shared_->due && slot.arrivals >= shared_->expected && gradient.defined() && kernels_read(gradient)) {
       shared_->read(index_, gradient);
     }

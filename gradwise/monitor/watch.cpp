@@ -163,6 +163,7 @@ struct Watch::Impl {
       GradientSlot& slot = shared->slots[i];
       if (slot.arrivals > 0) {
         reading.missing = false;
+        reading.grad_fresh = slot.fresh;
         put_gradient(slot.moments, scale, reading);
         // What another device has summed, or nobody read, is for whoever needs the norm to read.
         const bool summed = slot.read_at == slot.arrivals && slot.moments.finite() == slot.moments.count;

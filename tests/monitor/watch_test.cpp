@@ -313,6 +313,25 @@ TEST(Watch, RunsBesideHooksThatWereThere) {
   torch::autograd::impl::set_post_acc_grad_hooks(model.parameters.tensors[0], nullptr);
 }
 
+TEST(Watch, KnowsGradientsThatWereAddedToNothing) {
+  const Model model = toy_model();
+  Watch watch(model.parameters);
+  const auto fresh = [&] {
+    backward(model, toy_batch(8));
+    return watch.step()[0].grad_fresh;
+  };
+  EXPECT_TRUE(fresh());
+  EXPECT_FALSE(fresh()) << "never cleared";
+  model.parameters.tensors[0].mutable_grad().zero_();
+  EXPECT_FALSE(fresh()) << "cleared in place, which can't be told apart";
+  model.parameters.tensors[0].mutable_grad().reset();
+  EXPECT_TRUE(fresh());
+  watch.expect_backwards(2);
+  model.parameters.tensors[0].mutable_grad().reset();
+  backward(model, toy_batch(8));
+  EXPECT_TRUE(fresh()) << "of two passes, the first counts";
+}
+
 struct TakingHook : torch::autograd::PostAccumulateGradHook {
   void operator()(const torch::autograd::Variable& parameter) override { parameter.mutable_grad().reset(); }
 };

@@ -263,6 +263,9 @@ TEST(AccumulatingGradients, GrowInALine) {
   EXPECT_FALSE(fires(accumulating_gradients(),
                      with_facts(training(70, summed(0.99, 1)), [](RunFacts& facts) { facts.steps_per_epoch = 1; })))
       << "all the data in each step";
+  const Change fresh = [](DraftStep& step) { step.reading.parameters[2].grad_fresh = true; };
+  EXPECT_FALSE(fires(accumulating_gradients(), training(70, both_of(summed(0.99, 1), fresh))))
+      << "they were cleared, whatever they look like";
 }
 
 TEST(AccumulatingGradients, ShowFromTheFirstStep) {

@@ -76,7 +76,16 @@ bool sums_from_the_start(const History& history, const AccumulatingGradients& o)
   return usual_cosine(history, history.readings_of_updates(kFirst / 2)) > o.early_cosine;
 }
 
+// A gradient that began a tensor of its own holds none of an earlier step.
+bool is_fresh(const History& history) {
+  return !history.empty() && history.now().reading &&
+         std::ranges::any_of(history.now().reading->parameters, &ParameterReading::grad_fresh);
+}
+
 void check(const History& history, const AccumulatingGradients& o, Sightings& seen) {
+  if (is_fresh(history)) {
+    return;
+  }
   if (history.steps().size() < 20 && history.facts.steps_per_epoch != 1 && sums_from_the_start(history, o)) {
     const double norm = history.now().info.grad_norm;
     seen.push_back({"", norm, history.steps().front().info.grad_norm,
