@@ -71,6 +71,7 @@ Figures read_in_pieces(std::int64_t count, const Read& read) {
 // The same for a gradient and its sketch. Neighbouring pieces have one sketch between them, so that few go from one
 // thread's cache to another's.
 constexpr std::int64_t kGroup = 2;  // pieces
+static_assert(kPiece % std::ssize(kernels::Sketch()) == 0 && kPiecesAtOnce % kGroup == 0);
 
 template <class Read>
 kernels::Moments read_in_groups(std::int64_t count, kernels::Sketch& sketch, const Read& read) {

@@ -14,8 +14,8 @@ namespace gradwise {
 /// not fill its memory. Large tensors are read by all of ATen's threads; the figures do not depend on their number.
 [[nodiscard]] kernels::Moments moments_of(const at::Tensor& tensor);
 void add_to_histogram(const at::Tensor& gradient, kernels::Histogram& histogram);
-/// Moments and sketch of a gradient in one pass; a sparse one is made dense for the sketch. Buckets that no element
-/// falls into stay as they are. As deterministic as `moments_of`.
+/// Moments and sketch of a gradient, in one pass but for float64; a sparse one is made dense for the sketch. Buckets
+/// that no element falls into stay as they are. As deterministic as `moments_of`.
 [[nodiscard]] kernels::Moments read_gradient(const at::Tensor& gradient, kernels::Sketch& sketch);
 
 /// Weights and their last update, where the kernels can read them; `before` takes the weights' place and has their

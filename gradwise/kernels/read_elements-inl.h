@@ -44,10 +44,22 @@ struct ReadFloat16 {
   using Stored = hwy::float16_t;
   using Tag = hn::ScalableTag<float>;
   static constexpr double kLow = kSafeLow;
-  static constexpr double kHigh = 65504;  // above it are infinities and NaN, which SSE4 widens to finite numbers
+  static constexpr double kHigh = 65504;
   static HWY_INLINE hn::Vec<Tag> load(const Stored* from) {
     const hn::Rebind<hwy::float16_t, Tag> half;
-    return hn::PromoteTo(Tag(), hn::LoadU(half, from));
+    const hn::Vec<Tag> wide = hn::PromoteTo(Tag(), hn::LoadU(half, from));
+    return kWidensAll ? with_infinities(wide) : wide;
+  }
+
+ private:
+  // Highway widens infinities to 65536 and NaN to what is above where the processor has no instruction for it.
+  static constexpr bool kWidensAll =
+      (HWY_ARCH_X86 != 0 && HWY_TARGET > HWY_AVX2) || HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128;
+  static HWY_INLINE hn::Vec<Tag> with_infinities(hn::Vec<Tag> wide) {
+    const hn::Vec<Tag> magnitude = hn::Abs(wide);
+    const hn::Vec<Tag> infinite = hn::CopySign(hn::Inf(Tag()), wide);
+    const hn::Vec<Tag> broken = hn::IfThenElse(hn::Gt(magnitude, hn::Set(Tag(), 65536.0F)), hn::NaN(Tag()), infinite);
+    return hn::IfThenElse(hn::Gt(magnitude, hn::Set(Tag(), 65504.0F)), broken, wide);
   }
 };
 struct ReadBFloat16 {

@@ -15,9 +15,9 @@ inline constexpr std::size_t kSketchSize = 1024;
 /// |x| |y| / 32; of tensors of up to 1,024 elements they are exact within rounding.
 using Sketch = std::array<float, kSketchSize>;
 
-/// The moments of `count` elements, as `read_moments` gives them, and in the same pass adds the elements to `sketch`;
-/// one that is not finite makes its bucket so. `first_block`: how many blocks of 1,024 elements of the same tensor lie
-/// before them; the sketches of its parts add up to the whole's. Thread-safe for sketches of their own.
+/// The moments of `count` elements, as `read_moments` gives them; adds the elements to `sketch`, in the same pass but
+/// for float64. One that is not finite makes its bucket so. `first_block`: how many blocks of 1,024 elements of the
+/// same tensor lie before them; the sketches of its parts add up to the whole's. Thread-safe for sketches of their own.
 [[nodiscard]] Moments read_and_sketch(const void* data, std::size_t count, Element type, Sketch& sketch,
                                       std::size_t first_block = 0);
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "gradwise/autograd/tensor_moments.h"
+#include "gradwise/core/error.h"
 #include "gradwise/core/reading.h"
 
 /// Private to watch.cpp: its hooks, and what they write.
@@ -73,6 +74,21 @@ class ReadingHook : public torch::autograd::PostAccumulateGradHook {
     }
     if (shared_->due && slot.arrivals >= shared_->expected && gradient.defined() && kernels_read(gradient)) {
       shared_->read(index_, gradient);
+    }
+  }
+
+  // Compiled autograd traces a backward pass and leaves out the hooks of C++.
+  void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
+    GRADWISE_CHECK(!shared_->attached.load(std::memory_order_relaxed), "watch",
+                   "compiled autograd runs this backward pass, allowed: autograd itself, or no watch: detach() it");
+    if (before_) {
+      before_->compiled_args(args);
+    }
+  }
+  void apply_with_saved(torch::autograd::Variable& parameter,
+                        torch::dynamo::autograd::SwapSavedVariables& saved) override {
+    if (before_) {
+      before_->apply_with_saved(parameter, saved);
     }
   }
 

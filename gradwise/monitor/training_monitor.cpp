@@ -13,9 +13,9 @@
 #include "gradwise/autograd/graph_walk.h"
 #include "gradwise/core/error.h"
 #include "gradwise/core/nearest_name.h"
-#include "gradwise/core/random_state.h"
 #include "gradwise/monitor/as_initialized.h"
 #include "gradwise/monitor/batch_reading.h"
+#include "gradwise/monitor/loss_probe.h"
 #include "gradwise/monitor/noise_scale.h"
 
 namespace gradwise {
@@ -114,43 +114,9 @@ struct TrainingMonitor::Impl {
     if (due(options.batches_every, step) || owes_batch) {
       now->batch = std::make_shared<const BatchReading>(read_batch(*moment.batch, *moment.output, facts->classes));
     }
-    take_probe(moment);
-  }
-
-  void prepare_probe(const Moment& moment) {
-    if (probe_loss && due(options.probe_every, moment.step + 1)) {
-      random_before = random_state(moment.batch->input.device());
-      probed = {};
+    if (probe) {
+      probe->take(*moment.batch, *moment.loss);
     }
-  }
-
-  void take_probe(const Moment& moment) {
-    if (random_before) {
-      probed = *moment.batch;
-      probed_loss = moment.loss->item<double>();
-    }
-  }
-
-  // How much better the step has made its own batch, on top of the step's loss.
-  void finish_probe(const StepInfo& info) {
-    if (!random_before || !probed.input.defined() || info.skipped) {
-      random_before.reset();
-      return;
-    }
-    const at::NoGradGuard no_grad;
-    const RandomStateGuard random(probed.input.device());
-    std::vector<at::Tensor> buffers;
-    for (const at::Tensor& buffer : model.buffers.tensors) {
-      buffers.push_back(buffer.clone());
-    }
-    set_random_state(*random_before, probed.input.device());
-    const double after = probe_loss(model.forward(probed), probed.target).item<double>();
-    for (std::size_t i = 0; i < buffers.size(); ++i) {
-      at::Tensor(model.buffers.tensors[i]).copy_(buffers[i]);
-    }
-    now->loss_after = info.loss + (after - probed_loss);
-    random_before.reset();
-    probed = {};
   }
 
   void read_gradients(const Moment& moment) {
@@ -216,7 +182,7 @@ struct TrainingMonitor::Impl {
       now->noise_scale = is_ragged(info) ? noise.pass_over() : noise.add(now->parameters, info.samples);
     }
     read_average();
-    finish_probe(info);
+    now->loss_after = probe ? probe->finish(info) : kNotMeasured;
   }
 
   // The last batch of an epoch, where it is smaller than half of the usual one.
@@ -291,10 +257,7 @@ struct TrainingMonitor::Impl {
   std::shared_ptr<StepReading> now;
   std::shared_ptr<const RunFacts> facts;
   std::function<NamedParameters()> averages;
-  LossFunction probe_loss;
-  std::optional<State> random_before;  // where a probe is under way: as the forward pass found it
-  Batch probed;
-  double probed_loss = 0;
+  std::optional<LossProbe> probe;
   History history;
   Diagnosis diagnosis;
   NoiseScale noise;
@@ -322,7 +285,9 @@ Action TrainingMonitor::on(const Moment& moment) {
       return Action::proceed;
     case Point::batch_start:
       self.watch.expect_backwards(moment.micro_batches);
-      self.prepare_probe(moment);
+      if (self.probe && due(self.options.probe_every, moment.step + 1)) {
+        self.probe->begin(*moment.batch);
+      }
       return std::exchange(self.skip_next, false) ? Action::skip : Action::proceed;
     case Point::forward_end:
       self.read_forward(moment);
@@ -349,7 +314,10 @@ void TrainingMonitor::watch_average(std::function<NamedParameters()> averages) {
   impl_->averages = std::move(averages);
 }
 
-void TrainingMonitor::probe_with(LossFunction loss_function) { impl_->probe_loss = std::move(loss_function); }
+void TrainingMonitor::probe_with(LossFunction loss_function) {
+  impl_->probe.emplace(impl_->model, std::move(loss_function));
+}
+
 Watch& TrainingMonitor::watch() { return impl_->watch; }
 const History& TrainingMonitor::history() const { return impl_->history; }
 std::shared_ptr<const RunFacts> TrainingMonitor::facts() const { return impl_->facts; }

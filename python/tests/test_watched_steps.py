@@ -215,7 +215,11 @@ def test_hooks_say_how_many_arguments_they_take(network):
 
 def test_a_model_that_was_watched_runs_under_compiled_autograd(network, data):
     model, twin = network(), network()
-    gradwise.watch(model).detach()
+    watch = gradwise.watch(model)
+    with torch._dynamo.compiled_autograd._enable(torch.compile(backend="eager")):
+        with pytest.raises(RuntimeError, match="compiled autograd runs this backward pass, allowed: autograd itself"):
+            functional.cross_entropy(model(data[0]), data[1]).backward()
+    watch.detach()
     seen = []
     model[0].weight.register_post_accumulate_grad_hook(lambda p: seen.append(p.grad.shape))
     with torch._dynamo.compiled_autograd._enable(torch.compile(backend="eager")):

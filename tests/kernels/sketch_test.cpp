@@ -32,28 +32,36 @@ TEST_P(SketchOf, MatchesThePortableFormOnEveryTarget) {
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
+void expect_bits(const Moments& one, const Moments& other) {
+  EXPECT_EQ(one.count, other.count);
+  EXPECT_EQ(one.zeros, other.zeros);
+  EXPECT_EQ(one.nans, other.nans);
+  EXPECT_EQ(one.infs, other.infs);
+  EXPECT_EQ(one.sum, other.sum);
+  EXPECT_EQ(one.sum_abs, other.sum_abs);
+  EXPECT_EQ(one.sum_squares, other.sum_squares);
+  EXPECT_EQ(one.min, other.min);
+  EXPECT_EQ(one.max, other.max);
+}
+
 // Blocks that vectors can't sum, of numbers that are not finite or nearly so, are read once more: not into the sketch.
 TEST_P(SketchOf, ComesWithTheBitsOfMoments) {
-  for (const Case& how : {kOrdinary, Case{"huge", 1e30, 0.1, 0}, Case{"not finite", 1, 0.1, 0.05}}) {
-    const std::vector<std::byte> data = stored_as(numbers(5003, how, 4), GetParam());
-    Sketch sketch{};
-    Sketch reference{};
-    const Moments with = read_and_sketch(data.data(), 5003, GetParam(), sketch);
-    const Moments alone = read_moments(data.data(), 5003, GetParam());
-    add_to_sketch_portable(data.data(), 5003, GetParam(), reference);
-    EXPECT_EQ(with.count, alone.count);
-    EXPECT_EQ(with.zeros, alone.zeros);
-    EXPECT_EQ(with.nans, alone.nans);
-    EXPECT_EQ(with.infs, alone.infs);
-    EXPECT_EQ(with.sum, alone.sum);
-    EXPECT_EQ(with.sum_abs, alone.sum_abs);
-    EXPECT_EQ(with.sum_squares, alone.sum_squares);
-    EXPECT_EQ(with.min, alone.min);
-    EXPECT_EQ(with.max, alone.max);
-    for (std::size_t i = 0; i < kSketchSize; ++i) {
-      EXPECT_TRUE(sketch[i] == reference[i] || (std::isnan(sketch[i]) && std::isnan(reference[i]))) << i;
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::GetChosenTarget().Update(target);
+    for (const Case& how : {kOrdinary, Case{"huge", 1e30, 0.1, 0}, Case{"not finite", 1, 0.1, 0.05}}) {
+      const std::vector<std::byte> data = stored_as(numbers(5003, how, 4), GetParam());
+      Sketch sketch{};
+      Sketch reference{};
+      const Moments with = read_and_sketch(data.data(), 5003, GetParam(), sketch);
+      expect_bits(with, read_moments(data.data(), 5003, GetParam()));
+      add_to_sketch_portable(data.data(), 5003, GetParam(), reference);
+      for (std::size_t i = 0; i < kSketchSize; ++i) {
+        EXPECT_TRUE(sketch[i] == reference[i] || (std::isnan(sketch[i]) && std::isnan(reference[i])))
+            << hwy::TargetName(target) << ", " << how.name << ", bucket " << i;
+      }
     }
   }
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, SketchOf,
