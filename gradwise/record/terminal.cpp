@@ -100,7 +100,7 @@ void TerminalSink::show(const Event& event, const RunStarted& started) {
   first_step_ = std::max<std::int64_t>(0, started.resumed_at);
   started_ = event.time;
   line(started.name + ": " + started.model + ", " + count(started.parameters) + " parameters, on " + started.device +
-       ", " + count(started.threads) + " threads" +
+       ", " + count(started.threads) + (started.threads == 1 ? " thread" : " threads") +
        (started.resumed_at >= 0 ? ", resumed at step " + count(started.resumed_at) : ""));
 }
 

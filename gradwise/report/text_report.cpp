@@ -28,7 +28,8 @@ std::string header(const RunReader& run, const RunSummary& summary) {
   return "Run " + summary.name + "\n\n" +
          text_pairs({{"status", status},
                      {"model", run.info("model") + ", " + run.info("parameters") + " parameters"},
-                     {"device", run.info("device") + ", " + run.info("threads") + " threads"},
+                     {"device", run.info("device") + ", " + run.info("threads") +
+                                    (run.info("threads") == "1" ? " thread" : " threads")},
                      {"started", time_text(summary.started)},
                      {"duration", duration_text(summary.seconds) + " (hours:minutes:seconds)"},
                      {"optimizer steps", std::to_string(summary.step)},
