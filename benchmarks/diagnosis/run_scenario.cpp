@@ -64,6 +64,7 @@ RunFacts facts_for(const Program& program, std::int64_t batches) {
   facts.steps_per_epoch = batches;
   facts.planned_steps = program.scenario.steps;
   facts.weight_decay = program.optimizer.weight_decay;
+  facts.decoupled_decay = is_decay_decoupled(program.optimizer.name);
   facts.momentum = program.optimizer.momentum;
   if (program.loop.step.clip.method == "norm") {
     facts.clip_max_norm = program.loop.step.clip.max_norm;

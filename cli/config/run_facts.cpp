@@ -22,6 +22,7 @@ RunFacts run_facts(const RunConfig& config, const RunData& data) {
     facts.clip_max_norm = config.train.step.clip.max_norm;
   }
   facts.weight_decay = config.optimizer.weight_decay;
+  facts.decoupled_decay = is_decay_decoupled(config.optimizer.name);
   facts.momentum = config.optimizer.momentum;
   return facts;
 }

@@ -32,6 +32,7 @@ History steady_history(const GradientAnalysis& analysis) {
     history.facts.parameters.push_back({p.name, p.shape});
     reading->parameters.push_back(reading_of(p));
   }
+  reading->step = kSettledAfter;
   reading->activations = analysis.activations;
   reading->loss_path = analysis.loss_path;
   for (int i = 0; i < kSteadySteps; ++i) {

@@ -40,7 +40,7 @@ struct Moment {
   const Event* event = nullptr;  ///< what happened, where the point has something to tell
   const Batch* batch = nullptr;
   const at::Tensor* output = nullptr;  ///< of the model
-  const at::Tensor* loss = nullptr;    ///< with its graph
+  const at::Tensor* loss = nullptr;    ///< one element, with its graph
   double gradient_scale = 1;           ///< backward_end: what the gradients have to be multiplied by
   std::int64_t micro_batches = 1;      ///< backward passes in the step, where all come
   bool measured_update = false;        ///< backward_end: step_end will bring `weights`

@@ -33,7 +33,8 @@ struct WeightMoments {
   }
 };
 
-/// What one optimizer step showed of one parameter; NaN (`kNotMeasured`): not measured in this step. The gradient is
+/// What one optimizer step showed of one parameter; NaN (`kNotMeasured`): not measured. Between two readings of the
+/// gradients, or of the weights, figures are those of the one before. The gradient is
 /// that of the whole step, unscaled, before clipping; its figures are of the finite elements. Of a frozen parameter
 /// nothing is measured.
 struct ParameterReading {
@@ -106,6 +107,7 @@ struct BatchReading {
 struct StepReading {
   std::int64_t step = 0;
   std::vector<ParameterReading> parameters;
+  bool gradients_read = true;                  ///< false: those of `parameters` are figures of an earlier step
   std::vector<MagnitudeHistogram> histograms;  ///< of the gradients, one a parameter
   std::vector<ActivationReading> activations;  ///< from the input to the loss
   std::int64_t unread_activations = 0;         ///< that are there and could not be looked at
@@ -124,6 +126,7 @@ struct ParameterFacts {
   std::vector<std::int64_t> shape;
   bool trainable = true;
   bool as_initialized = false;  ///< frozen, and its elements are spread as initialisers spread them
+  bool table = false;           ///< rows of it are looked up; it multiplies nothing
 
   [[nodiscard]] double elements() const {
     double product = 1;
@@ -137,8 +140,9 @@ struct ParameterFacts {
 /// What is known of a training before its first step.
 struct RunFacts {
   std::vector<ParameterFacts> parameters;
-  std::string loss;       ///< as "cross_entropy"; "" where it is the user's own
-  std::string optimizer;  ///< as "adamw"
+  std::string loss;                 ///< as "cross_entropy"; "" where it is the user's own
+  std::string optimizer;            ///< as "adamw"
+  std::vector<std::string> tables;  ///< names of parameters that are known to be looked up, as embeddings are
   std::string precision = "float32";
   std::int64_t classes = 0;  ///< 0: no classes
   std::int64_t batch_size = 0;
@@ -146,6 +150,7 @@ struct RunFacts {
   std::int64_t planned_steps = -1;
   double clip_max_norm = kNotMeasured;  ///< NaN: no clipping by norm
   double weight_decay = 0;
+  bool decoupled_decay = false;  ///< it shrinks weights apart from the gradient, as AdamW's does
   double momentum = kNotMeasured;
 };
 

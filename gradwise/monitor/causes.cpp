@@ -84,9 +84,9 @@ std::vector<Cause> model_causes() {
        {"frozen_layer"}},
       {"frozen_layer",
        "a layer does not change",
-       "where its gradient is 0, look for dead units behind it (in Python, watch.observe(loss) reads them); else give "
-       "it "
-       "to the optimizer, with requires_grad, unless it is frozen on purpose",
+       "where its gradient is 0, look for dead units between it and the loss (in Python, watch.observe(loss) reads "
+       "them); "
+       "else give it to the optimizer, with requires_grad, unless it is frozen on purpose",
        {{"frozen_layer", 0.85}, {"frozen_as_initialized", 0.75}, {"untrained_parameters", 0.4}},
        {"slow_training"}},
       {"wrong_mode",
@@ -96,7 +96,8 @@ std::vector<Cause> model_causes() {
        {"slow_training", "overfitting"}},
       {"nonfinite_operator",
        "an operator makes inf or NaN",
-       "run find_nonfinite on the batch of this step: it names the operator and its inputs",
+       "run find_nonfinite on the batch of this step, with the weights from before it: it names the operator and its "
+       "inputs",
        {{"nonfinite_gradient", 0.7},
         {"nonfinite_activation", 0.75},
         {"nonfinite_loss", 0.6},
@@ -117,7 +118,7 @@ std::vector<Cause> model_causes() {
        "the gradient vanishes on its way to the first layers",
        "use ReLU-like activations, residual connections or normalisation; fewer layers",
        {{"vanishing_flow", 0.85}},
-       {"slow_training", "gradient_imbalance", "labels_not_learned", "frozen_layer"}},
+       {"slow_training", "gradient_imbalance", "labels_not_learned", "frozen_layer", "learning_rate_too_low"}},
   };
 }
 

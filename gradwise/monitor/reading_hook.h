@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
@@ -58,6 +59,7 @@ class ReadingHook : public torch::autograd::PostAccumulateGradHook {
       : before_(std::move(before)), shared_(std::move(shared)), index_(index) {}
 
   void operator()(const torch::autograd::Variable& parameter) override {
+    const bool fresh = begins(parameter.grad());
     at::Tensor given;
     if (before_) {
       given = parameter.grad();
@@ -70,7 +72,7 @@ class ReadingHook : public torch::autograd::PostAccumulateGradHook {
     const at::Tensor& left = parameter.grad();
     const at::Tensor& gradient = left.defined() ? left : given;
     if (++slot.arrivals == 1) {
-      slot.fresh = gradient.defined() && !gradient.is_inference() && gradient._version() == 0;
+      slot.fresh = fresh;
     }
     if (shared_->due && slot.arrivals >= shared_->expected && gradient.defined() && kernels_read(gradient)) {
       shared_->read(index_, gradient);
@@ -95,6 +97,11 @@ class ReadingHook : public torch::autograd::PostAccumulateGradHook {
   std::unique_ptr<Hook> take_before() { return std::move(before_); }
 
  private:
+  // Whether nothing was there to add to: sums change the tensor in place, but where a graph of backward is made.
+  static bool begins(const at::Tensor& gradient) {
+    return gradient.defined() && !at::GradMode::is_enabled() && !gradient.is_inference() && gradient._version() == 0;
+  }
+
   std::unique_ptr<Hook> before_;
   std::shared_ptr<GradientSlots> shared_;
   std::size_t index_;

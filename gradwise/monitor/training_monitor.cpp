@@ -72,6 +72,9 @@ struct TrainingMonitor::Impl {
     check_fields("watch", options);
     check_policies(options, book);
     given.parameters = facts_of(model).parameters;
+    for (ParameterFacts& known : given.parameters) {
+      known.table = std::ranges::find(given.tables, known.name) != given.tables.end();
+    }
     history.facts = given;
     facts = std::make_shared<const RunFacts>(std::move(given));
   }
@@ -92,10 +95,11 @@ struct TrainingMonitor::Impl {
     return kept;
   }
 
-  // Whether the activations of this very loss tell where numbers broke: after the update, all of them may have. Where
-  // looking at it would wait for a device, those of the next step have to.
+  // Whether the activations of this very loss tell where numbers broke: after its update, all of them may have. Looking
+  // at a loss on another device would wait for it.
   [[nodiscard]] bool breaks_at(const at::Tensor& loss) const {
-    return options.activations_every > 0 && loss.device().is_cpu() && !std::isfinite(loss.item<double>());
+    return options.activations_every > 0 && !break_is_read && loss.device().is_cpu() && loss.is_floating_point() &&
+           loss.numel() == 1 && !std::isfinite(loss.item<double>());
   }
 
   void read_forward(const Moment& moment) {
@@ -103,8 +107,10 @@ struct TrainingMonitor::Impl {
     if (!now) {
       now = blank();
     }
-    if ((due(options.activations_every, step) || broke || owes_activations || breaks_at(*moment.loss)) &&
-        now->activations.empty()) {
+    const bool breaks = breaks_at(*moment.loss);  // of several micro-batches, the first that does counts
+    const bool wanted = due(options.activations_every, step) || kept_from_breaking || owes_activations;
+    if (breaks || (wanted && now->activations.empty())) {
+      break_is_read = break_is_read || breaks;
       GraphWalk walk = walk_graph(*moment.loss, parameters);
       now->activations = std::move(walk.activations);
       now->batch_norms = std::move(walk.batch_norms);
@@ -174,6 +180,7 @@ struct TrainingMonitor::Impl {
         measured.empty() ? watch.after_update() : watch.after_update(measured);
     now->step = info.step;
     now->parameters.assign(seen.begin(), seen.end());
+    now->gradients_read = watch.was_read();
     take_trained();
     if (const std::span<const MagnitudeHistogram> counts = watch.histograms(); watch.was_read()) {
       now->histograms.assign(counts.begin(), counts.end());
@@ -213,7 +220,8 @@ struct TrainingMonitor::Impl {
     epoch_loss += std::isfinite(info.loss) ? info.loss : 0;
     epoch_steps += std::isfinite(info.loss) ? 1 : 0;
     const bool bad = info.skipped || has_nonfinite_loss(info);
-    broke = bad && options.activations_every > 0;
+    kept_from_breaking = info.skipped && options.activations_every > 0;
+    break_is_read = false;
     record(event, info, bad, std::move(reading));
     return due(options.rules.every, info.step) || bad ? judge(event) : Action::proceed;
   }
@@ -269,7 +277,8 @@ struct TrainingMonitor::Impl {
   bool owes_activations = false;
   bool owes_batch = false;
   bool skip_next = false;
-  bool broke = false;  // the step before had numbers that are none
+  bool kept_from_breaking = false;  // the step before was skipped: the weights are whole, the next one may show more
+  bool break_is_read = false;       // the activations of the step under way are those of a loss that is no number
 };
 
 TrainingMonitor::TrainingMonitor(const Model& model, RunFacts facts, MonitorOptions options, Emit emit)
@@ -301,6 +310,7 @@ Action TrainingMonitor::on(const Moment& moment) {
       return self.end_step(*moment.event, std::get<StepInfo>(moment.event->payload), moment.weights);
     case Point::rolled_back:
       self.watch.rebase();
+      self.history.restored_at = self.history.step();
       return Action::proceed;
     case Point::validation_end:
       self.note_validation(*moment.event);

@@ -77,14 +77,18 @@ struct Watch::Impl {
     }
   }
 
+  void forget_histogram(std::size_t index) {
+    if (!shared->histograms.empty()) {
+      shared->histograms[index].fill(0);
+    }
+  }
+
   void forget(std::size_t index) {
     readings[index] = {};
     for (kernels::Sketch& sketch : shared->slots[index].sketches) {
       sketch.fill(0);
     }
-    if (!shared->histograms.empty()) {
-      shared->histograms[index].fill(0);
-    }
+    forget_histogram(index);
     if (!before.empty()) {
       before[index].reset();
     }
@@ -137,6 +141,7 @@ struct Watch::Impl {
       }
       if (!gradient.defined()) {
         slot.moments = {};  // taken away unread
+        forget_histogram(i);
       } else if (kernels_read(gradient)) {
         shared->read(i, gradient);
       } else {

@@ -52,6 +52,9 @@ struct OptimizerOptions {
   bool parity = false;
 };
 
+/// Whether the optimizer of this name shrinks weights apart from the gradient, and not by an L2 penalty.
+[[nodiscard]] inline bool is_decay_decoupled(const std::string& name) { return name == "adamw" || name == "lion"; }
+
 template <class Fields>
 void describe(Fields& fields, OptimizerOptions& o) {
   fields.add("name", o.name, "which optimizer", one_of(optimizer_names()));

@@ -38,7 +38,7 @@ FusedOptions fused_options(const OptimizerOptions& o, const GroupSetting& s) {
   options.rule = rule_of(o.name);
   options.lr = s.lr;
   options.weight_decay = s.weight_decay;
-  options.decoupled = o.name == "adamw" || o.name == "lion";
+  options.decoupled = is_decay_decoupled(o.name);
   options.maximize = o.maximize;
   options.beta1 = o.beta1;
   options.beta2 = o.beta2;

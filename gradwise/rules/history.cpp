@@ -31,7 +31,7 @@ bool is_table(const ParameterFacts& facts) {
                  [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
   const bool named = std::any_of(std::begin(kTableNames), std::end(kTableNames),
                                  [&name](const char* part) { return name.find(part) != std::string::npos; });
-  return named || (facts.shape.size() > 2 && facts.shape[0] == 1);
+  return facts.table || named || (facts.shape.size() > 2 && facts.shape[0] == 1);
 }
 
 constexpr std::size_t kFirstLosses = 64;
@@ -125,9 +125,11 @@ std::vector<const StepReading*> History::readings_with_average(std::size_t count
 
 std::vector<const StepReading*> History::readings_of_updates(std::size_t count) const { return newest(kUpdate, count); }
 
+std::vector<const StepReading*> History::readings_with_batch(std::size_t count) const { return newest(kBatch, count); }
+
 std::vector<const BatchReading*> History::batches(std::size_t count) const {
   std::vector<const BatchReading*> found;
-  for (const StepReading* reading : newest(kBatch, count)) {
+  for (const StepReading* reading : readings_with_batch(count)) {
     found.push_back(reading->batch.get());
   }
   return found;
@@ -235,12 +237,22 @@ bool rate_rises(const History& history, std::size_t steps) {
 }
 
 bool spoilt_before(const History& history, std::int64_t step) {
+  const auto shown = [](const ParameterReading& seen) { return !seen.missing; };
   const auto broken = [](const ParameterReading& seen) { return seen.grad_nans > 0 || seen.grad_infs > 0; };
-  return std::ranges::any_of(history.steps(), [&](const StepRecord& record) {
-    return record.info.step < step && !record.info.skipped &&
-           (has_nonfinite_loss(record.info) ||
-            (record.reading && std::ranges::any_of(record.reading->parameters, broken)));
-  });
+  const auto& steps = history.steps();
+  for (auto record = steps.rbegin(); record != steps.rend() && record->info.step > history.restored_at; ++record) {
+    if (record->info.step >= step || record->info.skipped) {
+      continue;
+    }
+    const StepReading* reading = record->reading.get();
+    if (reading != nullptr && reading->gradients_read && std::ranges::any_of(reading->parameters, shown)) {
+      return std::ranges::any_of(reading->parameters, broken);
+    }
+    if (record->info.loss_told) {
+      return !std::isfinite(record->info.loss);
+    }
+  }
+  return false;
 }
 
 double fall_of(const std::vector<double>& losses) {

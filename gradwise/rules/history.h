@@ -45,6 +45,7 @@ struct History {
   std::vector<ValidationRecord> validations;
   std::vector<OtherRun> other_runs;
   double seconds_since_step = 0;  ///< how long the step under way has been taking
+  std::int64_t restored_at = 0;   ///< the step after which weights were last put back
 
   static constexpr std::size_t kKeptSteps = 400;
 
@@ -65,7 +66,8 @@ struct History {
   [[nodiscard]] std::vector<const StepReading*> readings_with_average(std::size_t count) const;
   /// The newest `count` that list parameters, of steps that were not skipped, oldest first.
   [[nodiscard]] std::vector<const StepReading*> readings_of_updates(std::size_t count) const;
-  /// The newest `count` batches that were read, oldest first.
+  /// The newest `count` that hold a batch, and those batches, oldest first.
+  [[nodiscard]] std::vector<const StepReading*> readings_with_batch(std::size_t count) const;
   [[nodiscard]] std::vector<const BatchReading*> batches(std::size_t count) const;
   /// The losses of the newest `count` steps that were not skipped, oldest first.
   [[nodiscard]] std::vector<double> recent_losses(std::size_t count) const;
@@ -109,8 +111,9 @@ struct History {
 [[nodiscard]] double variance_before(const ParameterReading& reading, const ParameterFacts& facts);
 /// Whether the learning rate is higher than it was so many steps ago (or at the first step that is kept): a warm-up.
 [[nodiscard]] bool rate_rises(const History& history, std::size_t steps);
-/// Whether an update of a step before this one has put NaN or infinity into the weights, as its loss or its gradients
-/// show: what the model computes since then is no sign of where numbers broke.
+/// Whether an update before this step has put NaN or infinity into the weights, as gradients show, or losses where
+/// those were not read: what the model computes then is no sign of where numbers broke. A step between that shows
+/// numbers, or weights that were put back, end it.
 [[nodiscard]] bool spoilt_before(const History& history, std::int64_t step);
 /// How far the losses have fallen from the first fifth of them to the last (medians, of at most 100), as a share of the
 /// former; negative where they rose, NaN where there are fewer than five.

@@ -20,7 +20,9 @@ Watching::Watching(const py::object& module, const py::dict& facts, const py::di
   known.loss = facts["loss"].cast<std::string>();
   known.optimizer = facts["optimizer"].cast<std::string>();
   known.weight_decay = facts["weight_decay"].cast<double>();
+  known.decoupled_decay = facts["decoupled_decay"].cast<bool>();
   known.batch_size = facts["batch_size"].cast<std::int64_t>();
+  known.tables = facts["tables"].cast<std::vector<std::string>>();
   if (!run.empty()) {
     recording_ = std::make_unique<Recording>(run);
     RunStarted started =
@@ -95,6 +97,10 @@ void Watching::expect_backwards(std::int64_t count) {
 }
 
 void Watching::tell_loss(double loss) {
+  if (ready_ && told_before_update_ && monitor_->watch().arrived()) {
+    const WithoutLock released;
+    finish_waiting();
+  }
   told_loss_ += loss;
   ++losses_;
 }
@@ -183,6 +189,7 @@ double Watching::read_gradients(double scale, const Fused* fused) {
 
 void Watching::put(double norm, double lr, double loss_scale) {
   step_.emplace();
+  told_before_update_ = losses_ > 0;
   step_->grad_norm = step_->grad_norm_clipped = norm;
   step_->lr = lr;
   step_->loss_scale = loss_scale;

@@ -58,7 +58,8 @@ class Watching {
   /// where there are fewer.
   void expect_backwards(std::int64_t count);
 
-  /// A loss of the step under way: of several, those of micro-batches, the mean is the step's.
+  /// A loss of the step under way: of several, those of micro-batches, the mean is the step's. Where the loop tells
+  /// losses before the optimizer steps, one that comes after another backward pass is the next step's.
   void tell_loss(double loss);
 
   /// Ends the step that waits for its loss: weights and update, and the rules. Gives the issues that are new since the
@@ -108,6 +109,7 @@ class Watching {
   std::optional<double> supposed_loss_;
   double told_loss_ = 0;  // sum over the step under way
   std::int64_t losses_ = 0;
+  bool told_before_update_ = false;
   std::vector<Issue> news_;
   bool ended_ = false;  // a step, since `finish` was called
   std::int64_t steps_ = 0;

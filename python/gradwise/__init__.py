@@ -6,6 +6,9 @@
     print(watch.diagnosis())
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 import torch as _torch  # loads the libraries that the core is linked with
 
 from .errors import GradwiseError, GradwiseImportError, GradwiseUsageError
@@ -13,15 +16,10 @@ from ._built_for import check as _check
 
 _check(_torch.__version__)
 
-from . import autograd_examples, autograd_utils, curvature, func, gradient_analysis  # noqa: E402
+from . import autograd_utils, curvature, func, gradient_analysis  # noqa: E402
 from ._checkpoint import CheckpointPlan, checkpoint, checkpoint_sequential, plan_checkpoints  # noqa: E402
 from ._records import Finding, Issue, Record  # noqa: E402
 from ._saved_tensors import saved_tensors  # noqa: E402
-from .autograd_examples import (  # noqa: E402
-    AutogradAdvancedExamples,
-    AutogradTrainingExamples,
-    CustomAutogradExample,
-)
 from .autograd_utils import (  # noqa: E402
     AutogradHooks,
     AutogradOptimizer,
@@ -37,7 +35,11 @@ from .gradient_analysis import GradientAnalysisConfig, GradientAnalyzer, Gradien
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop  # noqa: E402
 from .per_sample import PerSampleGradients, per_sample_gradients, per_sample_norms  # noqa: E402
 from .runs import Run, load_run  # noqa: E402
-from .watching import Watch, watch  # noqa: E402
+from .watching import Watch, unwatch, watch  # noqa: E402
+
+if _TYPE_CHECKING:
+    from . import autograd_examples
+    from .autograd_examples import AutogradAdvancedExamples, AutogradTrainingExamples, CustomAutogradExample
 
 __version__ = "0.1.0"
 
@@ -84,5 +86,16 @@ __all__ = [
     "per_sample_norms",
     "plan_checkpoints",
     "saved_tensors",
+    "unwatch",
     "watch",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    """The examples, when they are first asked for: imported before, `python -m` would run them as another module."""
+    if name not in ("autograd_examples", "AutogradAdvancedExamples", "AutogradTrainingExamples", "CustomAutogradExample"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    examples = importlib.import_module(".autograd_examples", __name__)
+    return examples if name == "autograd_examples" else getattr(examples, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,6 +32,13 @@ def check_number(**values: Any) -> None:
             raise ValueError(f"{name} is {value.item()}, allowed: a real number")
 
 
+def check_mapping(**values: Any) -> None:
+    """A TypeError for the first that is no dict."""
+    for name, value in values.items():
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{name} is {value!r}, allowed: a dict")
+
+
 def check_int(**values: Any) -> None:
     """A TypeError for the first that is no whole number."""
     for name, value in values.items():
@@ -43,6 +50,8 @@ def path_of(name: str, value: Any) -> str:
     """A TypeError for what is no path."""
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{name} is {value!r}, allowed: a str or a path")
+    if not os.fspath(value):
+        raise ValueError(f"{name} is '', allowed: a path")
     return os.fspath(value)
 
 

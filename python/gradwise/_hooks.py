@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -36,6 +37,7 @@ class AutogradHooks:
                  activations: bool = True, activation_gradients: bool = True,
                  keep_tensors: bool = False) -> None:  # fmt: skip
         asked = [patterns] if isinstance(patterns, str) else list(patterns)
+        _check_patterns(model, asked)
         native = _core.AutogradHooks(
             model,
             {
@@ -72,6 +74,20 @@ class AutogradHooks:
 
     def __exit__(self, *_: object) -> None:
         self.remove()
+
+
+def _check_patterns(model: torch.nn.Module, patterns: Sequence[str]) -> None:
+    """A ValueError for the first that no parameter and no layer matches."""
+    if not isinstance(model, torch.nn.Module):
+        return
+    names = [name for name, _ in model.named_parameters()]
+    names += [name or type(layer).__name__ for name, layer in model.named_modules()]
+    for pattern in patterns:
+        layer = pattern.partition("[")[0]  # of an output that is a tuple: "lstm[0]"
+        if not any(_matches(name, pattern) or _matches(name, layer) for name in names):
+            nearest = difflib.get_close_matches(pattern, names, 1)
+            hint = f'; did you mean "{nearest[0]}"?' if nearest else f", allowed: names as {names[0]}, with * and ?"
+            raise ValueError(f'patterns: no parameter and no layer matches "{pattern}"{hint}')
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -71,8 +71,12 @@ def ending() -> tuple[str, str]:
 
 
 def _end_collected(native: Any) -> None:
-    native.finish(None)
-    native.close(*ending())
+    if native.closed:
+        return
+    try:
+        native.finish(None)
+    finally:
+        native.close("finished", "its watch was collected")
 
 
 def end_with(watch: Watch, native: Any) -> weakref.finalize[[Any], Watch]:

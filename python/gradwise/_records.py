@@ -16,7 +16,8 @@ class Record(dict[str, Any]):
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"there is no {name!r}, there are: {', '.join(self)}") from None
+            there_are = f"there are: {', '.join(self)}" if self else "there is nothing yet"
+            raise AttributeError(f"there is no {name!r}, {there_are}") from None
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self]

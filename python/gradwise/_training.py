@@ -19,6 +19,8 @@ from ._native_optimizer import native_options
 from ._records import Record, record
 from .errors import GradwiseUsageError
 
+_WEIGHT_DECAY = 1e-2  # AdamW's; optimizers that take none go without
+
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Device = str | torch.device
 
@@ -48,6 +50,10 @@ def _optimizer(model: torch.nn.Module, optimizer_class: Any, options: dict[str, 
         raise TypeError(f"optimizer_class is {optimizer_class!r}, allowed: a class of torch.optim, or an optimizer")
     known = inspect.signature(optimizer_class).parameters
     if "weight_decay" not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        if options["weight_decay"] not in (0, _WEIGHT_DECAY):
+            raise ValueError(
+                f"weight_decay is {options['weight_decay']}, and {getattr(optimizer_class, '__name__', optimizer_class)} takes none, allowed: 0"
+            )
         options = {key: value for key, value in options.items() if key != "weight_decay"}
     native = native_options(optimizer_class, options)
     return optimizer_class(model.parameters(), **options) if native is None else native
@@ -67,7 +73,7 @@ class AutogradOptimizer:
     """
 
     def __init__(self, model: torch.nn.Module, optimizer_class: Any = torch.optim.AdamW,
-                 lr: float | torch.Tensor = 1e-3, weight_decay: float = 1e-2, *,
+                 lr: float | torch.Tensor = 1e-3, weight_decay: float = _WEIGHT_DECAY, *,
                  step_options: dict[str, Any] | None = None, in_backward: bool = False,
                  **options: Any) -> None:  # fmt: skip
         given = {"lr": lr, "weight_decay": weight_decay} | options
@@ -159,7 +165,7 @@ class AutogradTrainingLoop:
     """
 
     def __init__(self, model: torch.nn.Module, optimizer_class: Any = torch.optim.AdamW, lr: float = 1e-3,
-                 weight_decay: float = 1e-2, *, options: dict[str, Any] | None = None,
+                 weight_decay: float = _WEIGHT_DECAY, *, options: dict[str, Any] | None = None,
                  checkpoints: str | os.PathLike[str] | None = None, standardize_targets: torch.Tensor | None = None,
                  progress: bool = False, run: str | os.PathLike[str] | None = None,
                  **optimizer_options: Any) -> None:  # fmt: skip

@@ -10,24 +10,37 @@ from typing import Any
 import torch
 
 
-def refuse_policies(options: Mapping[str, Any]) -> None:
-    """A ValueError for the first of the policies that act on a loop, which a watch does not hold."""
+def refuse_loops_options(options: Mapping[str, Any]) -> None:
+    """A ValueError for the first of the options that act on a loop, which a watch does not hold."""
     for policy in ("stop_on", "skip_on", "roll_back_on"):
         if options.get(policy):
             raise ValueError(
                 f"{policy} is {options[policy]!r}, allowed: nothing, for the loop is yours: look at what watch.step "
                 "gives; gradwise.AutogradTrainingLoop takes it"
             )
+    if not options.get("enabled", True):
+        raise ValueError("enabled is False, allowed: True: a loop that is not to be watched makes no watch")
+    if "probe_every" in options:
+        raise ValueError("probe_every: a watch makes no pass of its own; gradwise.AutogradTrainingLoop takes it")
 
 
 def facts_of(model: torch.nn.Module, optimizer: torch.optim.Optimizer | None,
              run: str | os.PathLike[str] | None) -> dict[str, Any]:  # fmt: skip
     """What rules and records are told at the start."""
+    name = type(optimizer).__name__.lower() if optimizer else ""
+    group = optimizer.param_groups[0] if optimizer else {}
     return {
         "name": pathlib.Path(run).name if run else "",
         "model": type(model).__name__,
         "loss": "",
-        "optimizer": type(optimizer).__name__.lower() if optimizer else "",
-        "weight_decay": float(optimizer.param_groups[0].get("weight_decay", 0.0)) if optimizer else 0.0,
+        "optimizer": name,
+        "weight_decay": float(group.get("weight_decay", 0.0)),
+        "decoupled_decay": bool(group.get("decoupled_weight_decay")) or "adamw" in name or "lion" in name,
         "batch_size": 0,
+        "tables": [
+            f"{module}.{parameter}" if module else parameter
+            for module, found in model.named_modules()
+            if isinstance(found, (torch.nn.Embedding, torch.nn.EmbeddingBag))
+            for parameter, _ in found.named_parameters(recurse=False)
+        ],
     }

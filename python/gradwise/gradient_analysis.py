@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from . import _core, _plots
-from ._checks import check_int, check_tensors, path_of
+from ._checks import check_int, check_mapping, check_tensors, path_of
 from ._documented import documented_by
 from ._forward_hook import aside
 from ._records import Issue, Record, Table, issues, record
@@ -128,7 +128,8 @@ class Analysis(Record):
 
 def _config(config: GradientAnalysisConfig | dict[str, Any] | None) -> GradientAnalysisConfig:
     """An analyzer's own."""
-    given = config.options if isinstance(config, GradientAnalysisConfig) else config or {}
+    given = config.options if isinstance(config, GradientAnalysisConfig) else {} if config is None else config
+    check_mapping(config=given)
     own = GradientAnalysisConfig(**given)
     vars(own)["_fixed"] = True
     return own

@@ -14,21 +14,22 @@ from typing import Any
 import torch
 
 from . import _core, _plots
-from ._checks import check_int, check_number, check_tensors, path_of, with_keywords
+from ._checks import check_int, check_mapping, check_number, check_tensors, path_of, with_keywords
 from ._documented import documented_by
 from ._forward_hook import ForwardHook, aside, remove_all
 from ._live import add_live, end_with, status_of, watching
 from ._loss_scale import LossScale
 from ._records import Findings, Issue, Readings, Record, Table, findings, issues, record
 from ._unwrap import bare_model, bare_optimizers
-from ._watched import facts_of, refuse_policies
+from ._watched import facts_of, refuse_loops_options
 from .errors import GradwiseUsageError
 from .optimizers import _OnePass
 
-__all__ = ["Watch", "watch"]
+__all__ = ["Watch", "unwatch", "watch"]
 
 _WEIGHTS_EVERY = 10  # steps, where the optimizer doesn't measure its update and a pass of the watch's own has to
 _CALLS_WITHOUT_STEP = 1000  # of `Watch.step`, until it says that the optimizer does not step
+_STATUSES = ("finished", "stopped", "interrupted", "failed")
 _KEYWORDS = ("every", "histograms_every", "run", "scaler", "forward_hook")  # of a watch, beside the core's options
 
 
@@ -57,7 +58,8 @@ class Watch:
             raise TypeError(f"model is a {type(model).__name__}, allowed: torch.nn.Module")
         if (other := watching(model)) is not None:
             raise GradwiseUsageError(
-                f"the model is watched already, by {other!r}: call its detach() first, a model has one watch at a time"
+                f"the model is watched already, by {other!r}: call its detach() or gradwise.unwatch(model) first, a model "
+                "has one watch at a time"
             )
         self._optimizers = bare_optimizers(optimizer, model)
         self._model: torch.nn.Module | None = model
@@ -68,13 +70,14 @@ class Watch:
         self._scale = LossScale(scaler, self._optimizers, late=not on_host or averaged)
         first = self._optimizers[0] if self._optimizers else None
         self._fused = first if len(self._optimizers) == 1 and isinstance(first, _OnePass) else None
-        refuse_policies(options)
+        refuse_loops_options(options)
+        check_mapping(gradients=options.get("gradients", {}))
         gradients = {"every": every, "histograms_every": histograms_every} | options.pop("gradients", {})
         if self._fused is None:
             gradients.setdefault("weights_every", _WEIGHTS_EVERY if first else 1)
         # Without batches there is nothing to be told of data.
         asked = {"activations_every": 10, "batches_every": 0} | options | {"gradients": gradients}
-        run = path_of("run", run) if run else None
+        run = None if run is None else path_of("run", run)
         facts = facts_of(model, first, run)
         try:
             self._native = _core.Watching(model, facts, asked, run or "")
@@ -142,7 +145,8 @@ class Watch:
                 finally:
                     self._native.drop_gradients()
             result = closure()
-            self._begin_update(optimizer)
+            if not self._native.closed:
+                self._begin_update(optimizer)
             return result
 
         return told
@@ -229,13 +233,14 @@ class Watch:
             check_int(samples=samples)
             if not 0 < samples < 2**53:
                 raise ValueError(f"samples is {samples}, allowed: 1 ... 2**53")
+        under_way = self._native.under_way
         if loss is not None:
             check_number(loss=loss)
             self._native.tell_loss(loss.item() if hasattr(loss, "item") else float(loss))
         seen = len(self._issues)
         if not self._optimizers:
             self._native.end_alone(self._scale.factor(), self._scale.now(), self._native_of())
-        elif not self._native.under_way:
+        elif not under_way:
             self._note_skipped()
             self._silent += 1
             if self._silent == _CALLS_WITHOUT_STEP:
@@ -297,15 +302,17 @@ class Watch:
 
     def detach(self, status: str = "finished", reason: str = "") -> None:
         """Takes all hooks away and ends the run on disk. What was found can still be read; `step`, `observe` and
-        `backward_end` raise a GradwiseUsageError."""
+        `backward_end` raise a GradwiseUsageError. `status`: finished, stopped, interrupted or failed."""
+        if status not in _STATUSES:
+            raise ValueError(f"status is {status!r}, allowed: {', '.join(_STATUSES)}")
         if self._native.closed:
             return
         self._finish()
         remove_all(self._handles)
         self._handles.clear()
         self._findings = findings(self._native.diagnosis())
+        self._native.close(status, str(reason))
         self._ending.detach()
-        self._native.close(status, reason)
         self._optimizers.clear()
         self._model = self._fused = None
 
@@ -325,8 +332,8 @@ class Watch:
                  traceback: TracebackType | None) -> None:  # fmt: skip
         self.detach(status_of(error), "" if error is None else str(error))
 
-    def __deepcopy__(self, _memo: dict[int, Any]) -> None:
-        return None  # a copied model is not watched
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()  # what is copied or pickled is not watched
 
     def __repr__(self) -> str:
         return f"<gradwise.Watch, {self._counts()}>"
@@ -352,3 +359,9 @@ def watch(model: torch.nn.Module, optimizer: Any = None, *, every: int = 1, hist
     print(watch.diagnosis())
     """
     return Watch(model, optimizer, every=every, histograms_every=histograms_every, run=run, **options)
+
+
+def unwatch(model: torch.nn.Module) -> None:
+    """Detaches the watch that the model has, if any: where it is out of reach."""
+    if (watch := watching(bare_model(model))) is not None:
+        watch.detach()

@@ -192,6 +192,8 @@ def test_an_exception_in_a_callback_is_the_users_own(network, data):
         (lambda m, d: AutogradTrainingLoop(m).train_epoch(7, None), TypeError, "the data loader is a int"),
         (lambda m, d: AutogradTrainingLoop(m).train_epoch([], functional.cross_entropy), ValueError, "has no batch"),
         (lambda m, d: AutogradTrainingLoop(m).train_epoch([1], functional.mse_loss), TypeError, "a batch is a int"),
+        (lambda m, d: AutogradOptimizer(m, torch.optim.LBFGS, lr=0.1, weight_decay=5.0), ValueError,
+         "weight_decay is 5.0, and LBFGS takes none, allowed: 0"),
         (lambda m, d: AutogradTrainingLoop(m).on("never", print), ValueError, 'there is no point "never"'),
         (lambda m, d: AutogradTrainingLoop(m, options={"epochs": "3"}), TypeError, "epochs is '3', allowed: an int"),
         (lambda m, d: AutogradTrainingLoop(m, options={"foo": 1}), TypeError, "no option foo, allowed: epochs, "),

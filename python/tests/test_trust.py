@@ -125,6 +125,7 @@ def test_a_pickled_model_needs_no_gradwise(network, data):
         again.step()
     watch.step()
     assert watch.steps == 1 and copy.deepcopy({"watch": watch}) == {"watch": None}
+    assert pickle.loads(pickle.dumps([watch])) == [None]
 
 
 def in_child(model, optimizer, data, watch, told):
@@ -159,6 +160,26 @@ def test_a_forked_process_leaves_the_watch_to_its_parent(network, data, tmp_path
     watch.detach()
     run = gradwise.load_run(tmp_path / "run")
     assert run.status == "finished" and len(run.steps()) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_collection_in_a_forked_process_leaves_the_run_to_its_parent(network, data, tmp_path, one_thread):
+    models = [network()]
+    watches = [gradwise.watch(models[0], run=tmp_path / "run")]
+    functional.cross_entropy(models[0](data[0]), data[1]).backward()
+    watches[0].step(0.5)
+    if (child := os.fork()) == 0:
+        gone = weakref.ref(watches[0])
+        watches.clear()
+        models.clear()
+        gc.collect()
+        os._exit(7 if gone() is None else 8)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert gradwise.load_run(tmp_path / "run").status == "running"
+    functional.cross_entropy(models[0](data[0]), data[1]).backward()
+    watches[0].step(0.25)
+    watches[0].detach()
+    assert gradwise.load_run(tmp_path / "run").steps().to_dict()["loss"] == [0.5, 0.25]
 
 
 def test_threads_train_and_watch_side_by_side(network, data):

@@ -78,7 +78,8 @@ def test_a_loss_that_breaks_is_not_laid_at_the_first_layers_door(network, data):
     assert [(finding.layer, finding.step) for finding in watch.diagnosis()] == [("2.bias", 15)]
 
 
-def test_activations_of_the_step_that_breaks_are_read(data):
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_activations_of_the_step_that_breaks_are_read(data, micro_batches):
     class Root(nn.Module):
         broken = False
 
@@ -88,16 +89,98 @@ def test_activations_of_the_step_that_breaks_are_read(data):
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), Root(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-12)
     watch = gradwise.watch(model, optimizer)
-    for i in range(8):
-        model[2].broken = i == 6
+    for i in range(12):
         optimizer.zero_grad()
-        loss = functional.cross_entropy(model(data[0]), data[1])
-        watch.observe(loss)
-        loss.backward()
+        for part in range(micro_batches):
+            model[2].broken = i == 9 and part == micro_batches - 1  # a step that is read anyway
+            loss = functional.cross_entropy(model(data[0]), data[1])
+            watch.observe(loss)
+            loss.backward()
         optimizer.step()
         watch.step(loss)
     told = {(issue.rule, issue.layer, issue.step) for issue in watch.issues}
-    assert ("nonfinite_activation", "3", 7) in told
+    assert ("nonfinite_activation", "3", 10) in told
+
+
+def test_losses_may_be_told_before_the_optimizer_steps(network, data):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = gradwise.watch(model, optimizer)
+    losses, seen = [], []
+    for i in range(12):
+        loss = functional.cross_entropy(model(data[0]), data[1])
+        loss.backward()
+        watch.step(loss)
+        losses.append(loss.item())
+        if i % 3 == 2:
+            optimizer.step()
+            optimizer.zero_grad()
+            seen.append(watch.last_step.loss)
+    means = [sum(losses[i : i + 3]) / 3 for i in range(0, 12, 3)]
+    assert seen == pytest.approx(means, rel=1e-6) and watch.steps == 4
+
+
+def test_a_loss_may_be_told_when_other_networks_have_had_their_turn(network, data):
+    """As in a loop over a GAN: the passes of one go through the other."""
+    model, other = network(), network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = gradwise.watch(model, optimizer)
+    for i in range(4):
+        optimizer.zero_grad()
+        functional.cross_entropy(model(data[0]), data[1]).backward()
+        optimizer.step()
+        (model(data[0]).sum() + other(data[0]).sum()).backward()
+        watch.step(float(i))
+        assert watch.last_step.loss == i and watch.steps == i + 1
+
+
+def test_embeddings_are_no_layers_that_begin_too_wide():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(64, 32), nn.Flatten(1), nn.Linear(384, 64), nn.ReLU(), nn.Linear(64, 2))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    watch = gradwise.watch(model, optimizer)
+    for _ in range(100):
+        tokens = torch.randint(0, 64, (32, 12))
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(tokens), (tokens[:, 0] > 31).long())
+        loss.backward()
+        optimizer.step()
+        watch.step(loss)
+    assert watch.diagnosis() == [] and "wide_initialization" not in {issue.rule for issue in watch.issues}
+
+
+def test_a_watch_may_be_detached_within_a_closure(network, data):
+    model = network()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=3)
+    watch = gradwise.watch(model, optimizer)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(data[0]), data[1])
+        loss.backward()
+        watch.detach()
+        return loss
+
+    optimizer.step(closure)
+    assert watch.detached and watch.steps == 0
+
+
+def test_a_watch_out_of_reach_can_be_ended(network, data, tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def fit():
+        watch = gradwise.watch(model, optimizer, run=tmp_path / "run")
+        train(model, optimizer, data)
+        watch.step(1.0)
+
+    fit()
+    with pytest.raises(gradwise.GradwiseUsageError, match=r"call its detach\(\) or gradwise.unwatch\(model\) first"):
+        gradwise.watch(model)
+    gradwise.unwatch(model)
+    gradwise.unwatch(model)
+    assert gradwise.load_run(tmp_path / "run").status == "finished"
+    gradwise.watch(model).detach()
 
 
 @pytest.mark.parametrize("rows", [8, 2])
@@ -156,6 +239,11 @@ def test_policies_are_of_the_loop(network):
         (lambda m, p: gradwise.watch(m, 5), TypeError, "optimizer is a int"),
         (lambda m, p: gradwise.watch(m, torch.optim.SGD([torch.zeros(2).requires_grad_()])), ValueError, "none of the"),
         (lambda m, p: gradwise.watch(m, []), ValueError, r"optimizer is \[\], allowed: an optimizer, several, or None"),
+        (lambda m, p: gradwise.watch(m, gradients=1), TypeError, "gradients is 1, allowed: a dict"),
+        (lambda m, p: gradwise.watch(m, enabled=False), ValueError, "enabled is False, allowed: True"),
+        (lambda m, p: gradwise.watch(m, probe_every=5), ValueError, "probe_every: a watch makes no pass of its own"),
+        (lambda m, p: gradwise.watch(m, run=""), ValueError, "run is '', allowed: a path"),
+        (lambda m, p: gradwise.watch(m).detach("bogus"), ValueError, "status is 'bogus', allowed: finished, stopped, "),
         (lambda m, p: gradwise.watch(m, scaler=3), TypeError, "scaler is 3, allowed: torch.amp.GradScaler"),
         (lambda m, p: gradwise.watch(m).observe(m(torch.ones(1, 4))), ValueError, r"loss is of shape \(1, 3\)"),
         (lambda m, p: gradwise.watch(m).observe(torch.ones((), device="meta")), ValueError, "loss is on the device meta"),

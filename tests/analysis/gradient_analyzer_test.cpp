@@ -168,7 +168,9 @@ TEST(GradientAnalyzer, TellsWhatIsWrong) {
   spoilt[0][0] = NAN;
   const auto broken =
       analyzer.detect_gradient_issues(analyzer.analyze_gradients(busy_model(), cross_entropy, spoilt, data.target));
-  EXPECT_TRUE(std::any_of(broken.begin(), broken.end(), [](const Issue& i) { return i.rule == "nonfinite_gradient"; }));
+  for (const char* rule : {"nonfinite_gradient", "nonfinite_activation"}) {
+    EXPECT_TRUE(std::any_of(broken.begin(), broken.end(), [rule](const Issue& i) { return i.rule == rule; })) << rule;
+  }
 }
 
 TEST(GradientAnalyzer, RefusesWhatItCannotAnalyse) {

@@ -313,6 +313,12 @@ TEST(Watch, RunsBesideHooksThatWereThere) {
   torch::autograd::impl::set_post_acc_grad_hooks(model.parameters.tensors[0], nullptr);
 }
 
+struct ReplacingHook : torch::autograd::PostAccumulateGradHook {
+  void operator()(const torch::autograd::Variable& parameter) override {
+    parameter.mutable_grad() = parameter.grad().clone();
+  }
+};
+
 TEST(Watch, KnowsGradientsThatWereAddedToNothing) {
   const Model model = toy_model();
   Watch watch(model.parameters);
@@ -330,6 +336,33 @@ TEST(Watch, KnowsGradientsThatWereAddedToNothing) {
   model.parameters.tensors[0].mutable_grad().reset();
   backward(model, toy_batch(8));
   EXPECT_TRUE(fresh()) << "of two passes, the first counts";
+}
+
+// Sums that are no change in place.
+TEST(Watch, IsNotMisledByGraphsOfBackwardAndHooks) {
+  const Model model = toy_model();
+  const Batch batch = toy_batch(8);
+  Watch watch(model.parameters);
+  const auto pass_with_graph = [&] {
+    squared_error(model.forward(batch), batch.target).backward({}, true, true);
+    return watch.step()[0].grad_fresh;
+  };
+  (void)pass_with_graph();
+  EXPECT_FALSE(pass_with_graph());
+  watch.detach();
+  const at::Tensor weight = model.parameters.tensors[0];
+  for (const at::Tensor& parameter : model.parameters.tensors) {
+    parameter.mutable_grad().reset();
+  }
+  torch::autograd::impl::set_post_acc_grad_hooks(weight, std::make_unique<ReplacingHook>());
+  {
+    Watch behind(model.parameters);
+    backward(model, batch);
+    EXPECT_TRUE(behind.step()[0].grad_fresh);
+    backward(model, batch);
+    EXPECT_FALSE(behind.step()[0].grad_fresh) << "another tensor, but of sums";
+  }
+  torch::autograd::impl::set_post_acc_grad_hooks(weight, nullptr);
 }
 
 struct TakingHook : torch::autograd::PostAccumulateGradHook {

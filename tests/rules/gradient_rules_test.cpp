@@ -263,9 +263,17 @@ TEST(AccumulatingGradients, GrowInALine) {
   EXPECT_FALSE(fires(accumulating_gradients(),
                      with_facts(training(70, summed(0.99, 1)), [](RunFacts& facts) { facts.steps_per_epoch = 1; })))
       << "all the data in each step";
-  const Change fresh = [](DraftStep& step) { step.reading.parameters[2].grad_fresh = true; };
-  EXPECT_FALSE(fires(accumulating_gradients(), training(70, both_of(summed(0.99, 1), fresh))))
+  const auto fresh = [](const std::vector<std::size_t>& parameters) {
+    return [=](DraftStep& step) {
+      for (const std::size_t i : parameters) {
+        step.reading.parameters[i].grad_fresh = true;
+      }
+    };
+  };
+  EXPECT_FALSE(fires(accumulating_gradients(), training(70, both_of(summed(0.99, 1), fresh({0, 2})))))
       << "they were cleared, whatever they look like";
+  EXPECT_TRUE(fires(accumulating_gradients(), training(70, both_of(summed(0.99, 1), fresh({0, 1, 3})))))
+      << "one of three weights: an optimizer of its own";
 }
 
 TEST(AccumulatingGradients, ShowFromTheFirstStep) {

@@ -69,35 +69,51 @@ TEST(History, FindsReadingsByWhatTheyHold) {
   EXPECT_TRUE(history.readings_with_loss_path(3).empty());
 }
 
-// Whether the weights are known to be broken before step 4, after a step 2 like this.
-bool spoils(const StepInfo& second, std::int64_t nans = 0) {
+// What a step has shown, in the order of a training.
+struct Shown {
+  double loss = 1;
+  std::int64_t nans = 0;
+  bool skipped = false;
+  bool loss_told = true;
+  bool gradients_read = true;
+};
+
+History history_of(const std::vector<Shown>& steps) {
   History history;
-  for (std::int64_t step = 1; step <= 4; ++step) {
+  for (const Shown& shown : steps) {
     auto reading = std::make_shared<StepReading>();
     reading->parameters.resize(2);
-    reading->parameters[1].grad_nans = step == 2 ? nans : 0;
-    StepInfo info = step == 2 ? second : StepInfo();
-    info.step = step;
-    info.loss = step == 2 ? second.loss : 1;
+    reading->parameters[1].grad_nans = shown.nans;
+    reading->gradients_read = shown.gradients_read;
+    StepInfo info;
+    info.step = history.step() + 1;
+    info.loss = shown.loss;
+    info.loss_told = shown.loss_told;
+    info.skipped = shown.skipped;
     history.add({info, reading});
   }
-  EXPECT_FALSE(spoilt_before(history, 2)) << "the step itself finds whole weights";
-  return spoilt_before(history, 4);
+  return history;
 }
 
 TEST(History, KnowsWhenAnUpdateHasSpoiltTheWeights) {
-  StepInfo fine;
-  fine.loss = 1;
-  EXPECT_FALSE(spoils(fine));
-  EXPECT_TRUE(spoils(fine, 3));
-  StepInfo infinite;
-  infinite.loss = std::numeric_limits<double>::infinity();
-  EXPECT_TRUE(spoils(infinite));
-  infinite.skipped = true;
-  EXPECT_FALSE(spoils(infinite, 3)) << "no update was made";
-  StepInfo unknown;
-  unknown.loss_told = false;
-  EXPECT_FALSE(spoils(unknown));
+  const double infinity = std::numeric_limits<double>::infinity();
+  const auto spoilt_by = [](const Shown& second) { return spoilt_before(history_of({{}, second, {}}), 3); };
+  EXPECT_FALSE(spoilt_by({}));
+  EXPECT_TRUE(spoilt_by({.nans = 3}));
+  EXPECT_FALSE(spoilt_by({.nans = 3, .skipped = true})) << "no update was made";
+  EXPECT_FALSE(spoilt_by({.loss = infinity})) << "its gradients were numbers";
+  EXPECT_TRUE(spoilt_by({.loss = infinity, .gradients_read = false}));
+  EXPECT_FALSE(spoilt_by({.loss = infinity, .loss_told = false, .gradients_read = false}));
+  EXPECT_FALSE(spoilt_by({.nans = 3, .gradients_read = false})) << "figures of a step before";
+  EXPECT_FALSE(spoilt_before(history_of({{}, {.nans = 3}}), 2)) << "the step itself finds whole weights";
+}
+
+TEST(History, KnowsThatWeightsAreWholeAgain) {
+  EXPECT_FALSE(spoilt_before(history_of({{.nans = 3}, {}, {}}), 3)) << "a step between has shown numbers";
+  EXPECT_TRUE(spoilt_before(history_of({{.nans = 3}, {.loss_told = false, .gradients_read = false}, {}}), 3));
+  History restored = history_of({{}, {.nans = 3}, {}});
+  restored.restored_at = 2;
+  EXPECT_FALSE(spoilt_before(restored, 3));
 }
 
 }  // namespace

@@ -154,9 +154,9 @@ TEST(StrongWeightDecay, WithoutProgress) {
   EXPECT_FALSE(fires(rule, decayed(training(99, both_of(shrinking(0.1), flat_loss())))));
   const auto rate_of_ten = [](DraftStep& step) { step.info.lr = 10; };
   const History thrown = training(200, both_of(shrinking(0.4), rate_of_ten));
-  EXPECT_FALSE(fires(rule, decayed(thrown, 0.01))) << "the usual decay: the learning rate is at fault";
-  const auto of_sgd = [](RunFacts& facts) { facts.optimizer = "sgd"; };
-  EXPECT_TRUE(fires(rule, decayed(with_facts(thrown, of_sgd), 0.01)));
+  EXPECT_TRUE(fires(rule, decayed(thrown, 0.01)));
+  const auto decoupled = [](RunFacts& facts) { facts.decoupled_decay = true; };
+  EXPECT_FALSE(fires(rule, decayed(with_facts(thrown, decoupled), 0.01))) << "the learning rate is at fault";
 }
 
 TEST(EmaLag, LateInTheTraining) {

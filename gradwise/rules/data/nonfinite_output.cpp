@@ -13,9 +13,9 @@ void describe(Fields& fields, NonfiniteOutput& o) {
 }
 
 void check(const History& history, const NonfiniteOutput& o, Sightings& seen) {
-  const auto batches = history.batches(1);
-  if (!batches.empty() && batches.back()->output_nonfinite > o.share && !spoilt_before(history, history.step())) {
-    const double share = batches.back()->output_nonfinite;
+  const auto readings = history.readings_with_batch(1);
+  const double share = readings.empty() ? kNotMeasured : readings[0]->batch->output_nonfinite;
+  if (share > o.share && !spoilt_before(history, readings[0]->step)) {
     seen.push_back({"", share, o.share, figure(100 * share) + " % of the model's outputs are inf or NaN"});
   }
 }

@@ -76,14 +76,21 @@ bool sums_from_the_start(const History& history, const AccumulatingGradients& o)
   return usual_cosine(history, history.readings_of_updates(kFirst / 2)) > o.early_cosine;
 }
 
-// A gradient that began a tensor of its own holds none of an earlier step.
-bool is_fresh(const History& history) {
-  return !history.empty() && history.now().reading &&
-         std::ranges::any_of(history.now().reading->parameters, &ParameterReading::grad_fresh);
+// Gradients that began tensors of their own hold none of an earlier step: those of most weights that have any.
+bool are_fresh(const History& history) {
+  const auto readings = history.readings_of_updates(1);
+  std::ptrdiff_t fresh = 0;
+  std::ptrdiff_t added = 0;
+  for (const std::size_t i : readings.empty() ? std::vector<std::size_t>() : weights_by_depth(history.facts)) {
+    if (i < readings[0]->parameters.size() && !readings[0]->parameters[i].missing) {
+      ++(readings[0]->parameters[i].grad_fresh ? fresh : added);
+    }
+  }
+  return fresh > added;
 }
 
 void check(const History& history, const AccumulatingGradients& o, Sightings& seen) {
-  if (is_fresh(history)) {
+  if (are_fresh(history)) {
     return;
   }
   if (history.steps().size() < 20 && history.facts.steps_per_epoch != 1 && sums_from_the_start(history, o)) {

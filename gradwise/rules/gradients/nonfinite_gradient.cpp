@@ -18,7 +18,8 @@ void describe(Fields& fields, NonfiniteGradient& o) {
 
 // Backward goes from the last parameter to the first: the first one that was hit stands last in the list.
 std::size_t first_hit(const StepRecord& record, std::size_t known) {
-  const std::size_t listed = record.reading ? std::min(record.reading->parameters.size(), known) : 0;
+  const bool read = record.reading && record.reading->gradients_read;
+  const std::size_t listed = read ? std::min(record.reading->parameters.size(), known) : 0;
   for (std::size_t i = listed; i > 0; --i) {
     const ParameterReading& seen = record.reading->parameters[i - 1];
     if (seen.grad_nans > 0 || seen.grad_infs > 0) {
@@ -67,7 +68,9 @@ Rule nonfinite_gradient() {
       {.name = "nonfinite_gradient",
        .about = "NaN or infinity in a gradient; names the parameter that backward came to first",
        .severity = Severity::error,
-       .advice = "look for log(0), sqrt(0), a division by 0 or an overflow between this layer and the loss"},
+       .advice = "look for log(0), sqrt(0), a division by 0 or an overflow: between this layer and the loss where the "
+                 "loss is a "
+                 "number, before the loss where it is none"},
       check);
 }
 

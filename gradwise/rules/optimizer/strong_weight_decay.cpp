@@ -19,7 +19,7 @@ void describe(Fields& fields, StrongWeightDecay& o) {
   fields.add("steps", o.steps, "steps that have to be seen", at_least(5));
   fields.add("fall", o.fall, "a loss that fell by this share meanwhile excuses it", from_below(0, 1));
   fields.add("a_step", o.a_step, "unless learning rate times decay, what a step takes off, is above this", positive());
-  fields.add("usual", o.usual, "a decay of AdamW or Lion that is never at fault: the learning rate is, then",
+  fields.add("usual", o.usual, "a decoupled decay (AdamW) that is never at fault: the learning rate is, then",
              at_least(0));
 }
 
@@ -48,9 +48,8 @@ double median_share_left(const History& history) {
 }
 
 void check(const History& history, const StrongWeightDecay& o, Sightings& seen) {
-  const bool apart = history.facts.optimizer == "adamw" || history.facts.optimizer == "lion";
-  if (!(history.facts.weight_decay > (apart ? o.usual : 0)) || std::ssize(history.steps()) < o.steps ||
-      history.steps().front().info.skipped) {
+  if (!(history.facts.weight_decay > (history.facts.decoupled_decay ? o.usual : 0)) ||
+      std::ssize(history.steps()) < o.steps || history.steps().front().info.skipped) {
     return;
   }
   const double a_step = history.now().info.lr * history.facts.weight_decay;

@@ -44,11 +44,12 @@ void check(const History& history, const UpdateRatioOutOfBand& o, Sightings& see
 }  // namespace
 
 Rule update_ratio_out_of_band() {
-  return make_rule<UpdateRatioOutOfBand>({.name = "update_ratio_out_of_band",
-                                          .about = "a layer whose updates are tiny or huge beside its weights",
-                                          .severity = Severity::info,
-                                          .advice = "give this layer a learning rate of its own, or use AdamW"},
-                                         check);
+  return make_rule<UpdateRatioOutOfBand>(
+      {.name = "update_ratio_out_of_band",
+       .about = "a layer whose updates are tiny or huge beside its weights",
+       .severity = Severity::info,
+       .advice = "give this layer a learning rate of its own, or an optimizer that normalises (AdamW)"},
+      check);
 }
 
 }  // namespace gradwise
