@@ -93,7 +93,8 @@ __all__ = [
 
 def __getattr__(name: str) -> _Any:
     """The examples, when they are first asked for: imported before, `python -m` would run them as another module."""
-    if name not in ("autograd_examples", "AutogradAdvancedExamples", "AutogradTrainingExamples", "CustomAutogradExample"):
+    classes = ("AutogradAdvancedExamples", "AutogradTrainingExamples", "CustomAutogradExample")
+    if name not in ("autograd_examples", *classes):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 

@@ -230,8 +230,14 @@ _NEEDS: dict[str, tuple[Callable[[Run], Any], str]] = {
         lambda run: _any([row[key] for row in run.activations() for key in ("dead", "saturated")]),
         "ReLU, sigmoid or tanh, and watch.observe(loss), or the option activations_every of a loop",
     ),
-    "noise": (lambda run: any(row.noise_scale > 0 for row in run.noise_scales()), "some 20 steps with gradients and samples"),
-    "memory": (lambda run: _any([row.peak_bytes for row in run.steps()]), "the option measure_memory of AutogradTrainingLoop"),
+    "noise": (
+        lambda run: any(row.noise_scale > 0 for row in run.noise_scales()),
+        "some 20 steps with gradients and samples",
+    ),
+    "memory": (
+        lambda run: _any([row.peak_bytes for row in run.steps()]),
+        "the option measure_memory of AutogradTrainingLoop",
+    ),
     "spectrum": (lambda run: _stored_hessian(run).get("density"), _ANALYZED),
     "curvature": (lambda run: _stored_hessian(run).get("layers"), _ANALYZED),
     "trace": (_stored_hessian, _ANALYZED),

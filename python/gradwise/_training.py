@@ -51,9 +51,8 @@ def _optimizer(model: torch.nn.Module, optimizer_class: Any, options: dict[str, 
     known = inspect.signature(optimizer_class).parameters
     if "weight_decay" not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
         if options["weight_decay"] not in (0, _WEIGHT_DECAY):
-            raise ValueError(
-                f"weight_decay is {options['weight_decay']}, and {getattr(optimizer_class, '__name__', optimizer_class)} takes none, allowed: 0"
-            )
+            name = getattr(optimizer_class, "__name__", optimizer_class)
+            raise ValueError(f"weight_decay is {options['weight_decay']}, and {name} takes none, allowed: 0")
         options = {key: value for key, value in options.items() if key != "weight_decay"}
     native = native_options(optimizer_class, options)
     return optimizer_class(model.parameters(), **options) if native is None else native

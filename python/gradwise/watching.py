@@ -40,7 +40,8 @@ class Watch:
     two steps of the optimizer are those of micro-batches: their mean is the step's.
 
     `model` and `optimizer` may be what torch.compile, DistributedDataParallel or Accelerate has wrapped. A model has
-    one watch at a time; copies and pickled files of it have none. Layers may be frozen and unfrozen in mid-run: the readings of a frozen one hold no figures.
+    one watch at a time; copies and pickled files of it have none. Layers may be frozen and unfrozen in mid-run: the
+    readings of a frozen one hold no figures.
     `forward_hook`: counts samples and times the phases by a hook on the model's forward pass in training mode; the
     samples are the length of its first input's first dimension. A compiled model's pass isn't seen where the hook would
     be compiled with it.
@@ -58,8 +59,8 @@ class Watch:
             raise TypeError(f"model is a {type(model).__name__}, allowed: torch.nn.Module")
         if (other := watching(model)) is not None:
             raise GradwiseUsageError(
-                f"the model is watched already, by {other!r}: call its detach() or gradwise.unwatch(model) first, a model "
-                "has one watch at a time"
+                f"the model is watched already, by {other!r}: call its detach() or gradwise.unwatch(model) first, a "
+                "model has one watch at a time"
             )
         self._optimizers = bare_optimizers(optimizer, model)
         self._model: torch.nn.Module | None = model

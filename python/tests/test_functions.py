@@ -130,7 +130,7 @@ def test_jacobians_keep_to_a_bound_of_memory():
 
 def test_hooks_see_gradients_and_activations(network, data):
     model = network()
-    with pytest.raises(ValueError, match='patterns: no parameter and no layer matches "nope", allowed: names as 0.weight'):
+    with pytest.raises(ValueError, match='no parameter and no layer matches "nope", allowed: names as 0.weight'):
         AutogradHooks(model, patterns=["0", "nope"])
     with AutogradHooks(model, patterns=["0", "0.*"]) as hooks:
         functional.cross_entropy(model(data[0]), data[1]).backward()

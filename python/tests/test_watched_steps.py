@@ -208,7 +208,8 @@ def test_arguments_of_an_optimizers_step_may_be_a_list(network, data):
 
 
 def test_hooks_say_how_many_arguments_they_take(network):
-    before, _ = gradwise._core.Watching(network(), gradwise._watched.facts_of(network(), None, None), {}, "").step_hooks()
+    facts = gradwise._watched.facts_of(network(), None, None)
+    before, _ = gradwise._core.Watching(network(), facts, {}, "").step_hooks()
     with pytest.raises(TypeError, match="2 arguments were given, allowed: 4"):
         before(1, 2)
 
