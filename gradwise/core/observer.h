@@ -24,7 +24,7 @@ enum class Point {
   validation_end,
   epoch_end,
   checkpoint,
-  rolled_back,  ///< `event` holds a Message
+  rolled_back,  ///< `event` holds a Message; `weights_put_back` says whether there was a checkpoint
   exception,
   train_end
 };
@@ -44,6 +44,7 @@ struct Moment {
   double gradient_scale = 1;           ///< backward_end: what the gradients have to be multiplied by
   std::int64_t micro_batches = 1;      ///< backward passes in the step, where all come
   bool measured_update = false;        ///< backward_end: step_end will bring `weights`
+  bool weights_put_back = false;       ///< rolled_back
   /// backward_end: whoever has read all gradients puts their global L2 norm here, as they stand; NaN where one is not
   /// finite.
   double* gradient_norm = nullptr;

@@ -58,8 +58,9 @@ struct ReadFloat16 {
   static HWY_INLINE hn::Vec<Tag> with_infinities(hn::Vec<Tag> wide) {
     const hn::Vec<Tag> magnitude = hn::Abs(wide);
     const hn::Vec<Tag> infinite = hn::CopySign(hn::Inf(Tag()), wide);
-    const hn::Vec<Tag> broken = hn::IfThenElse(hn::Gt(magnitude, hn::Set(Tag(), 65536.0F)), hn::NaN(Tag()), infinite);
-    return hn::IfThenElse(hn::Gt(magnitude, hn::Set(Tag(), 65504.0F)), broken, wide);
+    const hn::Vec<Tag> whole = hn::IfThenElse(hn::Eq(magnitude, hn::Set(Tag(), 65536.0F)), infinite, wide);
+    const auto is_nan = hn::And(hn::Gt(magnitude, hn::Set(Tag(), 65536.0F)), hn::Lt(magnitude, hn::Inf(Tag())));
+    return hn::IfThenElse(is_nan, hn::NaN(Tag()), whole);
   }
 };
 struct ReadBFloat16 {

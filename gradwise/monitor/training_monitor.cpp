@@ -309,8 +309,10 @@ Action TrainingMonitor::on(const Moment& moment) {
     case Point::step_end:
       return self.end_step(*moment.event, std::get<StepInfo>(moment.event->payload), moment.weights);
     case Point::rolled_back:
-      self.watch.rebase();
-      self.history.restored_at = self.history.step();
+      if (moment.weights_put_back) {
+        self.watch.rebase();
+        self.history.restored_at = self.history.step();
+      }
       return Action::proceed;
     case Point::validation_end:
       self.note_validation(*moment.event);

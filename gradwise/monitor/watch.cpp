@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -186,6 +187,9 @@ struct Watch::Impl {
     }
     norm = std::sqrt(squares);
     shared->turn = 1 - shared->turn;
+    if (shared->histogram_due) {
+      histograms = shared->histograms;  // the next backward pass may come before these are asked for
+    }
     histograms_read = shared->histogram_due;
   }
 
@@ -251,6 +255,7 @@ struct Watch::Impl {
   std::vector<std::size_t> elsewhere;  // parameters on other devices
   double norm = kNotMeasured;
   bool before_is_current = false;
+  std::vector<MagnitudeHistogram> histograms;
   bool histograms_read = false;
   bool read = false;
   std::int64_t steps = 0;
@@ -280,6 +285,11 @@ void Watch::drop_gradients() { impl_->drop_arrivals(); }
 
 bool Watch::arrived() const {
   return std::ranges::any_of(impl_->shared->slots, [](const GradientSlot& slot) { return slot.arrivals > 0; });
+}
+
+std::int64_t Watch::arrivals() const {
+  return std::accumulate(impl_->shared->slots.begin(), impl_->shared->slots.end(), std::int64_t{0},
+                         [](std::int64_t sum, const GradientSlot& slot) { return sum + slot.arrivals; });
 }
 
 std::span<const ParameterReading> Watch::step(double scale, bool measured_update) {
@@ -328,7 +338,7 @@ const std::vector<bool>& Watch::trained() const { return impl_->trained; }
 std::int64_t Watch::trained_version() const { return impl_->trained_version; }
 std::span<const ParameterReading> Watch::readings() const { return impl_->readings; }
 std::span<const MagnitudeHistogram> Watch::histograms() const {
-  return impl_->histograms_read ? std::span<const MagnitudeHistogram>(impl_->shared->histograms)
+  return impl_->histograms_read ? std::span<const MagnitudeHistogram>(impl_->histograms)
                                 : std::span<const MagnitudeHistogram>();
 }
 std::int64_t Watch::steps() const { return impl_->steps; }

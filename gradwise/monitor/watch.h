@@ -74,6 +74,8 @@ class Watch {
   void drop_gradients();
   /// Whether a gradient has arrived since the last `step`.
   [[nodiscard]] bool arrived() const;
+  /// How many, over all parameters.
+  [[nodiscard]] std::int64_t arrivals() const;
 
   /// Ends a step, before its gradients are changed or cleared. `scale` is what the gradients have to be multiplied by:
   /// the reciprocal of a loss scale. The readings stay as they are until the next `step`; in a step between two

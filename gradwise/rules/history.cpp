@@ -237,8 +237,8 @@ bool rate_rises(const History& history, std::size_t steps) {
 }
 
 bool spoilt_before(const History& history, std::int64_t step) {
-  const auto shown = [](const ParameterReading& seen) { return !seen.missing; };
   const auto broken = [](const ParameterReading& seen) { return seen.grad_nans > 0 || seen.grad_infs > 0; };
+  const auto shown = [&broken](const ParameterReading& seen) { return seen.grad_norm >= 0 || broken(seen); };
   const auto& steps = history.steps();
   for (auto record = steps.rbegin(); record != steps.rend() && record->info.step > history.restored_at; ++record) {
     if (record->info.step >= step || record->info.skipped) {

@@ -158,6 +158,7 @@ void AutogradTrainingLoop::Impl::load_weights(const Checkpoint& saved, const Nam
 void AutogradTrainingLoop::Impl::roll_back() {
   rate_factor *= 0.5;
   std::string from = "no checkpoint to go back to";
+  bool put_back = false;
   if (writer) {
     writer->wait();
     tell_finished_checkpoints();
@@ -169,11 +170,14 @@ void AutogradTrainingLoop::Impl::roll_back() {
     optimizer_state.values["steps"] = optimizer.steps();
     load_weights(saved, all_tensors(optimizer.model()), std::move(optimizer_state), place.path.string());
     from = "back to the weights of step " + std::to_string(place.step);
+    put_back = true;
   }
   apply_rates();
   const Event event =
       make_event(optimizer.steps(), Message{Message::Level::warning, from + "; the learning rate is halved"});
-  notify({.point = Point::rolled_back, .event = &event});
+  Moment moment{.point = Point::rolled_back, .event = &event};
+  moment.weights_put_back = put_back;
+  notify(moment);
 }
 
 void AutogradTrainingLoop::Impl::load(const Checkpoint& saved, const NamedParameters& all, const std::string& path) {

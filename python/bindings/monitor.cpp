@@ -34,6 +34,7 @@ void bind_monitor(py::module_& module) {
       .def("diagnosis", &Watching::diagnosis)
       .def("close", &Watching::close)
       .def_property_readonly("clock", &Watching::clock)
+      .def_property_readonly("told_before_update", &Watching::told_before_update)
       .def_property_readonly("under_way", &Watching::under_way)
       .def_property_readonly("closed", &Watching::closed)
       .def_property_readonly("steps", &Watching::steps);

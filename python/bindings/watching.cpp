@@ -97,17 +97,22 @@ void Watching::expect_backwards(std::int64_t count) {
 }
 
 void Watching::tell_loss(double loss) {
+  if (closed()) {
+    return;
+  }
   if (ready_ && told_before_update_ && monitor_->watch().arrived()) {
     const WithoutLock released;
     finish_waiting();
   }
   told_loss_ += loss;
   ++losses_;
+  arrivals_at_loss_ = monitor_->watch().arrivals();
+  told_before_update_ = told_before_update_ || told_norm_;  // gradients are complete, and the update is to come
 }
 
 py::object Watching::finish(std::optional<std::int64_t> samples) {
+  told_samples_ = samples ? samples : told_samples_;
   if (ready_ && !closed()) {
-    step_->samples = samples.value_or(step_->samples);
     const WithoutLock released;
     finish_waiting();
   }
@@ -175,6 +180,7 @@ double Watching::read_gradients(double scale, const Fused* fused) {
   clock_->backward_end();
   const WithoutLock released;
   finish_waiting();
+  told_before_update_ = losses_ > 0 && monitor_->watch().arrivals() == arrivals_at_loss_;
   measured_ = false;
   place_fused(fused);
   double norm = kNotMeasured;
@@ -189,7 +195,6 @@ double Watching::read_gradients(double scale, const Fused* fused) {
 
 void Watching::put(double norm, double lr, double loss_scale) {
   step_.emplace();
-  told_before_update_ = losses_ > 0;
   step_->grad_norm = step_->grad_norm_clipped = norm;
   step_->lr = lr;
   step_->loss_scale = loss_scale;
@@ -225,6 +230,7 @@ void Watching::finish_waiting() {
   step_->loss = losses_ > 0 ? told_loss_ / static_cast<double>(losses_) : supposed_loss_.value_or(kNotMeasured);
   told_loss_ = 0;
   losses_ = 0;
+  step_->samples = std::exchange(told_samples_, std::nullopt).value_or(step_->samples);
   skipped_ += step_->skipped ? 1 : 0;
   step_->skipped_in_all = skipped_;
   last_ = *step_;

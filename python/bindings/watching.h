@@ -59,7 +59,8 @@ class Watching {
   void expect_backwards(std::int64_t count);
 
   /// A loss of the step under way: of several, those of micro-batches, the mean is the step's. Where the loop tells
-  /// losses before the optimizer steps, one that comes after another backward pass is the next step's.
+  /// each loss between its backward pass and the optimizer's step, one that comes after another pass is the next
+  /// step's.
   void tell_loss(double loss);
 
   /// Ends the step that waits for its loss: weights and update, and the rules. Gives the issues that are new since the
@@ -81,6 +82,7 @@ class Watching {
   /// Stands in for the loss of steps that none is told of.
   void suppose_loss(double loss) { supposed_loss_ = loss; }
   /// Whether the optimizer is at a step, or one waits for its loss.
+  [[nodiscard]] bool told_before_update() const { return told_before_update_; }
   [[nodiscard]] bool under_way() const { return step_.has_value(); }
   [[nodiscard]] bool closed() const { return monitor_ == nullptr; }
   [[nodiscard]] std::int64_t steps() const { return steps_; }
@@ -109,7 +111,9 @@ class Watching {
   std::optional<double> supposed_loss_;
   double told_loss_ = 0;  // sum over the step under way
   std::int64_t losses_ = 0;
-  bool told_before_update_ = false;
+  std::int64_t arrivals_at_loss_ = 0;  // of gradients, when the last one was told
+  bool told_before_update_ = false;    // whether the update's own loss was
+  std::optional<std::int64_t> told_samples_;
   std::vector<Issue> news_;
   bool ended_ = false;  // a step, since `finish` was called
   std::int64_t steps_ = 0;

@@ -100,3 +100,7 @@ def __getattr__(name: str) -> _Any:
 
     examples = importlib.import_module(".autograd_examples", __name__)
     return examples if name == "autograd_examples" else getattr(examples, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

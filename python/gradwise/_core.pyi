@@ -342,6 +342,9 @@ class Watching:
     def steps(self) -> int:
         ...
     @property
+    def told_before_update(self) -> bool:
+        ...
+    @property
     def under_way(self) -> bool:
         ...
 class RunReader:

@@ -80,11 +80,12 @@ def _check_patterns(model: torch.nn.Module, patterns: Sequence[str]) -> None:
     """A ValueError for the first that no parameter and no layer matches."""
     if not isinstance(model, torch.nn.Module):
         return
-    names = [name for name, _ in model.named_parameters()]
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     names += [name or type(layer).__name__ for name, layer in model.named_modules()]
-    for pattern in patterns:
-        layer = pattern.partition("[")[0]  # of an output that is a tuple: "lstm[0]"
-        if not any(_matches(name, pattern) or _matches(name, layer) for name in names):
+    for pattern in (one for one in patterns if isinstance(one, str)):  # the core refuses what is none
+        layer = pattern.partition("[")[0]  # of an output that is a tuple: "lstm[0]", "lstm?0?"
+        begins = layer.partition("?")[0]
+        if not any(_matches(name, pattern) or _matches(name, layer) or name == begins for name in names):
             nearest = difflib.get_close_matches(pattern, names, 1)
             hint = f'; did you mean "{nearest[0]}"?' if nearest else f", allowed: names as {names[0]}, with * and ?"
             raise ValueError(f'patterns: no parameter and no layer matches "{pattern}"{hint}')

@@ -10,18 +10,24 @@ from typing import Any
 import torch
 
 
+_DECOUPLED = ("adamw", "adamw8bit", "lion", "lion8bit", "muon", "adafactor")  # ends of names in lower case
+
+
 def refuse_loops_options(options: Mapping[str, Any]) -> None:
     """A ValueError for the first of the options that act on a loop, which a watch does not hold."""
     for policy in ("stop_on", "skip_on", "roll_back_on"):
         if options.get(policy):
             raise ValueError(
                 f"{policy} is {options[policy]!r}, allowed: nothing, for the loop is yours: look at what watch.step "
-                "gives; gradwise.AutogradTrainingLoop takes it"
+                "gives; a configuration's [watch] takes it, and gradwise.AutogradTrainingLoop.on acts on a loop"
             )
     if not options.get("enabled", True):
         raise ValueError("enabled is False, allowed: True: a loop that is not to be watched makes no watch")
-    if "probe_every" in options:
-        raise ValueError("probe_every: a watch makes no pass of its own; gradwise.AutogradTrainingLoop takes it")
+    if options.get("probe_every"):
+        raise ValueError(
+            f"probe_every is {options['probe_every']}, allowed: nothing, for a watch makes no pass of its own; a "
+            "configuration's [watch] takes it"
+        )
 
 
 def facts_of(model: torch.nn.Module, optimizer: torch.optim.Optimizer | None,
@@ -35,7 +41,7 @@ def facts_of(model: torch.nn.Module, optimizer: torch.optim.Optimizer | None,
         "loss": "",
         "optimizer": name,
         "weight_decay": float(group.get("weight_decay", 0.0)),
-        "decoupled_decay": bool(group.get("decoupled_weight_decay")) or "adamw" in name or "lion" in name,
+        "decoupled_decay": bool(group.get("decoupled_weight_decay")) or name.endswith(_DECOUPLED),
         "batch_size": 0,
         "tables": [
             f"{module}.{parameter}" if module else parameter

@@ -7,7 +7,6 @@ import itertools
 import os
 import warnings
 import weakref
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -16,11 +15,12 @@ import torch
 from . import _core, _plots
 from ._checks import check_int, check_mapping, check_number, check_tensors, path_of, with_keywords
 from ._documented import documented_by
-from ._forward_hook import ForwardHook, aside, remove_all
+from ._forward_hook import ForwardHook, remove_all
 from ._live import add_live, end_with, status_of, watching
 from ._loss_scale import LossScale
 from ._records import Findings, Issue, Readings, Record, Table, findings, issues, record
 from ._unwrap import bare_model, bare_optimizers
+from ._told_closure import telling
 from ._watched import facts_of, refuse_loops_options
 from .errors import GradwiseUsageError
 from .optimizers import _OnePass
@@ -128,29 +128,8 @@ class Watch:
         if not callable(closure):
             self._begin_update(optimizer)
             return None
-        told = self._telling(optimizer, closure)  # the gradients come while the optimizer steps
+        told = telling(self, optimizer, closure)  # the gradients come while the optimizer steps
         return (args, kwargs | {"closure": told}) if "closure" in kwargs else ((args[0], told, *args[2:]), kwargs)
-
-    def _telling(self, optimizer: torch.optim.Optimizer, closure: Callable[[], Any]) -> Callable[[], Any]:
-        """The closure; its first call begins the optimizer's step."""
-        if id(optimizer) in self._seen:  # its last step ended by an exception, or another did not step this time
-            self._end_updates()
-        if not self._seen:
-            self._finish()
-
-        def told() -> Any:
-            if id(optimizer) in self._seen:  # the batch once more, which counts once: part of the update
-                try:
-                    with aside():
-                        return closure()
-                finally:
-                    self._native.drop_gradients()
-            result = closure()
-            if not self._native.closed:
-                self._begin_update(optimizer)
-            return result
-
-        return told
 
     def _begin_update(self, optimizer: torch.optim.Optimizer) -> None:
         if id(optimizer) in self._seen:  # another of them did not step this time
@@ -222,8 +201,9 @@ class Watch:
             self._native.backward_end(self._scale.factor(), self._native_of())
 
     def step(self, loss: torch.Tensor | float | None = None, *, samples: int | None = None) -> Table[Issue]:
-        """Ends a step, after the optimizer's; gives the issues that are new. Without an optimizer: after `backward`
-        and whatever changes the weights. `samples`: of the step, where the forward pass does not show them."""
+        """Ends a step, after the optimizer's; gives the issues that are new. Between `backward` and the optimizer's
+        step it may be called too: the step ends with the next call. Without an optimizer: after `backward` and whatever
+        changes the weights. `samples`: of the step, where the forward pass does not show them."""
         if samples is None and self._plain:  # with as little Python as can be
             new = self._finish_with(loss)
             if new is not NotImplemented:
@@ -238,6 +218,12 @@ class Watch:
         if loss is not None:
             check_number(loss=loss)
             self._native.tell_loss(loss.item() if hasattr(loss, "item") else float(loss))
+            if self._scale.scales and self._native.told_before_update:
+                warnings.warn(
+                    "watch.step was called before scaler.step(optimizer): call it after scaler.update(), or steps that "
+                    "the scaler leaves out get the next one's figures",
+                    stacklevel=2,
+                )
         seen = len(self._issues)
         if not self._optimizers:
             self._native.end_alone(self._scale.factor(), self._scale.now(), self._native_of())

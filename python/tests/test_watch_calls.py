@@ -121,6 +121,66 @@ def test_losses_may_be_told_before_the_optimizer_steps(network, data):
     assert seen == pytest.approx(means, rel=1e-6) and watch.steps == 4
 
 
+def test_samples_may_be_told_before_the_optimizer_steps(network, data):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = gradwise.watch(model, optimizer, forward_hook=False)
+    for samples in (7, 8, 9):
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(data[0]), data[1])
+        loss.backward()
+        watch.backward_end()
+        watch.step(loss, samples=samples)
+        optimizer.step()
+        assert watch.last_step.samples == samples and watch.last_step.loss == pytest.approx(loss.item())
+
+
+def test_the_last_loss_of_micro_batches_may_come_after_another_pass(network, data):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    watch = gradwise.watch(model, optimizer)
+    seen = []
+    for i in range(12):
+        functional.cross_entropy(model(data[0]), data[1]).backward()
+        if i % 3 == 2:
+            optimizer.step()
+            optimizer.zero_grad()
+            model(data[0]).sum().backward()
+        watch.step(float(i))
+        if i % 3 == 2:
+            seen.append(watch.last_step.loss)
+    assert seen == [1, 4, 7, 10]
+
+
+def test_histograms_of_a_step_that_ends_late_are_its_own(network, data, tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with gradwise.watch(model, optimizer, run=tmp_path / "run", histograms_every=1, record_every=1):
+        for i in range(3):
+            optimizer.zero_grad()
+            (functional.cross_entropy(model(data[0]), data[1]) * 10**i).backward()
+            optimizer.step()
+    rows = gradwise.load_run(tmp_path / "run").histograms()
+    counts = {row.step: row.counts for row in rows if row.parameter == "0.weight"}
+    peak = {step: max(range(len(c)), key=c.__getitem__) for step, c in counts.items()}
+    assert peak[1] < peak[2] < peak[3]
+
+
+def test_a_scaler_wants_losses_after_its_step(network, data):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    watch = gradwise.watch(model, optimizer, scaler=scaler)
+    with pytest.warns(UserWarning, match=r"call it after scaler.update\(\)"):
+        for _ in range(3):
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(model(data[0]), data[1])
+            scaler.scale(loss).backward()
+            watch.step(loss)
+            scaler.step(optimizer)
+            scaler.update()
+
+
 def test_a_loss_may_be_told_when_other_networks_have_had_their_turn(network, data):
     """As in a loop over a GAN: the passes of one go through the other."""
     model, other = network(), network()
@@ -242,7 +302,7 @@ def test_policies_are_of_the_loop(network):
         (lambda m, p: gradwise.watch(m, []), ValueError, r"optimizer is \[\], allowed: an optimizer, several, or None"),
         (lambda m, p: gradwise.watch(m, gradients=1), TypeError, "gradients is 1, allowed: a dict"),
         (lambda m, p: gradwise.watch(m, enabled=False), ValueError, "enabled is False, allowed: True"),
-        (lambda m, p: gradwise.watch(m, probe_every=5), ValueError, "probe_every: a watch makes no pass of its own"),
+        (lambda m, p: gradwise.watch(m, probe_every=5), ValueError, "probe_every is 5, allowed: nothing, for a watch"),
         (lambda m, p: gradwise.watch(m, run=""), ValueError, "run is '', allowed: a path"),
         (lambda m, p: gradwise.watch(m).detach("bogus"), ValueError, "status is 'bogus', allowed: finished, stopped, "),
         (lambda m, p: gradwise.watch(m, scaler=3), TypeError, "scaler is 3, allowed: torch.amp.GradScaler"),

@@ -83,6 +83,7 @@ History history_of(const std::vector<Shown>& steps) {
   for (const Shown& shown : steps) {
     auto reading = std::make_shared<StepReading>();
     reading->parameters.resize(2);
+    reading->parameters[1].grad_norm = 1;
     reading->parameters[1].grad_nans = shown.nans;
     reading->gradients_read = shown.gradients_read;
     StepInfo info;
