@@ -34,9 +34,9 @@ struct WeightMoments {
 };
 
 /// What one optimizer step showed of one parameter; NaN (`kNotMeasured`): not measured. Between two readings of the
-/// gradients, or of the weights, figures are those of the one before. The gradient is
-/// that of the whole step, unscaled, before clipping; its figures are of the finite elements. Of a frozen parameter
-/// nothing is measured.
+/// gradients, or of the weights, figures are those of the one before. The gradient is that of the whole step, unscaled,
+/// before clipping; its figures are of the finite elements.
+/// Of a frozen parameter nothing is measured.
 struct ParameterReading {
   bool missing = false;                 ///< no backward pass reached it in this step
   double grad_norm = kNotMeasured;      ///< L2

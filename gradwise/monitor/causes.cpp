@@ -55,8 +55,7 @@ std::vector<Cause> model_causes() {
       {"wrong_output",
        "the model's last activation does not fit the loss",
        "give the loss what it asks for: cross entropy takes raw scores (no softmax, sigmoid or ReLU before it), nll "
-       "takes "
-       "log-probabilities",
+       "takes log-probabilities",
        {{"double_softmax", 0.95},
         {"sigmoid_before_cross_entropy", 0.95},
         {"rectified_output", 0.9},
@@ -84,9 +83,8 @@ std::vector<Cause> model_causes() {
        {"frozen_layer"}},
       {"frozen_layer",
        "a layer does not change",
-       "where its gradient is 0, look for dead units between it and the loss (in Python, watch.observe(loss) reads "
-       "them); "
-       "else give it to the optimizer, with requires_grad, unless it is frozen on purpose",
+       "where its gradient is 0, look for dead units between it and the loss (watch.observe(loss) in Python); else "
+       "give it to the optimizer, with requires_grad, unless it is frozen on purpose",
        {{"frozen_layer", 0.85}, {"frozen_as_initialized", 0.75}, {"untrained_parameters", 0.4}},
        {"slow_training"}},
       {"wrong_mode",
@@ -96,8 +94,7 @@ std::vector<Cause> model_causes() {
        {"slow_training", "overfitting"}},
       {"nonfinite_operator",
        "an operator makes inf or NaN",
-       "run find_nonfinite on the batch of this step, with the weights from before it: it names the operator and its "
-       "inputs",
+       "run find_nonfinite on the batch of this step, with the weights from before it: it names operator and inputs",
        {{"nonfinite_gradient", 0.7},
         {"nonfinite_activation", 0.75},
         {"nonfinite_loss", 0.6},

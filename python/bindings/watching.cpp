@@ -130,7 +130,7 @@ py::dict Watching::last_step() const {
   }
   using namespace py::literals;
   const StepTimes& t = last_.seconds;
-  return py::dict("loss"_a = last_.loss_told ? py::object(py::float_(last_.loss)) : py::none(),
+  return py::dict("step"_a = last_.step, "loss"_a = last_.loss_told ? py::object(py::float_(last_.loss)) : py::none(),
                   "grad_norm"_a = last_.grad_norm, "param_norm"_a = last_.param_norm,
                   "update_norm"_a = last_.update_norm, "update_ratio"_a = last_.update_ratio, "lr"_a = last_.lr,
                   "loss_scale"_a = last_.loss_scale, "skipped"_a = last_.skipped, "samples"_a = last_.samples,

@@ -252,8 +252,9 @@ class Watch:
 
     @property
     def last_step(self) -> Record:
-        """`loss`, `grad_norm`, `lr`, `param_norm`, `update_norm` and `update_ratio` (NaN unless a Gradwise optimizer
-        measures them), `skipped`, `loss_scale`, `samples`, `micro_batches` and `seconds` by phase."""
+        """`step`, `loss` (None where none was told), `grad_norm`, `lr`, `param_norm`, `update_norm` and `update_ratio`
+        (NaN unless a Gradwise optimizer measures them), `skipped`, `loss_scale`, `samples`, `micro_batches` and
+        `seconds` by phase."""
         if not self._native.closed:
             self._finish()
         return record(self._native.last_step())

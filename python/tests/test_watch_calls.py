@@ -58,7 +58,7 @@ def test_the_loss_of_a_step_without_one_is_unknown(network, data, tmp_path, told
             told = 2.0 / i if i % told_every == 0 else None
             assert watch.step(told) == []
             losses.append(math.nan if told is None else told)
-            assert watch.last_step.loss == told
+            assert watch.last_step.loss == told and watch.last_step.step == i
     run = gradwise.load_run(tmp_path / "run")
     np.testing.assert_array_equal(run.steps().to_dict()["loss"], losses)
     assert {reading.step for reading in run.readings()} == {1, 20, 40}, "an unknown loss is no reason to put more there"

@@ -60,9 +60,9 @@ void check(const History& history, const FrozenLayer& o, Sightings& seen) {
 Rule frozen_layer() {
   return make_rule<FrozenLayer>({.name = "frozen_layer",
                                  .about = "a trainable weight whose gradient or update is exactly 0 while others move",
-                                 .advice = "where its gradient is 0, look for dead units behind it, and see that its "
-                                           "output takes part in the loss; else "
-                                           "give it to the optimizer"},
+                                 .advice = "where its gradient is 0, look for dead units between it and the loss, "
+                                           "and see that its output takes part in the loss; else give it to the "
+                                           "optimizer"},
                                 check);
 }
 

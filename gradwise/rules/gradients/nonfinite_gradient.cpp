@@ -69,8 +69,7 @@ Rule nonfinite_gradient() {
        .about = "NaN or infinity in a gradient; names the parameter that backward came to first",
        .severity = Severity::error,
        .advice = "look for log(0), sqrt(0), a division by 0 or an overflow: between this layer and the loss where the "
-                 "loss is a "
-                 "number, before the loss where it is none"},
+                 "loss is a number, before the loss where it is none"},
       check);
 }
 
