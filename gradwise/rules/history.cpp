@@ -236,9 +236,10 @@ bool rate_rises(const History& history, std::size_t steps) {
   return history.now().info.lr > 1.000001 * history.steps()[last - std::min(last, steps)].info.lr;
 }
 
+bool has_nonfinite_gradient(const ParameterReading& reading) { return reading.grad_nans > 0 || reading.grad_infs > 0; }
+
 bool spoilt_before(const History& history, std::int64_t step) {
-  const auto broken = [](const ParameterReading& seen) { return seen.grad_nans > 0 || seen.grad_infs > 0; };
-  const auto shown = [&broken](const ParameterReading& seen) { return seen.grad_norm >= 0 || broken(seen); };
+  const auto shown = [](const ParameterReading& seen) { return seen.grad_norm >= 0 || has_nonfinite_gradient(seen); };
   const auto& steps = history.steps();
   for (auto record = steps.rbegin(); record != steps.rend() && record->info.step > history.restored_at; ++record) {
     if (record->info.step >= step || record->info.skipped) {
@@ -246,7 +247,7 @@ bool spoilt_before(const History& history, std::int64_t step) {
     }
     const StepReading* reading = record->reading.get();
     if (reading != nullptr && reading->gradients_read && std::ranges::any_of(reading->parameters, shown)) {
-      return std::ranges::any_of(reading->parameters, broken);
+      return std::ranges::any_of(reading->parameters, has_nonfinite_gradient);
     }
     if (record->info.loss_told) {
       return !std::isfinite(record->info.loss);

@@ -111,6 +111,8 @@ struct History {
 [[nodiscard]] double variance_before(const ParameterReading& reading, const ParameterFacts& facts);
 /// Whether the learning rate is higher than it was so many steps ago (or at the first step that is kept): a warm-up.
 [[nodiscard]] bool rate_rises(const History& history, std::size_t steps);
+/// Whether the gradient held NaN or infinity.
+[[nodiscard]] bool has_nonfinite_gradient(const ParameterReading& reading);
 /// Whether an update before this step has put NaN or infinity into the weights, as gradients show, or losses where
 /// those were not read: what the model computes then is no sign of where numbers broke. A step between that shows
 /// numbers, or weights that were put back, end it.

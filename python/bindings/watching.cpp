@@ -106,8 +106,10 @@ void Watching::tell_loss(double loss) {
   }
   told_loss_ += loss;
   ++losses_;
-  arrivals_at_loss_ = monitor_->watch().arrivals();
-  told_before_update_ = told_before_update_ || told_norm_;  // gradients are complete, and the update is to come
+  if (!ready_) {  // the update that it belongs to may be to come, and is where the gradients are complete
+    arrivals_at_loss_ = monitor_->watch().arrivals();
+    told_before_update_ = told_before_update_ || told_norm_;
+  }
 }
 
 py::object Watching::finish(std::optional<std::int64_t> samples) {

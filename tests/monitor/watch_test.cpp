@@ -1,11 +1,9 @@
-// Readings against ATen's own operators; what a watched training must not notice; hooks that were there before.
+// Readings against ATen's own operators; what a watched training must not notice.
 #include "gradwise/monitor/watch.h"
 
 #include <ATen/ops/dot.h>
 #include <ATen/ops/embedding.h>
 #include <gtest/gtest.h>
-#include <torch/csrc/autograd/function_hook.h>
-#include <torch/csrc/autograd/variable.h>
 
 #include <cmath>
 #include <limits>
@@ -58,11 +56,6 @@ void expect_reading_of(const ParameterReading& seen, const at::Tensor& gradient)
   EXPECT_EQ(seen.grad_zeros, static_cast<double>(m.zeros) / count);
   EXPECT_EQ(seen.grad_nans, m.nans);
   EXPECT_EQ(seen.grad_infs, m.infs);
-}
-
-// A backward of the toy model's loss; the gradients stay.
-void backward(const Model& model, const Batch& batch, double scale = 1) {
-  squared_error(model.forward(batch), batch.target).mul(scale).backward();
 }
 
 TEST(Watch, ReadsWhatAtenComputes) {
@@ -284,108 +277,6 @@ TEST(Watch, RefusesNamesThatCollide) {
   twice.add("w", random_tensor({3}, 1).requires_grad_());
   twice.add("w", random_tensor({4}, 2).requires_grad_());
   EXPECT_ERROR_WITH("[watch] two parameters are called \"w\", allowed: names that differ", Watch(twice));
-}
-
-struct CountingHook : torch::autograd::PostAccumulateGradHook {
-  explicit CountingHook(int& counter) : count(counter) {}
-  void operator()(const torch::autograd::Variable&) override { ++count; }
-  int& count;
-};
-
-TEST(Watch, RunsBesideHooksThatWereThere) {
-  const Model model = toy_model();
-  int calls = 0;
-  torch::autograd::impl::set_post_acc_grad_hooks(model.parameters.tensors[0], std::make_unique<CountingHook>(calls));
-  {
-    Watch watch(model.parameters);
-    Watch second(model.parameters);
-    backward(model, toy_batch(8));
-    EXPECT_EQ(calls, 1);
-    EXPECT_EQ(watch.step()[0].grad_norm, second.step()[0].grad_norm);
-    watch.detach();  // below the second one
-    backward(model, toy_batch(8));
-    EXPECT_EQ(calls, 2);
-    EXPECT_TRUE(watch.step()[0].missing);
-    EXPECT_FALSE(second.step()[0].missing);
-  }
-  backward(model, toy_batch(8));
-  EXPECT_EQ(calls, 3);
-  torch::autograd::impl::set_post_acc_grad_hooks(model.parameters.tensors[0], nullptr);
-}
-
-struct ReplacingHook : torch::autograd::PostAccumulateGradHook {
-  void operator()(const torch::autograd::Variable& parameter) override {
-    parameter.mutable_grad() = parameter.grad().clone();
-  }
-};
-
-TEST(Watch, KnowsGradientsThatWereAddedToNothing) {
-  const Model model = toy_model();
-  Watch watch(model.parameters);
-  const auto fresh = [&] {
-    backward(model, toy_batch(8));
-    return watch.step()[0].grad_fresh;
-  };
-  EXPECT_TRUE(fresh());
-  EXPECT_FALSE(fresh()) << "never cleared";
-  model.parameters.tensors[0].mutable_grad().zero_();
-  EXPECT_FALSE(fresh()) << "cleared in place, which can't be told apart";
-  model.parameters.tensors[0].mutable_grad().reset();
-  EXPECT_TRUE(fresh());
-  watch.expect_backwards(2);
-  model.parameters.tensors[0].mutable_grad().reset();
-  backward(model, toy_batch(8));
-  EXPECT_TRUE(fresh()) << "of two passes, the first counts";
-}
-
-// Sums that are no change in place.
-TEST(Watch, IsNotMisledByGraphsOfBackwardAndHooks) {
-  const Model model = toy_model();
-  const Batch batch = toy_batch(8);
-  Watch watch(model.parameters);
-  const auto pass_with_graph = [&] {
-    squared_error(model.forward(batch), batch.target).backward({}, true, true);
-    return watch.step()[0].grad_fresh;
-  };
-  (void)pass_with_graph();
-  EXPECT_FALSE(pass_with_graph());
-  watch.detach();
-  const at::Tensor weight = model.parameters.tensors[0];
-  for (const at::Tensor& parameter : model.parameters.tensors) {
-    parameter.mutable_grad().reset();
-  }
-  torch::autograd::impl::set_post_acc_grad_hooks(weight, std::make_unique<ReplacingHook>());
-  {
-    Watch behind(model.parameters);
-    backward(model, batch);
-    EXPECT_TRUE(behind.step()[0].grad_fresh);
-    backward(model, batch);
-    EXPECT_FALSE(behind.step()[0].grad_fresh) << "another tensor, but of sums";
-  }
-  torch::autograd::impl::set_post_acc_grad_hooks(weight, nullptr);
-}
-
-struct TakingHook : torch::autograd::PostAccumulateGradHook {
-  void operator()(const torch::autograd::Variable& parameter) override { parameter.mutable_grad().reset(); }
-};
-
-TEST(Watch, ReadsWhatAHookTakesAway) {
-  const Model model = toy_model();
-  const at::Tensor weight = model.parameters.tensors[0];
-  backward(model, toy_batch(8));
-  const double expected = weight.grad().norm().item<double>();
-  weight.mutable_grad().reset();
-  torch::autograd::impl::set_post_acc_grad_hooks(weight, std::make_unique<TakingHook>());
-  Watch watch(model.parameters);
-  backward(model, toy_batch(8));
-  EXPECT_FALSE(weight.grad().defined());
-  EXPECT_NEAR(watch.step()[0].grad_norm, expected, 1e-5 * expected);
-  watch.expect_backwards(2);  // of which the second never comes
-  backward(model, toy_batch(8));
-  EXPECT_TRUE(std::isnan(watch.step()[0].grad_norm)) << "nobody could read it";
-  EXPECT_FALSE(watch.readings()[0].missing);
-  watch.detach();
-  torch::autograd::impl::set_post_acc_grad_hooks(weight, nullptr);
 }
 
 TEST(Watch, RefusesWhatItCantWatch) {

@@ -70,9 +70,14 @@ inline void write_into(const std::vector<at::Tensor>& tensors, const std::vector
   }
 }
 
+/// A backward of the toy model's loss; the gradients stay.
+inline void backward(const Model& model, const Batch& batch, double scale = 1) {
+  squared_error(model.forward(batch), batch.target).mul(scale).backward();
+}
+
 /// The gradients of a loss on the parameters, which are left without gradients.
 inline std::vector<at::Tensor> gradients_of(const Model& model, const Batch& batch) {
-  squared_error(model.forward(batch), batch.target).backward();
+  backward(model, batch);
   std::vector<at::Tensor> gradients;
   for (const at::Tensor& parameter : model.parameters.tensors) {
     gradients.push_back(parameter.grad().clone());

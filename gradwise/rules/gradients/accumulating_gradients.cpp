@@ -90,10 +90,8 @@ bool are_fresh(const History& history) {
 }
 
 void check(const History& history, const AccumulatingGradients& o, Sightings& seen) {
-  if (are_fresh(history)) {
-    return;
-  }
-  if (history.steps().size() < 20 && history.facts.steps_per_epoch != 1 && sums_from_the_start(history, o)) {
+  if (history.steps().size() < 20 && history.facts.steps_per_epoch != 1 && sums_from_the_start(history, o) &&
+      !are_fresh(history)) {
     const double norm = history.now().info.grad_norm;
     seen.push_back({"", norm, history.steps().front().info.grad_norm,
                     "from the first step on, each gradient is the one before and more: their norm has grown from " +
@@ -109,7 +107,7 @@ void check(const History& history, const AccumulatingGradients& o, Sightings& se
   const NormGrowth norms = norm_growth(history, static_cast<std::size_t>(o.steps));
   const bool grows = norms.last >= o.growth * norms.first && norms.middle >= o.middle * norms.last;
   const double cosine = grows ? usual_cosine(history, readings) : kNotMeasured;
-  if (cosine > o.cosine) {
+  if (cosine > o.cosine && !are_fresh(history)) {
     seen.push_back({"", cosine, o.cosine,
                     "each gradient is nearly the one before (cosine " + figure(cosine) +
                         ") and their norm has grown from " + figure(norms.first) + " to " + figure(norms.last)});

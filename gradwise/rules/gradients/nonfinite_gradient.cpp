@@ -21,8 +21,7 @@ std::size_t first_hit(const StepRecord& record, std::size_t known) {
   const bool read = record.reading && record.reading->gradients_read;
   const std::size_t listed = read ? std::min(record.reading->parameters.size(), known) : 0;
   for (std::size_t i = listed; i > 0; --i) {
-    const ParameterReading& seen = record.reading->parameters[i - 1];
-    if (seen.grad_nans > 0 || seen.grad_infs > 0) {
+    if (has_nonfinite_gradient(record.reading->parameters[i - 1])) {
       return i - 1;
     }
   }
